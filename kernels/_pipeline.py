@@ -1,0 +1,114 @@
+"""How helpers are compiled: once, as unoptimised code that only the kernels calling them carry to the machine.
+
+Numba gives every function its own library: optimised, turned into machine code, and then linked into each caller,
+where all that is done again. A kernel here calls some hundred helpers, most of a line or two, and nothing but a kernel
+is ever run by itself. So a helper's library stops at its LLVM code, and a kernel's library gathers those of all the
+helpers below it, each once, and optimises the whole. The machine code is the same; measured on the training kernel,
+compiling takes less than half as long.
+
+The hooks used are Numba's compiler pipelines (``pipeline_class``) and its code library class; where a version of
+Numba has other ones, ``available`` is False and helpers are compiled Numba's own way.
+"""
+
+from typing import Any
+
+from numba import _dynfunc
+from numba.core import compiler, typed_passes, untyped_passes
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+
+
+class _Library(JITCodeLibrary):
+    """Keeps the helpers it was given, flat and each once, instead of their already linked copies."""
+
+    def add_linking_library(self, library: Any) -> None:
+        known = self._linking_libraries
+        # callers first: the linker takes a function in only if something already asks for it
+        for one in (library, *getattr(library, "_below", ())):
+            if one not in known:
+                one._ensure_finalized()
+                known.append(one)
+
+
+class _HelperLibrary(_Library):
+    """LLVM code of one helper, neither linked nor optimised nor made into machine code."""
+
+    @property
+    def _below(self) -> list[Any]:
+        return self._linking_libraries
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _GiveLibrary(FunctionPass):  # type: ignore[misc]
+    """Chooses the library class before lowering makes the default one."""
+
+    _name = "fastjac_library"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        make = _HelperLibrary if state.flags.no_compile else _Library
+        state.library = make(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _HelperLowering(typed_passes.NativeLowering):  # type: ignore[misc]
+    """Lowers a helper, and makes it known to its callers without an address: they link its code."""
+
+    _name = "fastjac_helper_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        super().run_pass(state)
+        lowered = state["cr"]
+        name = lowered.fndesc.qualname.split(".")[-1]
+        # Numba tells implementations apart by this object; no one can call it, for helpers stay Python functions
+        token = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, "", 1, lowered.env, (state.library,))
+        state.targetctx.insert_user_function(token, lowered.fndesc, [state.library])
+        state["cr"] = lowered._replace(cfunc=token)
+        return True
+
+
+def _passes(state: Any, lowering: Any) -> list[PassManager]:
+    """What is left of Numba's nopython pipeline for functions without closures, arrays expressions or parallel code."""
+    passes = PassManager("fastjac")
+    if state.func_ir is None:
+        passes.add_pass(untyped_passes.TranslateByteCode, "analyzing bytecode")
+        passes.add_pass(untyped_passes.FixupArgs, "fix up args")
+    passes.add_pass(untyped_passes.IRProcessing, "processing IR")
+    passes.add_pass(_GiveLibrary, "choose the library")
+    passes.add_pass(untyped_passes.ReconstructSSA, "ssa")
+    passes.add_pass(typed_passes.NopythonTypeInference, "nopython frontend")
+    passes.add_pass(typed_passes.PreLowerStripPhis, "remove phis nodes")
+    passes.add_pass(typed_passes.IRLegalization, "ensure legal IR")
+    passes.add_pass(typed_passes.AnnotateTypes, "annotate types")
+    passes.add_pass(lowering, "native lowering")
+    passes.add_pass(typed_passes.NoPythonBackend, "nopython mode backend")
+    passes.finalize()
+    return [passes]
+
+
+class KernelCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """For entry functions."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        return _passes(self.state, typed_passes.NativeLowering)
+
+
+class HelperCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """For what only kernels call."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        flags = self.state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        return _passes(self.state, _HelperLowering)

@@ -1,0 +1,220 @@
+"""The table of activations: a row is a name, a function of z, and its slope, the diagonal of its Jacobian (course B4).
+
+``forward(z, p)`` and ``slope(z, a, p)`` take vectors; ``p`` is the row's one parameter. The slope sees the input z and
+the output a. Most rows need the output alone; a row that says ``needs_input`` has z kept for it by the forward pass.
+Adding an activation is adding a row: the loops below, the checks, the tests and the documentation read this table.
+
+The slope is only ever the local derivative: the loops multiply it with the gradient that arrives from above.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import vectormath
+from ._jit import inline
+from .simd import (
+    advance,
+    bits,
+    from_bits,
+    lanes,
+    load,
+    load_head,
+    splat,
+    store,
+    store_head,
+    where,
+)
+
+
+class Activation(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    forward: Callable[..., Any]
+    slope: Callable[..., Any]
+    needs_input: bool = False
+
+
+@inline
+def _identity(z, p):
+    return z
+
+
+@inline
+def _identity_slope(z, a, p):
+    return splat(a, 1.0)
+
+
+@inline
+def _relu(z, p):
+    # p is the least z that is alive: 0 for ReLU'(0) = 1 (course B4), the smallest positive number for ReLU'(0) = 0.
+    # Dead units are marked -0.0, live zeros are +0.0 (z + 0.0 turns -0.0 into +0.0), and NaN, not being < p, stays.
+    return where(z < p, -0.0, z + 0.0)
+
+
+@inline
+def _relu_slope(z, a, p):
+    dead = bits(splat(a, -0.0))
+    return where(bits(a) == dead, splat(a, 0.0), splat(a, 1.0))
+
+
+@inline
+def _leaky_relu(z, p):
+    # A product that underflows to -0.0 becomes the smallest negative number, so that a < 0 always tells z < 0.
+    smallest = from_bits(bits(splat(z, -0.0)) | 1)
+    scaled = z * p
+    return where(z < 0.0, where(scaled == 0.0, smallest, scaled), z)
+
+
+@inline
+def _leaky_relu_slope(z, a, p):
+    # a zero counts as not negative, as in relu; NaN takes p, as it does in PyTorch and JAX
+    return where(a >= 0.0, splat(a, 1.0), splat(a, p))
+
+
+@inline
+def _sigmoid(z, p):
+    return vectormath.sigmoid(z)
+
+
+@inline
+def _sigmoid_slope(z, a, p):
+    return a * (1.0 - a)
+
+
+@inline
+def _tanh(z, p):
+    return vectormath.tanh(z)
+
+
+@inline
+def _tanh_slope(z, a, p):
+    return (1.0 + a) * (1.0 - a)
+
+
+@inline
+def _softplus(z, p):
+    return vectormath.softplus(z)
+
+
+@inline
+def _softplus_slope(z, a, p):
+    # softplus' = sigmoid(z) = 1 - e^-a: the output is enough, and expm1 keeps the relative accuracy of small a
+    return -vectormath.expm1(-a)
+
+
+@inline
+def _elu(z, p):
+    return where(z < 0.0, p * vectormath.expm1(z), z)
+
+
+@inline
+def _elu_slope(z, a, p):
+    return where(a < 0.0, a + p, splat(a, 1.0))
+
+
+@inline
+def _silu(z, p):
+    return vectormath.silu(z)
+
+
+@inline
+def _silu_slope(z, a, p):
+    return vectormath.silu_slope(z)
+
+
+@inline
+def _gelu(z, p):
+    return vectormath.gelu(z)
+
+
+@inline
+def _gelu_slope(z, a, p):
+    return vectormath.gelu_slope(z)
+
+
+TABLE = (
+    Activation("identity", _identity, _identity_slope),
+    Activation("relu", _relu, _relu_slope),
+    Activation("leaky_relu", _leaky_relu, _leaky_relu_slope),
+    Activation("sigmoid", _sigmoid, _sigmoid_slope),
+    Activation("tanh", _tanh, _tanh_slope),
+    Activation("softplus", _softplus, _softplus_slope),
+    Activation("elu", _elu, _elu_slope),
+    Activation("silu", _silu, _silu_slope, needs_input=True),
+    Activation("gelu", _gelu, _gelu_slope, needs_input=True),
+)
+CODES = {row.name: code for code, row in enumerate(TABLE)}
+IDENTITY = CODES["identity"]
+
+
+def _chain(loops, code=0):
+    """A function that runs loop number ``wanted``: an if-chain outside the loops, one comparison a row.
+
+    Inside the loops the same choice among nine costs eleven times the work of a relu.
+    """
+    loop = loops[code]
+    if code == len(loops) - 1:
+        return loop
+    others = _chain(loops, code + 1)
+
+    @inline
+    def choose(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns):
+        if wanted == code:
+            loop(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns)
+        else:
+            others(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns)
+
+    return choose
+
+
+def _forward_loop(forward):
+    @inline
+    def run(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns):
+        width = lanes(z)
+        for i in range(rows):
+            source, target = advance(z, i * z_row), advance(a, i * a_row)
+            j = 0
+            while j <= columns - width:
+                store(target, j, forward(load(source, j), p))
+                j += width
+            if j < columns:
+                tail = columns - j
+                store_head(target, j, forward(load_head(source, j, tail), p), tail)
+
+    return run
+
+
+def _slope_loop(slope):
+    @inline
+    def run(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns):
+        width = lanes(a)
+        for i in range(rows):
+            before, after, gradient = advance(z, i * z_row), advance(a, i * a_row), advance(d, i * d_row)
+            j = 0
+            while j <= columns - width:
+                store(gradient, j, load(gradient, j) * slope(load(before, j), load(after, j), p))
+                j += width
+            if j < columns:
+                tail = columns - j
+                local = slope(load_head(before, j, tail), load_head(after, j, tail), p)
+                store_head(gradient, j, load_head(gradient, j, tail) * local, tail)
+
+    return run
+
+
+_forward = _chain([_forward_loop(row.forward) for row in TABLE])
+_slope = _chain([_slope_loop(row.slope) for row in TABLE])
+
+
+@inline
+def activate(code, p, z, z_row, a, a_row, rows, columns):
+    """A = f(Z), element by element. Z, A (rows, columns), any row strides; A may be Z."""
+    _forward(code, p, z, z_row, a, a_row, a, a_row, rows, columns)
+
+
+@inline
+def multiply_by_slope(code, p, z, z_row, a, a_row, d, d_row, rows, columns):
+    """D = D ⊙ f'(Z): the product with the diagonal Jacobian, in place. Where the row needs no input, Z may be A."""
+    if code != IDENTITY:
+        _slope(code, p, z, z_row, a, a_row, d, d_row, rows, columns)

@@ -1,0 +1,185 @@
+"""What every public function does with the arrays it is given, before a kernel sees them.
+
+Kernels check nothing, so this file decides what can reach them: numeric arrays of the right shape, in native byte
+order, aligned, with strides that are whole numbers of elements. An array that is all that already is passed as it is,
+without a copy; any other is copied. What can't be used is refused with an error that names the argument, what was
+seen and what was expected. Nothing is changed by a refused call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def unknown(kind: str, name: object, known: Sequence[str]) -> ValueError:
+    """The error for a name that is not in a list: it shows the list, and the nearest entry."""
+    near = get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}.")
+
+
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """float32 or float64 from anything that names one.
+
+    Raises:
+        ValueError: for any other type.
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}") from error
+    if found.newbyteorder("=") not in FLOATS:
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {found}")
+    return found.newbyteorder("=")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill the masked entries first: {name}.filled(...)")
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is a sparse {type(value).__name__}; expected a dense array: {name}.toarray()")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} can't be made an array: {error}") from error
+
+
+def _shape_text(shape: Sequence[int | str | None]) -> str:
+    sizes = ["any" if size is None else str(size) for size in shape]
+    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+
+def check_shape(name: str, seen: tuple[int, ...], wanted: Sequence[int | None]) -> None:
+    """Raise ValueError with both shapes unless they agree; None stands for any size."""
+    if len(seen) != len(wanted) or any(w is not None and s != w for s, w in zip(seen, wanted, strict=True)):
+        raise ValueError(f"{name} has shape {seen}, expected {_shape_text(wanted)}")
+
+
+def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[Any]) -> np.ndarray:
+    """``value`` as numbers of ``dtype`` that kernels can read: of this shape, aligned, native, whole strides.
+
+    Raises:
+        TypeError: not real numbers.
+        ValueError: another shape.
+    """
+    array = _array(name, value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected real numbers ({dtype})"
+                        f" of shape {_shape_text(shape)}")  # fmt: skip
+    check_shape(name, array.shape, shape)
+    if array.dtype != dtype:
+        with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
+            return array.astype(dtype, order="C")
+    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+        return array.copy(order="C")
+    return array
+
+
+def rows(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[Any]) -> np.ndarray:
+    """As ``floats``, contiguous in C order."""
+    return np.ascontiguousarray(floats(name, value, shape, dtype))
+
+
+def finite(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, or ValueError naming the first entry that is NaN or infinite."""
+    # a finite sum proves all entries finite without a second array; an infinite one may be mere overflow
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        bad = ~np.isfinite(array)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(f"{name} has shape {array.shape} and {bad.sum()} entries that are NaN or infinity; the"
+                             f" first is {array[place]} at {place}. Expected finite numbers.")  # fmt: skip
+    return array
+
+
+def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
+    """Class indices as contiguous int64, each in 0 … classes - 1.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: another length, or an index out of range.
+    """
+    array = _array(name, value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
+                        f" shape ({samples},), or rows of shape ({samples}, {classes})")  # fmt: skip
+    check_shape(name, array.shape, (samples,))
+    if array.size:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= classes:
+            wrong = low if low < 0 else high
+            place = int(np.argmax(array == wrong))
+            raise ValueError(f"{name} has shape {array.shape} and the class index {wrong} at {place}, expected"
+                             f" 0 to {classes - 1} for {classes} outputs")  # fmt: skip
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def weights(name: str, value: Any, samples: int) -> np.ndarray:
+    """Sample weights as contiguous float64: finite, none negative, not all zero.
+
+    Raises:
+        TypeError, ValueError: otherwise.
+    """
+    array = finite(name, rows(name, value, (samples,), np.dtype(np.float64)))
+    if (array < 0).any():
+        place = int(np.argmax(array < 0))
+        raise ValueError(f"{name} has shape {array.shape} and the negative weight {array[place]} at {place}, expected"
+                         f" weights of at least 0 and shape ({samples},)")  # fmt: skip
+    if samples and not array.any():
+        raise ValueError(f"all weights in {name} are zero (shape {array.shape}); expected some above zero")
+    return array
+
+
+def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array to write a result to: ``value`` if it is one of this shape and type, or a new one for None.
+
+    Raises:
+        TypeError: not an array, or not of this type.
+        ValueError: another shape, or read-only.
+    """
+    if value is None:
+        return np.empty(shape, dtype)
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        seen = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        extent = value.shape if isinstance(value, np.ndarray) else "none"
+        raise TypeError(f"{name} is {seen} with shape {extent}, expected an array of {dtype} and shape {shape}")
+    check_shape(name, value.shape, shape)
+    if not value.flags.writeable:
+        raise ValueError(f"{name} with shape {value.shape} is read-only, expected a writable array of shape {shape}")
+    return value
+
+
+def place_to_write(target: np.ndarray, *inputs: np.ndarray | None) -> np.ndarray:
+    """The target itself where a kernel may write it at once, else a new array to copy from.
+
+    A kernel needs contiguous, aligned memory that none of its inputs shares.
+    """
+    usable = target.flags.c_contiguous and target.flags.aligned
+    if usable and not any(np.may_share_memory(target, one) for one in inputs if one is not None):
+        return target
+    return np.empty(target.shape, target.dtype)
+
+
+def strides(array: np.ndarray) -> tuple[int, int]:
+    """Row and column strides of a matrix, in numbers."""
+    return array.strides[0] // array.itemsize, array.strides[1] // array.itemsize
+
+
+ALIGNMENT = 64  # bytes: the widest register and a cache line
+
+
+def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that begin at a cache line."""
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape))
+    raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)

@@ -1,0 +1,583 @@
+"""The kernels for callers with arrays: every argument is checked, every output is optional.
+
+These are what ``fastjac.kernels`` exports. Matrices may have any strides and byte order; they are copied only where a
+kernel can't read them. The floating-point type is that of the parameters (or of the first array), float32 or
+float64; other arrays are converted to it. Every refusal is a TypeError or ValueError with both shapes.
+
+With ReLU, the outputs of dead units are -0.0 (which equals 0.0): that is how the backward pass, which sees only the
+output, tells z < 0 from z = 0, where the slope is 1 (course B4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import dense, losses, optimizers
+from ._jit import kernel
+from .activations import CODES, TABLE, activate, multiply_by_slope
+from .arrays import FLOATS, aligned, finite, floats, labels, output, place_to_write, rows, strides, unknown, weights
+from .counting import blocks, least, padded_row
+from .dense import CHUNK, copy_rows
+from .random import dropout_mask as dropout_mask_rows
+from .random import key_of
+from .simd import address, advance, doubles_at, get, integers_at, numbers_at, put
+
+DEFAULT_PARAMETERS = {"relu": 1.0, "leaky_relu": 0.01, "elu": 1.0}
+
+_ZEROS = {dtype: aligned(64, dtype) for dtype in FLOATS}
+
+
+def activation_code(activation: str) -> int:
+    """The table's row for a name.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if activation not in CODES:
+        raise unknown("activation", activation, list(CODES))
+    return CODES[activation]
+
+
+def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> float:
+    """The number the table's row takes: for relu the least z that is alive, else the parameter itself."""
+    value = DEFAULT_PARAMETERS.get(activation, 0.0) if parameter is None else parameter
+    if activation == "relu":
+        if value not in (0, 1):
+            raise ValueError(f"the slope of relu at zero is {value!r}, expected 0 or 1")
+        return 0.0 if value == 1 else float(np.finfo(dtype).smallest_subnormal)
+    if activation in ("leaky_relu", "elu") and not 0 < value < np.inf:
+        raise ValueError(f"the parameter of {activation} is {value!r}, expected a positive number")
+    return float(value)
+
+
+def _float_of(value: Any) -> np.dtype[Any]:
+    """The type to compute in: float32 for float32 and float16, else float64."""
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize <= 4:
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def _place(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.ctypes.data
+
+
+def _finish(result: np.ndarray, target: np.ndarray) -> np.ndarray:
+    if result is not target:
+        target[...] = result
+    return target
+
+
+# --- dense --------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _dense_forward(x_place, x_row, x_column, n, i, o, w_place, b_place, z_place, a_place, code, p, packed, zeros):
+    empty = address(zeros)
+    x, w, a = numbers_at(x_place, empty), numbers_at(w_place, empty), numbers_at(a_place, empty)
+    weight, weight_row = w, o
+    if packed.shape[0] > 0:
+        weight, weight_row = address(packed), padded_row(o)
+        copy_rows(w, o, 1, weight, weight_row, i, o)
+    bias = numbers_at(b_place, empty) if b_place != 0 else empty
+    dense.forward(
+        x, x_row, x_column, weight, weight_row, bias, 1 if b_place != 0 else 0, numbers_at(z_place, empty), o, a, o,
+        n, i, o, code, p, 0, 1,
+    )  # fmt: skip
+
+
+@kernel
+def _dense_backward(
+    x_place, x_row, x_column, n, i, o, d_place, d_row, d_column, a_place, z_place, w_place, dx_place, dw_place, db_place,
+    code, p, zeros, dz, wt,
+):  # fmt: skip
+    """dZ exists a chunk of rows at a time, in ``dz``: it is made, and used three times, while it is in the cache."""
+    empty = address(zeros)
+    x, d, w = numbers_at(x_place, empty), numbers_at(d_place, empty), numbers_at(w_place, empty)
+    a, z, dx = numbers_at(a_place, empty), numbers_at(z_place, empty), numbers_at(dx_place, empty)
+    dw, db = numbers_at(dw_place, empty), numbers_at(db_place, empty) if db_place != 0 else empty
+    chunk_dz, row, transposed, transposed_row = address(dz), padded_row(o), address(wt), padded_row(i)
+    if dx_place != 0:
+        dense.transpose(w, o, transposed, transposed_row, i, o, 0, 1)
+    for first in range(0, n, CHUNK):
+        count = least(CHUNK, n - first)
+        copy_rows(advance(d, first * d_row), d_row, d_column, chunk_dz, row, count, o)
+        multiply_by_slope(
+            code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o
+        )
+        dense.backward_parameters(
+            advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1 if db_place != 0 else 0, count, i, o,
+            first, empty, 0, 1,
+        )  # fmt: skip
+        if dx_place != 0:
+            target = advance(dx, first * i)
+            dense.backward_input(
+                chunk_dz, row, transposed, transposed_row, target, i, count, i, o,
+                0, 0.0, target, i, target, i, empty, 0, 1,
+            )  # fmt: skip
+
+
+def _dense_arguments(X: Any, W: Any) -> tuple[np.ndarray, np.ndarray]:
+    dtype = _float_of(W)
+    W = rows("W", W, (None, None), dtype)
+    if 0 in W.shape:
+        raise ValueError(f"W has shape {W.shape}, expected at least one input and one output, as (1, 1)")
+    return floats("X", X, (None, W.shape[0]), dtype), W
+
+
+def dense_forward(
+    X: Any, W: Any, b: Any, activation: str = "identity", *, parameter: float | None = None, out: Any = None,
+    z_out: Any = None,
+) -> np.ndarray:  # fmt: skip
+    """A = f(X·W + b), in one pass (course B5, C7).
+
+    Args:
+        X: (N, I) numbers, any strides.
+        W: (I, O) float32 or float64, which decides the type of everything.
+        b: (O,), or None.
+        activation: a name from the activation table.
+        parameter: relu: its slope at zero, 1 (default) or 0; leaky_relu: its slope below zero; elu: alpha.
+        out: (N, O) array for A.
+        z_out: (N, O) array for Z = X·W + b, which silu and gelu need in the backward pass.
+
+    Returns:
+        A (N, O), which is ``out`` if given. Dead ReLU units are -0.0.
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, an unknown activation, or arrays that aren't numbers.
+
+    >>> import numpy as np
+    >>> X, W = np.array([[1.0, 2.0]]), np.array([[1.0], [3.0]])
+    >>> dense_forward(X, W, np.array([-5.0]), activation="relu")
+    array([[2.]])
+    """
+    code = activation_code(activation)
+    X, W = _dense_arguments(X, W)
+    b = None if b is None else rows("b", b, (W.shape[1],), W.dtype)
+    p = kernel_parameter(activation, parameter, W.dtype)
+    (n, i), o = X.shape, W.shape[1]
+    target = output("out", out, (n, o), W.dtype)
+    z_target = None if z_out is None else output("z_out", z_out, (n, o), W.dtype)
+    if z_target is not None and np.may_share_memory(target, z_target):
+        raise ValueError(f"out and z_out share memory (both of shape {(n, o)}); expected two arrays of shape {(n, o)}")
+    A = place_to_write(target, X, W, b)
+    Z = A if z_target is None else place_to_write(z_target, X, W, b)
+    packed = np.empty(0 if padded_row(o) == o else i * padded_row(o), W.dtype)
+    _dense_forward(
+        _place(X), *strides(X), n, i, o, _place(W), _place(b), _place(Z), _place(A), code, p, packed, _ZEROS[W.dtype]
+    )
+    if z_target is not None:
+        _finish(Z, z_target)
+    return _finish(A, target)
+
+
+def dense_backward(
+    dA: Any, A: Any, X: Any, W: Any, activation: str = "identity", *, Z: Any = None, parameter: float | None = None,
+    input_gradient: bool = True, dX: Any = None, dW: Any = None, db: Any = None,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:  # fmt: skip
+    """From dA to dX = dZ·Wᵀ, dW = Xᵀ·dZ and db = Σ dZ, where dZ = dA ⊙ f'(Z) (course B5, C6, C7).
+
+    Args:
+        dA: (N, O), gradient with respect to A.
+        A: (N, O), as ``dense_forward`` gave it (with relu, the sign of a zero tells dead from live).
+        X: (N, I). W: (I, O).
+        activation, parameter: as in ``dense_forward``.
+        Z: (N, O), X·W + b; needed by silu and gelu.
+        input_gradient: False for the first layer of a network: dX is not computed.
+        dX, dW, db: arrays for the results, (N, I), (I, O), (O,).
+
+    Returns:
+        dX (None without ``input_gradient``), dW, db.
+
+    Raises:
+        TypeError, ValueError: as ``dense_forward``; ValueError for silu or gelu without Z.
+
+    >>> import numpy as np
+    >>> X, W, b = np.array([[1.0, 2.0]]), np.array([[1.0], [3.0]]), np.array([0.5])
+    >>> A = dense_forward(X, W, b, activation="relu")
+    >>> dX, dW, db = dense_backward(np.array([[1.0]]), A, X, W, activation="relu")
+    >>> dX, dW.ravel(), db
+    (array([[1., 3.]]), array([1., 2.]), array([1.]))
+    """
+    code = activation_code(activation)
+    X, W = _dense_arguments(X, W)
+    p = kernel_parameter(activation, parameter, W.dtype)
+    (n, i), o = X.shape, W.shape[1]
+    dA = floats("dA", dA, (n, o), W.dtype)
+    A = rows("A", A, (n, o), W.dtype)
+    if Z is None and TABLE[code].needs_input:
+        raise ValueError(f"the slope of {activation} needs Z of shape {(n, o)}, but Z is None (A has shape {A.shape})")
+    Z = A if Z is None or not TABLE[code].needs_input else rows("Z", Z, (n, o), W.dtype)
+    if not input_gradient and dX is not None:
+        raise ValueError("dX is given, but input_gradient is False")
+    targets = {
+        "dX": output("dX", dX, (n, i), W.dtype) if input_gradient else None,
+        "dW": output("dW", dW, (i, o), W.dtype),
+        "db": output("db", db, (o,), W.dtype),
+    }
+    given = [t for t in targets.values() if t is not None]
+    if any(np.may_share_memory(one, other) for k, one in enumerate(given) for other in given[:k]):
+        raise ValueError(f"dX, dW and db share memory (shapes {[t.shape for t in given]}); expected separate arrays")
+    places = {k: None if t is None else place_to_write(t, dA, A, Z, X, W) for k, t in targets.items()}
+    if n == 0:
+        for one in places.values():
+            if one is not None:
+                one[...] = 0
+    _dense_backward(
+        _place(X), *strides(X), n, i, o, _place(dA), *strides(dA), _place(A), _place(Z), _place(W),
+        _place(places["dX"]), _place(places["dW"]), _place(places["db"]), code, p, _ZEROS[W.dtype],
+        np.empty(least(CHUNK, n) * padded_row(o) + 64, W.dtype),
+        np.empty(o * padded_row(i) if input_gradient else 0, W.dtype),
+    )  # fmt: skip
+    for name, target in targets.items():
+        if target is not None:
+            _finish(places[name], target)
+    return targets["dX"], targets["dW"], targets["db"]
+
+
+# --- element-wise and softmax -------------------------------------------------------------------------------------
+
+
+@kernel
+def _activation_forward(z_place, a_place, count, code, p, zeros):
+    z, a = numbers_at(z_place, address(zeros)), numbers_at(a_place, address(zeros))
+    activate(code, p, z, count, a, count, 1, count)
+
+
+@kernel
+def _activation_backward(z_place, a_place, d_place, count, code, p, zeros):
+    z, a = numbers_at(z_place, address(zeros)), numbers_at(a_place, address(zeros))
+    multiply_by_slope(code, p, z, count, a, count, numbers_at(d_place, address(zeros)), count, 1, count)
+
+
+@kernel
+def _softmax(z_place, s_place, n, k, zeros):
+    losses.softmax(numbers_at(z_place, address(zeros)), k, numbers_at(s_place, address(zeros)), k, n, k)
+
+
+@kernel
+def _softmax_backward(s_place, d_place, n, k, zeros):
+    losses.softmax_backward(numbers_at(s_place, address(zeros)), k, numbers_at(d_place, address(zeros)), k, n, k)
+
+
+def activation_forward(Z: Any, activation: str, *, parameter: float | None = None, out: Any = None) -> np.ndarray:
+    """A = f(Z), element by element (course B2, B4). Z (N, K), any strides; ``out`` may be Z.
+
+    Raises:
+        TypeError, ValueError: not a matrix of numbers, an unknown activation, or an ``out`` that doesn't fit.
+
+    >>> activation_forward([[-1.0, 0.0, 2.0]], "softplus").round(4)
+    array([[0.3133, 0.6931, 2.1269]])
+    """
+    code = activation_code(activation)
+    dtype = _float_of(Z)
+    Z = rows("Z", Z, (None, None), dtype)
+    p = kernel_parameter(activation, parameter, dtype)
+    target = output("out", out, Z.shape, dtype)
+    A = target if target is Z else place_to_write(target, Z)
+    _activation_forward(_place(Z), _place(A), Z.size, code, p, _ZEROS[dtype])
+    return _finish(A, target)
+
+
+def activation_backward(
+    dA: Any, A: Any, activation: str, *, Z: Any = None, parameter: float | None = None, out: Any = None
+) -> np.ndarray:
+    """dZ = dA ⊙ f'(Z): the product with the diagonal Jacobian (course B4). All (N, K); silu and gelu need Z.
+
+    Raises:
+        TypeError, ValueError: as ``activation_forward``; ValueError for silu or gelu without Z.
+
+    >>> activation_backward([[1.0, 1.0]], [[0.5, 0.0]], "tanh")
+    array([[0.75, 1.  ]])
+    """
+    code = activation_code(activation)
+    dtype = _float_of(A)
+    A = rows("A", A, (None, None), dtype)
+    dA = floats("dA", dA, A.shape, dtype)
+    if Z is None and TABLE[code].needs_input:
+        raise ValueError(f"the slope of {activation} needs Z of shape {A.shape}, but Z is None (A has {A.shape})")
+    Z = A if Z is None or not TABLE[code].needs_input else rows("Z", Z, A.shape, dtype)
+    p = kernel_parameter(activation, parameter, dtype)
+    target = output("out", out, A.shape, dtype)
+    dZ = dA.copy(order="C")
+    _activation_backward(_place(Z), _place(A), _place(dZ), A.size, code, p, _ZEROS[dtype])
+    return _finish(dZ, target) if out is not None else dZ
+
+
+def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
+    """s_i = e^z_i / Σ e^z_k of every row (course A6). Z (N, K), K at least 1.
+
+    Raises:
+        TypeError, ValueError: not a matrix of numbers, no columns, or an ``out`` that doesn't fit.
+
+    >>> softmax([[0.0, 0.0]])
+    array([[0.5, 0.5]])
+    """
+    dtype = _float_of(Z)
+    Z = rows("Z", Z, (None, None), dtype)
+    _need_columns("Z", Z)
+    target = output("out", out, Z.shape, dtype)
+    S = target if target is Z else place_to_write(target, Z)
+    _softmax(_place(Z), _place(S), *Z.shape, _ZEROS[dtype])
+    return _finish(S, target)
+
+
+def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
+    """dz_j = s_j·(ds_j - Σ_k ds_k·s_k): the product with diag(s) - s·sᵀ (course A7, C4). All (N, K).
+
+    Raises:
+        TypeError, ValueError: not matrices of numbers of one shape, no columns, or an ``out`` that doesn't fit.
+
+    >>> softmax_backward([[1.0, 0.0]], [[0.5, 0.5]])
+    array([[ 0.25, -0.25]])
+    """
+    dtype = _float_of(S)
+    S = rows("S", S, (None, None), dtype)
+    _need_columns("S", S)
+    target = output("out", out, S.shape, dtype)
+    dZ = floats("dS", dS, S.shape, dtype).copy(order="C")
+    _softmax_backward(_place(S), _place(dZ), *S.shape, _ZEROS[dtype])
+    return _finish(dZ, target) if out is not None else dZ
+
+
+def _need_columns(name: str, array: np.ndarray) -> None:
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has shape {array.shape}, expected at least one column: ({array.shape[0]}, 1)")
+
+
+@kernel
+def _dropout_mask(mask, columns, rate, seed, step, place):
+    dropout_mask_rows(address(mask), columns, 0, mask.shape[0] // columns, columns, rate, key_of(seed, step, place))
+
+
+def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, place: int, dtype: Any) -> np.ndarray:
+    """Multipliers for dropout: 0 with probability ``rate``, else 1/(1 - rate).
+
+    A function of its arguments alone: the mask of training step ``step`` at place ``place`` of a network.
+
+    Raises:
+        ValueError: a rate outside [0, 1).
+
+    >>> sorted({float(x) for x in dropout_mask((8, 8), 0.5, seed=0, step=0, place=1, dtype="float32").ravel()})
+    [0.0, 2.0]
+    """
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"rate is {rate!r}, expected a number in [0, 1)")
+    mask = np.empty(int(np.prod(shape)), dtype)
+    if mask.size:
+        _dropout_mask(mask, shape[1], float(rate), seed, step, place)
+    return mask.reshape(shape)
+
+
+# --- losses -------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _loss(code, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits):
+    """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
+    scale = address(scales)
+    z, d, targets = numbers_at(z_place, scale), numbers_at(d_place, scale), numbers_at(target_place, scale)
+    class_of, given = integers_at(label_place), doubles_at(weight_place)
+    weight_sum = float(n)
+    if weight_place != 0:
+        weight_sum = 0.0
+        for r in range(n):
+            weight_sum += get(given, r)
+    loss, hits = 0.0, 0.0
+    for chunk in range(blocks(n, CHUNK)):
+        first = chunk * CHUNK
+        count = least(CHUNK, n - first)
+        for r in range(count):
+            weight = get(given, first + r) if weight_place != 0 else 1.0
+            put(scale, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
+        # without labels or targets the pointer stands still at what is never read
+        losses.loss_rows(
+            code, advance(z, first * k), k, advance(class_of, first) if label_place != 0 else address(_NO_LABELS),
+            advance(targets, first * k) if target_place != 0 else advance(z, first * k), k, scale,
+            advance(d, first * k), k, address(row_losses), address(row_hits), 0, count, k,
+        )  # fmt: skip
+        chunk_loss, chunk_hits = 0.0, 0.0
+        for r in range(count):
+            weight = get(given, first + r) if weight_place != 0 else 1.0
+            if weight != 0.0:
+                chunk_loss += weight * row_losses[r]
+                chunk_hits += weight * row_hits[r]
+        loss += chunk_loss
+        hits += chunk_hits
+    return loss, hits, weight_sum
+
+
+_NO_LABELS = np.zeros(CHUNK, np.int64)
+
+
+def loss_sums(
+    code: int, Z: np.ndarray, class_of: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None,
+    d: np.ndarray,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Weighted sums of losses and hits, and the sum of weights; the gradient of the mean into ``d``.
+
+    For callers that have checked: Z, targets and d (N, K) contiguous of one type, d may be Z; labels int64; weights
+    float64.
+    """
+    chunk = least(CHUNK, len(Z))
+    result: tuple[float, float, float] = _loss(
+        code, _place(Z), *Z.shape, _place(class_of), _place(targets), _place(weight), _place(d),
+        np.empty(chunk, Z.dtype), np.empty(chunk), np.empty(chunk),
+    )  # fmt: skip
+    return result
+
+
+LABELS, DISTRIBUTIONS, BITS, NUMBERS = range(4)  # what a target may be
+
+
+def loss_targets(
+    y: Any, kind: int, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "y"
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Targets as kernels take them: (class indices, None) or (None, rows).
+
+    Args:
+        y: class indices (N,) or rows (N, K); for one output, also (N,) numbers.
+        kind: LABELS for classes (indices or rows), BITS for independent outputs in [0, 1], NUMBERS for any numbers.
+
+    Raises:
+        TypeError, ValueError: another length or width, an index out of range, not finite, negative, above 1.
+    """
+    shape = np.shape(y)
+    if kind == LABELS and len(shape) != 2:
+        return labels(name, y, samples, outputs), None
+    if kind != LABELS and outputs == 1 and len(shape) == 1:
+        target = floats(name, y, (samples,), dtype).reshape(samples, 1)
+    else:
+        target = floats(name, y, (samples, outputs), dtype)
+    target = finite(name, np.ascontiguousarray(target))
+    if kind != NUMBERS and target.size and ((target < 0).any() or (kind == BITS and (target > 1).any())):
+        wanted = "in [0, 1]" if kind == BITS else "of at least 0"
+        raise ValueError(
+            f"{name} has shape {target.shape} and values from {target.min()} to {target.max()}, expected values {wanted}"
+            f" and shape {(samples, outputs)}"
+        )
+    return None, target
+
+
+def _loss_and_gradient(
+    label_code: int, row_code: int, kind: int, name: str, Z: Any, y: Any, sample_weight: Any, out: Any
+) -> tuple[float, np.ndarray]:
+    dtype = _float_of(Z)
+    Z = rows(name, Z, (None, None), dtype)
+    _need_columns(name, Z)
+    class_of, target = loss_targets(y, kind, *Z.shape, dtype)
+    weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(Z))
+    result = output("out", out, Z.shape, dtype)
+    d = place_to_write(result, Z, class_of, target, weight)
+    if len(Z) == 0:
+        return float("nan"), result
+    loss, _, weight_sum = loss_sums(label_code if target is None else row_code, Z, class_of, target, weight, d)
+    return loss / weight_sum, _finish(d, result)
+
+
+def softmax_cross_entropy(
+    logits: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """Mean of -log softmax(logits)_y, and its gradient (s - y)/N (course E2).
+
+    Args:
+        logits: (N, K) numbers, of any size: nothing overflows.
+        y: (N,) class indices of any integer type, or (N, K) one-hot or soft rows.
+        sample_weight: (N,); the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, a class index out of range, or negative weights.
+
+    >>> loss, d = softmax_cross_entropy([[0.0, 0.0]], [1])
+    >>> round(loss, 6), d
+    (0.693147, array([[ 0.5, -0.5]]))
+    """
+    codes = losses.SOFTMAX_CROSS_ENTROPY_LABELS, losses.SOFTMAX_CROSS_ENTROPY_ROWS
+    return _loss_and_gradient(*codes, LABELS, "logits", logits, y, sample_weight, out)
+
+
+def binary_cross_entropy(
+    logits: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """Mean over samples and outputs of -(y·log σ(z) + (1 - y)·log(1 - σ(z))), and (σ(z) - y)/(N·K).
+
+    ``y`` (N, K) in [0, 1], or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
+
+    >>> loss, d = binary_cross_entropy([[0.0]], [1.0])
+    >>> round(loss, 6), d
+    (0.693147, array([[-0.5]]))
+    """
+    code = losses.BINARY_CROSS_ENTROPY
+    return _loss_and_gradient(code, code, BITS, "logits", logits, y, sample_weight, out)
+
+
+def binary_cross_entropy_probabilities(
+    p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """As ``binary_cross_entropy``, from probabilities (course B10, C2): gradient (p - y)/(p·(1 - p))/(N·K).
+
+    Logarithms are cut at -100 and the denominator at 1e-12, as in PyTorch.
+
+    >>> loss, d = binary_cross_entropy_probabilities([[0.5]], [1.0])
+    >>> round(loss, 6), d
+    (0.693147, array([[-2.]]))
+    """
+    _check_probabilities(p)
+    code = losses.BINARY_CROSS_ENTROPY_PROBABILITIES
+    return _loss_and_gradient(code, code, BITS, "p", p, y, sample_weight, out)
+
+
+def categorical_cross_entropy(
+    p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """Mean of -Σ y·log p, and -y/p/N (course C3), from rows of probabilities.
+
+    Targets as ``softmax_cross_entropy``; the cuts of ``binary_cross_entropy_probabilities``.
+
+    >>> loss, d = categorical_cross_entropy([[0.5, 0.5]], [1])
+    >>> round(loss, 6), d
+    (0.693147, array([[ 0., -2.]]))
+    """
+    _check_probabilities(p)
+    codes = losses.CATEGORICAL_CROSS_ENTROPY_LABELS, losses.CATEGORICAL_CROSS_ENTROPY_ROWS
+    return _loss_and_gradient(*codes, LABELS, "p", p, y, sample_weight, out)
+
+
+def _check_probabilities(p: Any) -> None:
+    p = floats("p", p, (None, None), _float_of(p))
+    if p.size and not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p has shape {p.shape} and values from {p.min()} to {p.max()}, expected probabilities in"
+                         f" [0, 1] of shape {p.shape}")  # fmt: skip
+
+
+def mean_squared_error(
+    p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """Mean over samples and outputs of (y - p)², and 2·(p - y)/(N·K) (course B9, C1).
+
+    ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
+
+    >>> mean_squared_error([[3.0]], [1.0])
+    (4.0, array([[4.]]))
+    """
+    code = losses.MEAN_SQUARED_ERROR
+    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out)
+
+
+# --- optimizers ---------------------------------------------------------------------------------------------------
+
+
+@kernel
+def optimizer_update(rule, parameters, gradients, state, rate, settings, step):
+    """One step of an optimizer on owned flat arrays of one type and length, clipping first if so set."""
+    w, g, count = address(parameters), address(gradients), parameters.shape[0]
+    factor = 1.0
+    if settings[optimizers.CLIP_NORM] > 0.0:
+        factor = optimizers.clip_factor(optimizers.norm(g, count), settings[optimizers.CLIP_NORM])
+    optimizers.update(rule, w, g, address(state), count, 0, count, rate, settings, factor, step)

@@ -1,0 +1,274 @@
+"""Losses: value and gradient of a row in one visit (course B9, B10, C1 to C4, E2).
+
+Every function reads a row of the network's output (logits z or probabilities p), returns the row's loss and writes
+``scale`` times the gradient over it or beside it. ``scale`` is the row's share of the mean: 1/N, or w_i/Σw.
+The values at the edges (infinities, NaN, p of 0 or 1, log 0) are tested one by one; a term whose target is 0 counts
+as 0 even where its logarithm is infinite.
+"""
+
+import numpy as np
+
+from . import vectormath
+from ._jit import inline
+from .counting import least
+from .simd import (
+    absolute,
+    advance,
+    get,
+    lane_numbers,
+    lanes,
+    load_head,
+    max_across,
+    put,
+    splat,
+    store_head,
+    sum_across,
+    where,
+)
+
+# What a loss is called and whether its targets are class indices; the kernels know the number.
+SOFTMAX_CROSS_ENTROPY_LABELS = 0
+SOFTMAX_CROSS_ENTROPY_ROWS = 1
+BINARY_CROSS_ENTROPY = 2
+BINARY_CROSS_ENTROPY_PROBABILITIES = 3
+CATEGORICAL_CROSS_ENTROPY_LABELS = 4
+CATEGORICAL_CROSS_ENTROPY_ROWS = 5
+MEAN_SQUARED_ERROR = 6
+
+_LOG_FLOOR = -100.0  # the logarithm of a probability is cut here, and its denominator at 1e-12, as in PyTorch
+_SMALLEST_DENOMINATOR = 1e-12
+
+
+@inline
+def _tail(columns, j, pointer):
+    return least(columns - j, lanes(pointer))
+
+
+@inline
+def _first(vector):
+    """The value of a vector whose lanes are all the same."""
+    return max_across(vector)
+
+
+@inline
+def _largest(z, columns):
+    """The largest of a row; -inf where all are. With a NaN in the row it is any number."""
+    best = splat(z, -np.inf)
+    for j in range(0, columns, lanes(z)):
+        tail = _tail(columns, j, z)
+        x = where(lane_numbers(best) < tail, load_head(z, j, tail), -np.inf)
+        best = where(x > best, x, best)
+    return max_across(best)
+
+
+@inline
+def _exponentials(z, s, columns, top):
+    """s = e^(z - top), and their sum. An infinite or NaN z makes the sum NaN, or leaves its s at 0 where z = -inf."""
+    total = splat(z, 0.0)
+    for j in range(0, columns, lanes(z)):
+        tail = _tail(columns, j, z)
+        inside = lane_numbers(total) < tail
+        e = where(inside, vectormath.exp(load_head(z, j, tail) - top), 0.0)
+        store_head(s, j, e, tail)
+        total = total + e
+    return sum_across(total)
+
+
+@inline
+def softmax(z, z_row, s, s_row, rows, columns):
+    """s_i = e^z_i / Σ e^z_k (A6), row by row; S may be Z."""
+    for r in range(rows):
+        source, target = advance(z, r * z_row), advance(s, r * s_row)
+        total = _exponentials(source, target, columns, _largest(source, columns))
+        for j in range(0, columns, lanes(s)):
+            tail = _tail(columns, j, s)
+            store_head(target, j, load_head(target, j, tail) / total, tail)
+
+
+@inline
+def softmax_backward(s, s_row, d, d_row, rows, columns):
+    """dz_j = s_j·(ds_j - Σ_k ds_k·s_k) (C4, A7), in place on D."""
+    for r in range(rows):
+        value, gradient = advance(s, r * s_row), advance(d, r * d_row)
+        total = splat(d, 0.0)
+        for j in range(0, columns, lanes(d)):
+            tail = _tail(columns, j, d)
+            total = total + load_head(value, j, tail) * load_head(gradient, j, tail)
+        dot = sum_across(total)
+        for j in range(0, columns, lanes(d)):
+            tail = _tail(columns, j, d)
+            dz = load_head(value, j, tail) * (load_head(gradient, j, tail) - dot)
+            store_head(gradient, j, dz, tail)
+
+
+@inline
+def _softmax_cross_entropy_label(z, label, d, columns, scale):
+    """-log s_label, and (s - y)·scale for the one-hot y (E2)."""
+    top = _largest(z, columns)
+    below = top - get(z, label)
+    total = _exponentials(z, d, columns, top)
+    inverse = 1.0 / splat(d, total)
+    for j in range(0, columns, lanes(d)):
+        tail = _tail(columns, j, d)
+        s = load_head(d, j, tail) * inverse
+        y = where(lane_numbers(s) == label - j, splat(d, 1.0), splat(d, 0.0))
+        store_head(d, j, (s - y) * scale, tail)
+    return _first(vectormath.log(splat(d, total))) + below
+
+
+@inline
+def _softmax_cross_entropy_row(z, y, d, columns, scale):
+    """-Σ y·log s, and (s·Σy - y)·scale (E2, in general)."""
+    top = _largest(z, columns)
+    weight = splat(z, 0.0)
+    for j in range(0, columns, lanes(z)):
+        weight = weight + load_head(y, j, _tail(columns, j, z))
+    weight_sum = sum_across(weight)
+    linear = splat(z, 0.0)
+    for j in range(0, columns, lanes(z)):  # before D, which may be Z, is written
+        tail = _tail(columns, j, z)
+        target = load_head(y, j, tail)
+        linear = linear + where(target == 0.0, 0.0, target * (top - load_head(z, j, tail)))
+    distance = sum_across(linear)
+    total = _exponentials(z, d, columns, top)
+    inverse = 1.0 / splat(d, total)
+    for j in range(0, columns, lanes(d)):
+        tail = _tail(columns, j, d)
+        s = load_head(d, j, tail) * inverse
+        store_head(d, j, (s * weight_sum - load_head(y, j, tail)) * scale, tail)
+    log_total = _first(vectormath.log(splat(d, total)))
+    # no target at all: nothing to lose, but a NaN in the row stays a NaN
+    return distance + weight_sum * log_total
+
+
+@inline
+def _binary_cross_entropy(z, y, d, columns, scale):
+    """Mean over the outputs of log(1 + e^-|z|) + y·max(-z, 0) + (1 - y)·max(z, 0), and (σ(z) - y)·scale/K.
+
+    For y of 0 or 1 that is softplus(±z); no term is ever 0·inf.
+    """
+    total = splat(z, 0.0)
+    for j in range(0, columns, lanes(z)):
+        tail = _tail(columns, j, z)
+        x, target = load_head(z, j, tail), load_head(y, j, tail)
+        other = 1.0 - target
+        value = vectormath.log1p(vectormath.exp(-absolute(x)))
+        value = value + where(target == 0.0, 0.0, target * where(x < 0.0, -x, 0.0))
+        value = value + where(other == 0.0, 0.0, other * where(x > 0.0, x, 0.0))
+        total = total + where(lane_numbers(total) < tail, value, 0.0)
+        store_head(d, j, (vectormath.sigmoid(x) - target) * scale / columns, tail)
+    return sum_across(total) / columns
+
+
+@inline
+def _cut_log(p):
+    value = vectormath.log(p)
+    return where(value < _LOG_FLOOR, _LOG_FLOOR, value)
+
+
+@inline
+def _binary_cross_entropy_probabilities(p, y, d, columns, scale):
+    """Mean over the outputs of -(y·log p + (1 - y)·log(1 - p)), and (p - y)/(p·(1 - p))·scale/K (B10, C2)."""
+    total = splat(p, 0.0)
+    for j in range(0, columns, lanes(p)):
+        tail = _tail(columns, j, p)
+        x, target = load_head(p, j, tail), load_head(y, j, tail)
+        value = (target - 1.0) * _cut_log(1.0 - x) - target * _cut_log(x)
+        total = total + where(lane_numbers(total) < tail, value, 0.0)
+        spread = x * (1.0 - x)
+        spread = where(spread < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, spread)
+        store_head(d, j, (x - target) / spread * scale / columns, tail)
+    return sum_across(total) / columns
+
+
+@inline
+def _categorical_cross_entropy_label(p, label, d, columns, scale):
+    """-log p_label, and -y/p·scale for the one-hot y (C3)."""
+    chosen = splat(p, get(p, label))
+    held = where(chosen < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, chosen)
+    for j in range(columns):
+        put(d, j, 0.0)
+    put(d, label, _first(-scale / held))
+    return _first(-_cut_log(chosen))
+
+
+@inline
+def _categorical_cross_entropy_row(p, y, d, columns, scale):
+    """-Σ y·log p, and -y/p·scale (C3)."""
+    total = splat(p, 0.0)
+    for j in range(0, columns, lanes(p)):
+        tail = _tail(columns, j, p)
+        x, target = load_head(p, j, tail), load_head(y, j, tail)
+        total = total - where(lane_numbers(total) < tail, target * _cut_log(x), 0.0)
+        held = where(x < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, x)
+        store_head(d, j, -target / held * scale, tail)
+    return sum_across(total)
+
+
+@inline
+def _mean_squared_error(p, y, d, columns, scale):
+    """Mean over the outputs of (y - p)², and 2·(p - y)·scale/K (B9, C1)."""
+    total = splat(p, 0.0)
+    for j in range(0, columns, lanes(p)):
+        tail = _tail(columns, j, p)
+        error = load_head(p, j, tail) - load_head(y, j, tail)
+        total = total + error * error
+        store_head(d, j, error * (2.0 * scale / columns), tail)
+    return sum_across(total) / columns
+
+
+@inline
+def _place_of_largest(z, columns):
+    best = 0
+    for j in range(1, columns):
+        if get(z, j) > get(z, best):
+            best = j
+    return best
+
+
+@inline
+def _hit(code, z, label, y, columns):
+    """1 where the prediction is right, else 0; for several binary outputs, the share that is right."""
+    if code == SOFTMAX_CROSS_ENTROPY_LABELS or code == CATEGORICAL_CROSS_ENTROPY_LABELS:
+        return 1.0 if _place_of_largest(z, columns) == label else 0.0
+    if code == SOFTMAX_CROSS_ENTROPY_ROWS or code == CATEGORICAL_CROSS_ENTROPY_ROWS:
+        return 1.0 if _place_of_largest(z, columns) == _place_of_largest(y, columns) else 0.0
+    if code == MEAN_SQUARED_ERROR:
+        return 0.0
+    threshold = 0.0 if code == BINARY_CROSS_ENTROPY else 0.5
+    right = 0.0
+    for j in range(columns):
+        if (get(z, j) > threshold) == (get(y, j) > 0.5):
+            right += 1.0
+    return right / columns
+
+
+@inline
+def loss_rows(code, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns):
+    """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z."""
+    for r in range(first, last):
+        row, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
+        scale = get(scales, r)
+        label = get(labels, r)
+        if scale == 0.0:  # a sample without weight is as good as absent, whatever it holds
+            put(losses, r, 0.0)
+            put(hits, r, 0.0)
+            for j in range(columns):
+                put(gradient, j, 0.0)
+            continue
+        put(hits, r, _hit(code, row, label, target, columns))
+        if code == SOFTMAX_CROSS_ENTROPY_LABELS:
+            loss = _softmax_cross_entropy_label(row, label, gradient, columns, scale)
+        elif code == SOFTMAX_CROSS_ENTROPY_ROWS:
+            loss = _softmax_cross_entropy_row(row, target, gradient, columns, scale)
+        elif code == BINARY_CROSS_ENTROPY:
+            loss = _binary_cross_entropy(row, target, gradient, columns, scale)
+        elif code == BINARY_CROSS_ENTROPY_PROBABILITIES:
+            loss = _binary_cross_entropy_probabilities(row, target, gradient, columns, scale)
+        elif code == CATEGORICAL_CROSS_ENTROPY_LABELS:
+            loss = _categorical_cross_entropy_label(row, label, gradient, columns, scale)
+        elif code == CATEGORICAL_CROSS_ENTROPY_ROWS:
+            loss = _categorical_cross_entropy_row(row, target, gradient, columns, scale)
+        else:
+            loss = _mean_squared_error(row, target, gradient, columns, scale)
+        put(losses, r, loss)

@@ -1,0 +1,98 @@
+"""Optimizer steps on one flat vector, in place. ``state`` holds as many numbers again a time as the rule needs.
+
+The formulas are those of PyTorch's torch.optim (SGD, Adam, AdamW), which the tests compare with.
+"""
+
+import math
+
+from ._jit import inline
+from .counting import least
+from .simd import advance, get, lanes, load_head, put, splat, sqrt, store_head, sum_across
+
+SGD = 0
+ADAM = 1
+ADAMW = 2
+STATES = (1, 2, 2)  # vectors of state that each rule keeps
+
+# where each number stands in ``settings``
+MOMENTUM = 0  # Adam: beta_1
+BETA_2 = 1
+EPSILON = 2
+WEIGHT_DECAY = 3
+NESTEROV = 4
+CLIP_NORM = 5  # 0: never clip
+SETTINGS = 6
+
+
+@inline
+def norm(g, count):
+    """Euclidean length of the gradient, summed in blocks in double precision."""
+    total = 0.0
+    block = 64 * lanes(g)
+    for first in range(0, count, block):
+        squares = splat(g, 0.0)
+        for j in range(first, least(count, first + block), lanes(g)):
+            x = load_head(g, j, least(lanes(g), count - j))
+            squares = squares + x * x
+        total += sum_across(squares)
+    return math.sqrt(total)
+
+
+@inline
+def clip_factor(length, limit):
+    """What the gradient is multiplied by: 1 inside the limit or without one."""
+    return limit / length if limit > 0.0 and length > limit else 1.0
+
+
+@inline
+def _sgd(w, g, state, first, last, rate, settings, factor):
+    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov."""
+    momentum, decay, nesterov = settings[MOMENTUM], settings[WEIGHT_DECAY], settings[NESTEROV]
+    for j in range(first, last, lanes(w)):
+        tail = least(lanes(w), last - j)
+        weight = load_head(w, j, tail)
+        gradient = load_head(g, j, tail) * factor + decay * weight
+        if momentum != 0.0:
+            velocity = load_head(state, j, tail) * momentum + gradient
+            store_head(state, j, velocity, tail)
+            gradient = gradient + momentum * velocity if nesterov != 0.0 else velocity
+        store_head(w, j, weight - rate * gradient, tail)
+
+
+@inline
+def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupled):
+    """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias."""
+    beta_1, beta_2, epsilon = settings[MOMENTUM], settings[BETA_2], settings[EPSILON]
+    decay = settings[WEIGHT_DECAY]
+    coupled_decay = 0.0 if decoupled else decay
+    shrink = 1.0 - rate * decay if decoupled else 1.0
+    step_size = rate / (1.0 - beta_1**step)
+    spread = 1.0 / math.sqrt(1.0 - beta_2**step)
+    second = advance(state, count)
+    for j in range(first, last, lanes(w)):
+        tail = least(lanes(w), last - j)
+        weight = load_head(w, j, tail)
+        gradient = load_head(g, j, tail) * factor + coupled_decay * weight
+        m = load_head(state, j, tail) * beta_1 + gradient * (1.0 - beta_1)
+        v = load_head(second, j, tail) * beta_2 + (gradient * gradient) * (1.0 - beta_2)
+        store_head(state, j, m, tail)
+        store_head(second, j, v, tail)
+        store_head(w, j, weight * shrink - step_size * m / (sqrt(v) * spread + epsilon), tail)
+
+
+@inline
+def update(rule, w, g, state, count, first, last, rate, settings, factor, step):
+    """One step of the rule on the numbers first … last - 1 of ``count``; ``step`` counts from 1."""
+    if rule == SGD:
+        _sgd(w, g, state, first, last, rate, settings, factor)
+    elif rule == ADAM:
+        _adam(w, g, state, count, first, last, rate, settings, factor, step, False)
+    else:
+        _adam(w, g, state, count, first, last, rate, settings, factor, step, True)
+
+
+@inline
+def scale(g, count, factor):
+    """g *= factor."""
+    for j in range(count):
+        put(g, j, get(g, j) * factor)
