@@ -1,0 +1,202 @@
+"""Losses over a mini-batch: as Jacobians of a vector of N predictions, then as matrices shaped like them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._validate import (
+    Array,
+    as_array,
+    as_matrix,
+    as_vector,
+    check_count,
+    check_length,
+    check_same_shape,
+    check_unit_interval,
+)
+from .diagonal import Diagonal
+from .elementwise import elementwise_diagonal
+
+# As PyTorch: log p never below −100, p(1 − p) never below 1e-12, so that p = 0 or 1 stays finite.
+LOG_FLOOR = -100.0
+DENOMINATOR_FLOOR = 1e-12
+
+LossSlope = Callable[[Array, Array], Array]
+
+
+def batch_mean(samples: int, weights: ArrayLike | None = None, dtype: Any = np.float64) -> Array:
+    """∂J/∂J0 = (1/N … 1/N) of J = (1/N)·Σ J0⁽ⁱ⁾. Course row B8.
+
+    samples     N
+    weights     None, or (N,) non-negative: then J = Σ w_i J0⁽ⁱ⁾ / Σ w_i and the entries are w_i / Σ w_i
+                (all zero if every weight is)
+    Returns (1, N) of dtype (of the weights, if there are any).
+    Raises ValueError if N is no count, or a weight is negative or not finite.
+
+    >>> batch_mean(4)
+    array([[0.25, 0.25, 0.25, 0.25]])
+    >>> batch_mean(2, weights=[1.0, 3.0])
+    array([[0.25, 0.75]])
+    """
+    check_count("samples", samples)
+    if weights is None:
+        return np.full((1, samples), 1 / max(samples, 1), dtype=dtype)
+    weights = as_vector("weights", weights)
+    check_length("weights", weights, samples, "one weight a sample")
+    bad = ~((weights >= 0) & np.isfinite(weights))
+    if bad.any():
+        raise ValueError(f"weights holds {weights[bad][0]!s}, expected finite numbers of at least 0")
+    total = weights.sum()
+    return (weights / total if total > 0 else weights)[None, :]
+
+
+def squared_error_slope(y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ = −2(y − ŷ) of J0 = (y − ŷ)², entry by entry. Course row B9.
+
+    y_hat, y    predictions and targets of one shape
+    Returns that shape: the diagonal of ∂J0/∂ŷ.
+    Raises ValueError if the shapes differ.
+
+    >>> squared_error_slope([3.0, 1.0], [1.0, 1.0])
+    array([ 4., -0.])
+    """
+    y_hat, y = _predictions_and_targets(y_hat, y)
+    return -2 * (y - y_hat)
+
+
+def binary_cross_entropy_slope(y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ = (ŷ − y)/(ŷ(1 − ŷ)) of J0 = −[y ln ŷ + (1 − y) ln(1 − ŷ)]. Course row B10.
+
+    y_hat       predicted probabilities in [0, 1]
+    y           targets in [0, 1], same shape
+    Returns that shape: the diagonal of ∂J0/∂ŷ. The denominator is at least 1e-12 (PyTorch's choice too), so
+    that ŷ = 0 with y = 1 gives −1e12, not −inf.
+    Raises ValueError if the shapes differ or a number is outside [0, 1].
+
+    >>> binary_cross_entropy_slope([0.5, 0.5], [1.0, 0.0])
+    array([-2.,  2.])
+    """
+    y_hat, y = _predictions_and_targets(y_hat, y)
+    check_unit_interval("y_hat", y_hat)
+    check_unit_interval("y", y)
+    return (y_hat - y) / np.maximum(y_hat * (1 - y_hat), y_hat.dtype.type(DENOMINATOR_FLOOR))
+
+
+def loss_per_sample_diagonal(slope: LossSlope, y_hat: ArrayLike, y: ArrayLike) -> Diagonal:
+    """∂J0/∂ŷ, diagonal since J0⁽ⁱ⁾ depends on ŷ⁽ⁱ⁾ alone; N numbers stored. Course row B8.
+
+    slope       ∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ as a function of (ŷ, y), such as `squared_error_slope`
+    y_hat, y    vectors (N,)
+    Returns a `Diagonal` N×N.
+    Raises ValueError if the shapes differ.
+
+    >>> loss_per_sample_diagonal(squared_error_slope, [3.0, 2.0], [1.0, 1.0])
+    Diagonal([4., 2.])
+    """
+    y_hat, y = as_vector("y_hat", y_hat), as_vector("y", y)
+    check_same_shape("y", y, "y_hat", y_hat)
+    return elementwise_diagonal(lambda y_hat: slope(y_hat, y), y_hat)
+
+
+def loss_per_sample(slope: LossSlope, y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J0/∂ŷ = diag(∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾), the losses of N samples. Course row B8.
+
+    slope       ∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ as a function of (ŷ, y), such as `squared_error_slope`
+    y_hat, y    vectors (N,)
+    Returns (N, N), the zeros written out; `loss_per_sample_diagonal` is the same matrix in N numbers.
+    Raises ValueError if the shapes differ.
+
+    >>> loss_per_sample(squared_error_slope, [3.0, 2.0], [1.0, 1.0])
+    array([[4., 0.],
+           [0., 2.]])
+    """
+    return loss_per_sample_diagonal(slope, y_hat, y).to_array()
+
+
+def mean_squared_error(y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J/∂ŷ = −(2/N)(y − ŷ), the product of `batch_mean` and ∂J0/∂ŷ. Course row B9.
+
+    y_hat, y    vectors (N,): predictions and targets
+    Returns (1, N): the Jacobian of a scalar is a row.
+    The slide heads ∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ as ∂J/∂J0⁽ⁱ⁾, here and for the binary cross-entropy: a slip, the latter is
+    1/N.
+    Raises ValueError if the shapes differ.
+
+    >>> mean_squared_error([3.0, 2.0], [1.0, 1.0])
+    array([[2., 1.]])
+    """
+    J = loss_per_sample_diagonal(squared_error_slope, y_hat, y)
+    return batch_mean(J.shape[0], dtype=J.dtype) @ J
+
+
+def binary_cross_entropy(y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J/∂ŷ = (1/N)(ŷ − y)/(ŷ(1 − ŷ)), the product of `batch_mean` and ∂J0/∂ŷ. Course row B10.
+
+    y_hat, y    vectors (N,): predicted probabilities and targets, both in [0, 1]
+    Returns (1, N): the Jacobian of a scalar is a row. ŷ(1 − ŷ) counts as 1e-12 where it is less.
+    Raises ValueError if the shapes differ or a number is outside [0, 1].
+
+    >>> binary_cross_entropy([0.5, 0.5], [1.0, 0.0])
+    array([[-1.,  1.]])
+    """
+    J = loss_per_sample_diagonal(binary_cross_entropy_slope, y_hat, y)
+    return batch_mean(J.shape[0], dtype=J.dtype) @ J
+
+
+def mean_squared_error_gradient(Y_hat: ArrayLike, Y: ArrayLike) -> Array:
+    """dŶ = −(2/N)(Y − Ŷ). Course row C1.
+
+    Y_hat, Y    (N, 1): predictions and targets; with K columns the mean is over all N·K numbers
+    Returns the shape of Ŷ.
+    Raises ValueError if they are no matrices of one shape.
+
+    >>> mean_squared_error_gradient([[3.0], [2.0]], [[1.0], [1.0]])
+    array([[2.],
+           [1.]])
+    """
+    Y_hat, Y = as_matrix("Y_hat", Y_hat), as_matrix("Y", Y)
+    return squared_error_slope(Y_hat, Y) / max(Y.size, 1)
+
+
+def binary_cross_entropy_gradient(Y_hat: ArrayLike, Y: ArrayLike) -> Array:
+    """dŶ = (1/N)(Ŷ − Y)/(Ŷ(1 − Ŷ)). Course row C2.
+
+    Y_hat, Y    (N, 1): predicted probabilities and targets in [0, 1]; with K columns the mean is over all N·K
+                numbers
+    Returns the shape of Ŷ. Ŷ(1 − Ŷ) counts as 1e-12 where it is less.
+    Raises ValueError if they are no matrices of one shape or a number is outside [0, 1].
+
+    >>> binary_cross_entropy_gradient([[0.5], [0.5]], [[1.0], [0.0]])
+    array([[-1.],
+           [ 1.]])
+    """
+    Y_hat, Y = as_matrix("Y_hat", Y_hat), as_matrix("Y", Y)
+    return binary_cross_entropy_slope(Y_hat, Y) / max(Y.size, 1)
+
+
+def categorical_cross_entropy_gradient(Y_hat: ArrayLike, Y: ArrayLike) -> Array:
+    """dŶ = −(1/N)·Y/Ŷ of J = −(1/N)·Σ_i Σ_k y_k⁽ⁱ⁾ ln ŷ_k⁽ⁱ⁾. Course row C3.
+
+    Y_hat       (N, K) predicted probabilities in [0, 1]
+    Y           (N, K) targets, one-hot or soft rows
+    Returns (N, K). Where Y is 0 the entry is 0, whatever Ŷ; Ŷ counts as 1e-12 where it is less.
+    The slide leaves out the class index of ŷ in the first line of J; the lines below have it.
+    Raises ValueError if they are no matrices of one shape or Ŷ is outside [0, 1].
+
+    >>> categorical_cross_entropy_gradient([[0.25, 0.75], [0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]])
+    array([[-2.,  0.],
+           [ 0., -1.]])
+    """
+    Y_hat, Y = as_matrix("Y_hat", Y_hat), as_matrix("Y", Y)
+    check_same_shape("Y", Y, "Y_hat", Y_hat)
+    check_unit_interval("Y_hat", Y_hat)
+    quotient = Y / np.maximum(Y_hat, Y_hat.dtype.type(DENOMINATOR_FLOOR))
+    return np.where(Y == 0, 0, -quotient / max(len(Y), 1)).astype(Y_hat.dtype, copy=False)
+
+
+def _predictions_and_targets(y_hat: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    y_hat, y = as_array("y_hat", y_hat), as_array("y", y)
+    check_same_shape("y", y, "y_hat", y_hat)
+    return y_hat, y

@@ -1,0 +1,597 @@
+"""The kernel cache: hit by the next process, never stale, never in the way, never running a planted file.
+
+Every test copies ``_jit.py`` and ``_cache.py`` into a small package of its own, called in child processes.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+POSIX = os.name == "posix"
+ROOT = POSIX and os.geteuid() == 0
+posix_only = pytest.mark.skipif(not POSIX, reason="POSIX permissions and links")
+
+HELPERS = """
+from ._jit import inline
+
+SCALE = 2.0
+
+@inline
+def scaled(x):
+    return x * SCALE
+"""
+
+ENTRY = """
+from ._jit import inline, kernel
+from .helpers import scaled
+
+@kernel
+def apply(a):
+    for i in range(a.size):
+        a[i] = scaled(a[i])
+
+@kernel
+def twice(a):
+    apply(a)
+    apply(a)
+
+@kernel
+def divide(x, y):
+    return x / y
+
+@kernel
+def call(f, a):
+    f(a)
+
+@inline
+def plus_one(x):
+    return x + 1.0
+
+@inline
+def times_hundred(x):
+    return x * 100.0
+
+def make(f):
+    @kernel
+    def loop(a):
+        for i in range(a.size):
+            a[i] = f(a[i])
+    return loop
+
+plus, hundred = make(plus_one), make(times_hundred)
+
+@kernel
+def both(a):
+    plus(a)
+    hundred(a)
+"""
+
+CHILD = """
+import dataclasses, json, os, sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import numpy as np
+    {before}
+    from toykernels import _cache, _jit, entry
+
+    def run(function):
+        array = np.ones(3)
+        function(array)
+        assert array[0] == array[1] == array[2]
+        return float(array[0])
+
+    result = None
+{body}
+print(json.dumps(dict(
+    result=result,
+    statistics=dataclasses.asdict(_jit.statistics()),
+    warnings=[f"{{w.category.__name__}}: {{w.message}}" for w in caught],
+)))
+"""
+
+# Unpickling one of these leaves a file behind.
+POTENT = "class Potent:\n    def __reduce__(self):\n        return (os.mkdir, (target,))\n"
+
+# Drops root's rights once everything Numba imports late is imported (the interpreter may lie in root's home).
+NOBODY = "import numba; numba.njit(lambda x: x + 1.0)(np.ones(1)); os.setgid(65534); os.setuid(65534)"
+
+
+class Toy:
+    """A throw-away package around the files under test, and its cache folder."""
+
+    def __init__(self, home):
+        self.home = home
+        self.cache = home / "cache"
+        self.package = home / "toykernels"
+        self.package.mkdir()
+        for name in ("_jit.py", "_cache.py"):
+            shutil.copy(KERNELS / name, self.package)
+        self.write("__init__", "")
+        self.write("helpers", HELPERS)
+        self.write("entry", ENTRY)
+
+    def write(self, module, text):
+        (self.package / f"{module}.py").write_text(text)
+
+    def start(self, body, before="", **environment):
+        code = CHILD.format(before=before, body=textwrap.indent(textwrap.dedent(body), "    "))
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "FASTJAC_", "XDG_"))}
+        settings = {
+            "PYTHONPATH": str(self.home),
+            "PYTHONDONTWRITEBYTECODE": "1",  # Python takes a file edited twice in a second for unchanged
+            "FASTJAC_CACHE_DIR": str(self.cache),
+            **environment,
+        }
+        full = {k: v for k, v in (inherited | settings).items() if v is not None}
+        command = [sys.executable, "-c", code]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=full, cwd=self.home, stdout=pipe, stderr=pipe, text=True)
+
+    def finish(self, process):
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert errors == ""
+        return json.loads(output)
+
+    def run(self, body, before="", **environment):
+        return self.finish(self.start(body, before, **environment))
+
+    def apply(self, **environment):
+        """Run one kernel in a fresh process and check what holds whatever the state of the cache."""
+        answer = self.run("result = run(entry.apply)", **environment)
+        assert answer["result"] == 2.0
+        counts = answer["statistics"]
+        assert counts["hits"] + counts["compiles"] == 1
+        return answer
+
+    def files(self, pattern="*/*"):
+        return sorted(self.cache.glob(pattern))
+
+
+@pytest.fixture
+def toy():
+    home = Path(tempfile.mkdtemp(prefix="fastjac-toy-"))  # not tmp_path, which only its owner can enter
+    home.chmod(0o755)
+    try:
+        yield Toy(home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def clean(answer):
+    return answer["warnings"] == []
+
+
+def test_second_process_loads_everything_and_compiles_nothing(toy):
+    body = "result = [run(entry.twice), run(entry.apply), entry.divide(1.0, 0.0)]"
+    first, second = toy.run(body), toy.run(body)
+    assert first["result"] == second["result"] == [4.0, 2.0, float("inf")]
+    assert clean(first) and clean(second)
+    assert (first["statistics"]["hits"], first["statistics"]["compiles"]) == (0, 3)
+    assert (second["statistics"]["hits"], second["statistics"]["compiles"]) == (3, 0)
+    assert second["statistics"]["compile_seconds"] == 0.0 < first["statistics"]["compile_seconds"]
+    # A kernel that calls another one carries it along.
+    alone = toy.run("result = run(entry.twice)")
+    assert (alone["statistics"]["hits"], alone["statistics"]["compiles"]) == (1, 0)
+
+
+@posix_only
+def test_files_are_private(toy):
+    toy.apply()
+    (file,) = toy.files()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (file, file.parent, toy.cache)]
+    assert modes == [0o600, 0o700, 0o700]
+    assert file.name.startswith("entry.apply-") and file.suffix == ".nbi"
+
+
+def test_numba_statistics_and_recompile_work(toy):
+    toy.apply()
+    answer = toy.run(
+        """
+        run(entry.apply)
+        hits = sum(entry.apply.stats.cache_hits.values())
+        entry.apply.recompile()
+        result = [hits, run(entry.apply), os.path.isdir(entry.apply.stats.cache_path)]
+        """
+    )
+    assert answer["result"] == [1, 2.0, True] and clean(answer)
+    assert answer["statistics"]["compiles"] == 1
+    assert toy.apply()["statistics"]["hits"] == 1
+
+
+def test_import_creates_and_changes_nothing(toy):
+    before = """
+    import numba.extending
+    def state():
+        config = {k: repr(v) for k, v in vars(numba.config).items() if k.isupper()}
+        return config, dict(os.environ), list(warnings.filters)
+    was = state()
+    """
+    body = "result = [was == state(), os.path.exists(os.environ['FASTJAC_CACHE_DIR']), os.listdir('.')]"
+    answer = toy.run(body, before=textwrap.indent(textwrap.dedent(before), "    ").strip())
+    assert answer["result"] == [True, False, ["toykernels"]] and clean(answer)
+    assert answer["statistics"]["misses"] == 0
+    # Nor does asking.
+    answer = toy.run("i = _jit.cache_info(); result = [i.enabled, i.reason, i.files, _jit.clear_cache()]")
+    assert answer["result"] == [True, "", 0, [0, 0]] and not toy.cache.exists()
+
+
+def test_eight_processes_at_once(toy):
+    body = "result = [run(entry.twice), run(entry.apply)]"
+    answers = [toy.finish(process) for process in [toy.start(body) for _ in range(8)]]
+    assert all(answer["result"] == [4.0, 2.0] and clean(answer) for answer in answers)
+    assert sorted(file.suffix for file in toy.files()) == [".nbi", ".nbi"]
+    after = toy.run(body)
+    assert after["statistics"]["compiles"] == 0 and clean(after)
+
+
+def test_damaged_files_are_found_and_rebuilt(toy):
+    toy.apply()
+    (file,) = toy.files()
+    answer = toy.run(
+        f"""
+        import random
+        from pathlib import Path
+        path = {str(file)!r}
+        whole = Path(path).read_bytes()
+        cuts = (0, 1, 7, 8, 9, 39, 40, 41, len(whole) // 2, len(whole) - 1)
+        versions = [whole[:n] for n in cuts] + [whole + b"x", bytes(len(whole))]
+        chance = random.Random(0)
+        for _ in range(50):
+            flipped = bytearray(whole)
+            flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+            versions.append(bytes(flipped))
+        for version in versions:
+            Path(path).write_bytes(version)
+            _cache._said = False
+            counts, said = _jit.statistics(), len(caught)
+            value = run(_jit.kernel(entry.apply.py_func))  # a function that has loaded nothing yet
+            now = _jit.statistics()
+            assert (value, now.hits - counts.hits, now.compiles - counts.compiles) == (2.0, 0, 1)
+            assert len(caught) == said + 1 and path in str(caught[-1].message)
+            assert run(_jit.kernel(entry.apply.py_func)) == 2.0
+            assert _jit.statistics().hits == now.hits + 1
+        result = len(versions)
+        """
+    )
+    assert answer["result"] == 62
+    assert all(text.startswith("CacheWarning") for text in answer["warnings"])
+    assert toy.apply()["statistics"]["hits"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80", None])
+def test_damage_costs_a_fresh_process_one_warning(toy, content):
+    toy.apply()
+    (file,) = toy.files()
+    file.write_bytes(file.read_bytes()[:-1] if content is None else content)
+    answer = toy.apply()
+    assert len(answer["warnings"]) == answer["statistics"]["compiles"] == 1
+    answer = toy.apply()
+    assert clean(answer) and answer["statistics"]["hits"] == 1
+
+
+@pytest.mark.parametrize("plant", ["bare", "wrong seal", "another's seal"])
+def test_planted_pickle_never_runs(toy, plant):
+    toy.apply()
+    (file,) = toy.files()
+    scope = {"os": os, "target": str(toy.home / "ran")}
+    exec(POTENT, scope)
+    payload = pickle.dumps(scope["Potent"]())
+    pickle.loads(payload)  # it works where it is loaded
+    (toy.home / "ran").rmdir()
+    whole = file.read_bytes()
+    if plant == "bare":
+        file.write_bytes(payload)
+    elif plant == "wrong seal":
+        file.write_bytes(whole[:40] + payload)
+    else:  # sealed, but as a file of another name
+        toy.run(f"_cache._write({str(file)!r}, 'another', bytes.fromhex({payload.hex()!r}))")
+    answer = toy.apply()
+    assert not (toy.home / "ran").exists()
+    assert len(answer["warnings"]) == answer["statistics"]["compiles"] == 1
+
+
+@posix_only
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "pipe", "folder"])
+def test_what_is_not_a_plain_file_is_not_read(toy, kind):
+    toy.apply()
+    (file,) = toy.files()
+    elsewhere = toy.home / "elsewhere"
+    content = file.read_bytes()
+    file.unlink()
+    if kind == "symlink":
+        elsewhere.write_bytes(content)
+        file.symlink_to(elsewhere)
+    elif kind == "dangling":
+        file.symlink_to(elsewhere)
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    answer = toy.apply()
+    assert len(answer["warnings"]) == answer["statistics"]["compiles"] == 1
+    if kind != "folder":
+        assert file.is_file() and not file.is_symlink()
+        assert toy.apply()["statistics"]["hits"] == 1
+    assert not elsewhere.exists() or elsewhere.read_bytes() == content
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("read-only parent", "Permission denied"),
+        ("a file", "is not a folder"),
+        ("below a file", "Not a directory"),
+        ("world-writable", "can be written by other users"),
+        ("symlink", "is a symbolic link"),
+        ("foreign", "belongs to user"),
+        ("no home", "Permission denied"),
+        ("disk full", "File too large"),
+        ("read-only folder", "Permission denied"),
+    ],
+)
+def test_unusable_folder_costs_one_warning(toy, kind, reason):
+    folder, before, home = toy.cache, "pass", {}
+    owned = toy.cache if kind in ("world-writable", "symlink", "read-only folder") else None
+    if kind == "read-only parent":
+        (toy.home / "closed").mkdir(mode=0o555)
+        folder = toy.home / "closed" / "cache"
+    elif kind == "a file":
+        folder.write_text("")
+    elif kind == "below a file":
+        (toy.home / "file").write_text("")
+        folder = toy.home / "file" / "cache"
+    elif kind == "world-writable":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif kind == "symlink":
+        (toy.home / "real").mkdir(mode=0o777)
+        folder.symlink_to(toy.home / "real")
+    elif kind == "foreign":
+        if not ROOT:
+            pytest.skip("only root can make another user's folder")
+        folder.mkdir(mode=0o755)
+    elif kind == "no home":
+        (toy.home / "closed").mkdir(mode=0o555)
+        home = {"HOME": str(toy.home / "closed"), "FASTJAC_CACHE_DIR": None}
+        folder = toy.home / "closed"
+    elif kind == "read-only folder":
+        folder.mkdir(mode=0o500)
+    if ROOT and kind != "disk full":
+        before = NOBODY
+        if owned:
+            os.chown(owned, 65534, 65534, follow_symlinks=False)
+    if kind == "disk full":
+        before = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    environment = {"FASTJAC_CACHE_DIR": str(folder)} | home
+    answer = toy.run(
+        "result = [run(entry.twice), run(entry.plus), _jit.clear_cache(), _jit.cache_info().reason]",
+        before,
+        **environment,
+    )
+    assert answer["result"][:3] == [4.0, 2.0, [0, 0]]
+    assert answer["result"][3] or kind == "disk full"
+    assert answer["statistics"]["compiles"] == 3
+    (warning,) = answer["warnings"]
+    assert warning.startswith("CacheWarning") and reason in warning and "FASTJAC_CACHE_DIR" in warning
+    assert str(folder) in warning
+    if folder.is_dir() and not folder.is_symlink():
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_edit_in_another_file_is_seen(toy):
+    toy.apply()
+    toy.write("helpers", HELPERS.replace("2.0", "3.0"))
+    answer = toy.run("result = [run(entry.apply), run(entry.twice)]")
+    assert answer["result"] == [3.0, 9.0] and answer["statistics"]["hits"] == 0 and clean(answer)
+    toy.write("helpers", HELPERS)
+    assert toy.apply()["statistics"]["hits"] == 1
+
+
+def test_sources_edited_after_import_are_not_mixed_up(toy):
+    body = """
+    import time
+    from pathlib import Path
+    time.sleep(0.05)
+    path = Path(_jit.__file__).with_name("helpers.py")
+    path.write_text(path.read_text().replace("2.0", "3.0"))
+    result = [run(entry.apply), _jit.cache_info().enabled]
+    """
+    answer = toy.run(body)
+    assert answer["result"] == [2.0, False] and clean(answer)
+    assert toy.files() == []
+    assert toy.run("result = run(entry.apply)")["result"] == 3.0
+
+
+def test_compiler_switches_are_kept_apart(toy):
+    toy.apply()
+    assert toy.apply(NUMBA_OPT="1")["statistics"]["hits"] == 0
+    assert toy.apply(NUMBA_CPU_NAME="generic")["statistics"]["hits"] == 0
+    assert toy.apply()["statistics"]["hits"] == 1
+    assert len(toy.files()) == 3 and len(toy.files("*")) == 2
+
+
+def test_jit_disabled(toy):
+    answer = toy.run("result = run(entry.twice)", NUMBA_DISABLE_JIT="1")
+    assert answer["result"] == 4.0 and clean(answer) and not toy.cache.exists()
+
+
+def test_closures_of_one_factory_are_not_confused(toy):
+    for name, value in (("plus", 2.0), ("hundred", 100.0)):
+        assert toy.run(f"result = run(entry.{name})")["result"] == value
+    # Numba alone gives both the same machine name, and then 3 or 10000 here.
+    answer = toy.run("result = [run(entry.plus), run(entry.hundred), run(entry.both)]")
+    assert answer["result"] == [2.0, 100.0, 200.0] and clean(answer)
+    assert (answer["statistics"]["hits"], answer["statistics"]["compiles"]) == (2, 1)
+    answer = toy.run("result = [run(entry.both), run(entry.hundred), run(entry.plus)]")
+    assert answer["result"] == [200.0, 100.0, 2.0] and answer["statistics"]["hits"] == 3
+
+
+def test_capture_without_a_name_is_refused(toy):
+    answer = toy.run(
+        """
+        result = []
+        for value in (2.0, (1, "a", np.float32), np.ones(2), entry.apply, np.sqrt, abs, [1], object()):
+            captures = (lambda v: lambda: v)(value)
+            try:
+                _jit.kernel(captures)
+                result.append(captures.__qualname__)
+            except TypeError:
+                result.append(None)
+        """
+    )
+    names = answer["result"]
+    assert names[-2:] == [None, None] and len(set(names[:-2])) == 6 and clean(answer)
+
+
+def test_what_holds_addresses_is_compiled_each_time(toy):
+    for _ in range(2):
+        answer = toy.run("a = np.ones(3); entry.call(entry.apply, a); result = a.tolist()")
+        assert answer["result"] == [2.0, 2.0, 2.0] and clean(answer)
+        assert not any("call" in file.name for file in toy.files())
+    extra = "\nTABLE = np.arange(1e6)\n@kernel\ndef look(a):\n    a[:] = TABLE[7]\n"
+    toy.write("entry", "import numpy as np\n" + ENTRY + extra)
+    for _ in range(2):
+        answer = toy.run("result = [run(entry.look), run(entry.look)]")
+        assert answer["result"] == [7.0, 7.0] and answer["statistics"]["compiles"] == 1
+        assert len(answer["warnings"]) == 1 and "entry.look" in answer["warnings"][0]
+
+
+def test_function_from_elsewhere_is_not_kept(toy):
+    (toy.home / "elsewhere.py").write_text(
+        "from toykernels._jit import kernel\n@kernel\ndef f(a):\n    a[:] = 5.0\n"
+    )
+    for _ in range(2):
+        answer = toy.run("import elsewhere; result = run(elsewhere.f)")
+        assert answer["result"] == 5.0 and answer["statistics"]["compiles"] == 1 and clean(answer)
+    assert toy.files() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "import numba.core.caching as c; c.NullCache.something_new = lambda self: None",
+        "import numba.core.dispatcher as d; d.NullCache = lambda: None",
+    ],
+)
+def test_unknown_numba_costs_one_warning(toy, change):
+    # The second change leaves Numba itself without a cache object: only decorating is tried.
+    body = "result = run(entry.apply)" if "something" in change else "result = 2.0"
+    answer = toy.run(body, before=change)
+    assert answer["result"] == 2.0 and not toy.cache.exists()
+    assert len(answer["warnings"]) == 1 and "does not know Numba" in answer["warnings"][0]
+
+
+def test_failing_internals_cost_one_warning(toy):
+    change = "import numba.core.compiler as c; del c.CompileResult._reduce"
+    answer = toy.run("result = [run(entry.twice), run(entry.plus)]", before=change)
+    assert answer["result"] == [4.0, 2.0] and len(answer["warnings"]) == 1
+    toy.apply()
+    change = "import numba.core.compiler as c; del c.CompileResult._rebuild"
+    answer = toy.run("result = [run(entry.apply), run(entry.plus)]", before=change)
+    assert answer["result"] == [2.0, 2.0] and len(answer["warnings"]) == 1
+
+
+def plant_strangers(toy):
+    """Files and folders near the cache's that are not its own."""
+    current = toy.files()[0].parent
+    outside = toy.home / "outside"
+    outside.mkdir()
+    name = toy.files()[0].name
+    strangers = [
+        toy.cache / "notes.txt",
+        toy.cache / name,
+        current / "notes.txt",
+        current / "a.nbi",
+        outside / name,
+    ]
+    other = toy.cache / ("Kernels-" + "0" * 32)
+    other.mkdir()
+    strangers.append(other / name)
+    for path in strangers:
+        path.write_text("mine")
+    if POSIX:
+        (toy.cache / ("kernels-" + "f" * 32)).symlink_to(outside)
+        (current / f"b.c-{'0' * 32}.nbi").symlink_to(outside / name)
+    return strangers
+
+
+def test_clear_removes_only_its_own(toy):
+    toy.run("run(entry.twice)")
+    toy.write("helpers", HELPERS + "# another version\n")
+    toy.run("run(entry.twice)")
+    strangers = plant_strangers(toy)
+    own = [file for file in toy.files("kernels-*/entry.*") if file.parent.name.count("f") < 32]
+    left = own[0].with_name(own[0].name + ".abc_1234.tmp")
+    left.write_text("left by a killed process")
+    own.append(left)
+    size = sum(file.stat().st_size for file in own)
+    answer = toy.run("i = _jit.cache_info(); result = [i.files, i.bytes, *_jit.clear_cache()]")
+    assert answer["result"] == [5, size, 5, size] and clean(answer)
+    assert not any(file.exists() for file in own) and all(path.exists() for path in strangers)
+    assert toy.apply()["statistics"]["compiles"] == 1
+
+
+def test_versions_long_unused_are_pruned(toy):
+    now = time.time()
+
+    def version(digit, days):
+        folder = toy.cache / ("kernels-" + digit * 32)
+        folder.mkdir(parents=True, mode=0o700)
+        for name in ("a.b", "a.c"):
+            (folder / f"{name}-{'0' * 32}.nbi").write_text("")
+        return folder, now - days * 86400
+
+    toy.cache.mkdir(mode=0o700)
+    ages = [version("1", 31), version("2", 29), version("3", 31)]
+    (ages[2][0] / "stranger").write_text("")
+    for folder, moment in ages:
+        os.utime(folder, (moment, moment))
+    assert clean(toy.apply())
+    assert not ages[0][0].exists() and len(list(ages[1][0].iterdir())) == 2
+    assert [path.name for path in ages[2][0].iterdir()] == ["stranger"]
+    # Loading counts as use.
+    current = next(file.parent for file in toy.files("*/entry.*"))
+    os.utime(current, (now - 40 * 86400,) * 2)
+    assert toy.apply()["statistics"]["hits"] == 1
+    assert current.stat().st_mtime > now - 86400
+
+
+def test_default_folder(toy):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("Linux paths")
+    home = str(toy.home)
+    body = "result = _jit.cache_info().folder"
+    answers = [
+        toy.run(body, FASTJAC_CACHE_DIR=None, HOME=home)["result"],
+        toy.run(body, FASTJAC_CACHE_DIR=None, HOME=home, XDG_CACHE_HOME="/x")["result"],
+        toy.run(body, FASTJAC_CACHE_DIR=None, HOME=home, XDG_CACHE_HOME="relative")["result"],
+        toy.run(body, FASTJAC_CACHE_DIR="relative")["result"],
+    ]
+    assert answers == [f"{home}/.cache/fastjac", "/x/fastjac", f"{home}/.cache/fastjac", f"{home}/relative"]
+
+
+def test_cleared_while_in_use(toy):
+    """Clearing and filling at once: no errors, whatever the order."""
+    body = """
+    for _ in range(20):
+        run(_jit.kernel(entry.apply.py_func))
+        _jit.clear_cache()
+    result = 2.0
+    """
+    answers = [toy.finish(process) for process in [toy.start(body) for _ in range(3)]]
+    assert all(answer["result"] == 2.0 and clean(answer) for answer in answers)
