@@ -1,0 +1,42 @@
+"""Checks of arguments that are not arrays; those of arrays are in ``fastjac.kernels.arrays``."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import Any
+
+
+def count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least ``least``.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: too small.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, expected a whole number of at least {least}")
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} is {value!r}, expected a whole number of at least {least}") from error
+    if number < least:
+        raise ValueError(f"{name} is {number}, expected at least {least}")
+    return number
+
+
+def real(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, open_high: bool = True) -> float:
+    """A finite number in [low, high) (or [low, high]).
+
+    Raises:
+        TypeError: not a number.
+        ValueError: outside.
+    """
+    wanted = f"a finite number in [{low:g}, {high:g}{')' if open_high else ']'}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected {wanted}")
+    number = float(value)
+    if not math.isfinite(number) or not (low <= number < high or (number == high and not open_high)):
+        raise ValueError(f"{name} is {number!r}, expected {wanted}")
+    return number

@@ -1,0 +1,103 @@
+"""Activations by name, with their parameter (course B4). The functions themselves are rows of one table in kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastjac.kernels.activations import CODES, TABLE
+from fastjac.kernels.arrays import unknown
+from fastjac.kernels.checked import DEFAULT_PARAMETERS, activation_code, kernel_parameter
+
+NAMES = tuple(CODES)
+
+
+@dataclass(frozen=True)
+class ActivationFunction:
+    """A named activation and its parameter.
+
+    Attributes:
+        name: one of ``fastjac.activations.NAMES``.
+        parameter: relu: its slope at zero; leaky_relu: its slope below zero; elu: alpha; 0 for the others.
+    """
+
+    name: str
+    parameter: float = 0.0
+
+    def __post_init__(self) -> None:
+        kernel_parameter(self.name, self.parameter, np.float64)
+
+    @property
+    def code(self) -> int:
+        """The row of the kernels' table."""
+        return activation_code(self.name)
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the slope needs z, because the output alone does not tell it."""
+        return TABLE[self.code].needs_input
+
+    def __str__(self) -> str:
+        default = DEFAULT_PARAMETERS.get(self.name, 0.0)
+        return self.name if self.parameter == default else f"{self.name}({self.parameter:g})"
+
+
+IDENTITY = ActivationFunction("identity")
+
+
+def relu(at_zero: int = 1) -> ActivationFunction:
+    """max(z, 0). Its slope at z = 0 is 1, as in the course; ``at_zero=0`` gives PyTorch's.
+
+    Raises:
+        ValueError: ``at_zero`` is neither 0 nor 1.
+
+    >>> relu(at_zero=0)
+    ActivationFunction(name='relu', parameter=0.0)
+    """
+    if at_zero not in (0, 1):
+        raise ValueError(f"at_zero is {at_zero!r}, expected 0 or 1")
+    return ActivationFunction("relu", float(at_zero))
+
+
+def leaky_relu(negative_slope: float = 0.01) -> ActivationFunction:
+    """z for z ≥ 0, else negative_slope·z.
+
+    Raises:
+        ValueError: a slope that is not positive and finite.
+    """
+    return ActivationFunction("leaky_relu", float(negative_slope))
+
+
+def elu(alpha: float = 1.0) -> ActivationFunction:
+    """z for z ≥ 0, else alpha·(e^z - 1).
+
+    Raises:
+        ValueError: an alpha that is not positive and finite.
+    """
+    return ActivationFunction("elu", float(alpha))
+
+
+def get(activation: Any) -> ActivationFunction:
+    """The activation for a name, None (identity) or an ``ActivationFunction``.
+
+    Raises:
+        ValueError: unknown name.
+        TypeError: anything else.
+
+    >>> get("tanh").name
+    'tanh'
+    """
+    if activation is None:
+        return IDENTITY
+    if isinstance(activation, ActivationFunction):
+        return activation
+    if isinstance(activation, str):
+        if activation not in CODES:
+            raise unknown("activation", activation, NAMES)
+        return ActivationFunction(activation, DEFAULT_PARAMETERS.get(activation, 0.0))
+    raise TypeError(
+        f"activation is {activation!r}, expected a name ({', '.join(NAMES)}), None, or fastjac.relu(...),"
+        " fastjac.leaky_relu(...), fastjac.elu(...); for a function of your own use the layer fastjac.Elementwise"
+    )

@@ -1,0 +1,137 @@
+"""Callbacks of ``fit``: what happens between epochs and batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastjac import _arguments
+
+if TYPE_CHECKING:
+    from fastjac.network import Sequential
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base of callbacks: override what you need. ``self.network`` is the network being trained.
+
+    Set ``self.network.stop_training = True`` to end training after the batch or epoch at hand. ``logs`` has ``loss``
+    and, where they exist, ``accuracy``, ``val_loss`` and ``val_accuracy``.
+
+    ``on_batch_end`` makes training come back to Python after every batch; the others cost nothing.
+    """
+
+    network: Sequential
+
+    def on_train_begin(self) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before epoch 0, 1, …"""
+
+    def on_batch_end(self, batch: int, logs: Logs) -> None:
+        """After the update of batch 0, 1, … of an epoch; ``logs`` is of this batch."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """After an epoch and its validation."""
+
+    def on_train_end(self) -> None:
+        """After the last epoch, also when training was interrupted."""
+
+
+class EpochFunction(Callback):
+    """A plain function of (epoch, logs) as a callback."""
+
+    def __init__(self, function: Callable[[int, Logs], Any]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.function(epoch, logs)
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not improved for some epochs, and go back to the best parameters.
+
+    Args:
+        monitor: a column of the history: "val_loss", "loss", "val_accuracy" or "accuracy".
+        patience: epochs without improvement before stopping; 0 stops at the first.
+        min_delta: what counts as an improvement.
+        restore_best: put the parameters of the best epoch back when training ends, however it ends.
+
+    Attributes:
+        best, best_epoch: the best value so far and its epoch.
+        stopped_epoch: the epoch that ended training, or None.
+
+    Raises:
+        TypeError, ValueError: values out of range.
+
+    >>> EarlyStopping(patience=3).monitor
+    'val_loss'
+    """
+
+    def __init__(
+        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True
+    ) -> None:
+        if monitor not in ("val_loss", "loss", "val_accuracy", "accuracy"):
+            raise ValueError(f"monitor is {monitor!r}, expected val_loss, loss, val_accuracy or accuracy")
+        self.monitor = monitor
+        self.patience = _arguments.count("patience", patience, 0)
+        self.min_delta = _arguments.real("min_delta", min_delta)
+        self.restore_best = bool(restore_best)
+        self._start()
+
+    def _start(self) -> None:
+        self.best = math.nan
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self._waited = 0
+        self._parameters: np.ndarray | None = None
+
+    def on_train_begin(self) -> None:
+        self._start()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.monitor not in logs:
+            raise ValueError(f"EarlyStopping monitors {self.monitor!r}, but training gives only {', '.join(logs)};"
+                             " val_ figures need validation_data")  # fmt: skip
+        value = logs[self.monitor]
+        gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
+        if self.best_epoch is None or gain > self.min_delta:
+            self.best, self.best_epoch, self._waited = value, epoch, 0
+            if self.restore_best:
+                self._parameters = self.network.parameters.copy()
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            self.stopped_epoch = epoch
+            self.network.stop_training = True
+
+    def on_train_end(self) -> None:
+        if self._parameters is not None:
+            self.network.parameters[:] = self._parameters
+            self._parameters = None
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """The list of callbacks that ``fit`` was given, functions made callbacks.
+
+    Raises:
+        TypeError: something that is neither.
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback) or callable(callbacks):
+        callbacks = [callbacks]
+    result: list[Callback] = []
+    for one in callbacks:
+        if isinstance(one, Callback):
+            result.append(one)
+        elif callable(one) and not isinstance(one, type):
+            result.append(EpochFunction(one))
+        else:
+            raise TypeError(f"callbacks has {one!r}, expected Callback objects or functions of (epoch, logs)")
+    return result

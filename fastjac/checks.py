@@ -1,0 +1,131 @@
+"""Gradients against central differences, in float64."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastjac import _arguments, losses, report
+from fastjac.kernels.arrays import weights
+from fastjac.layers import Dropout
+
+if TYPE_CHECKING:
+    from fastjac.network import Sequential
+
+# of PyTorch's torch.autograd.gradcheck
+STEP, ABSOLUTE, RELATIVE = 1e-6, 1e-5, 1e-3
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What ``check_gradients`` found. Prints as a table.
+
+    Attributes:
+        passed: whether every entry is close enough: |difference| ≤ 1e-5 + 1e-3·|central difference|.
+        rows: for each parameter array and the input: name, entries tried, largest difference, largest ratio of the
+            difference to what is allowed.
+    """
+
+    passed: bool
+    rows: list[tuple[str, int, float, float]]
+
+    def __str__(self) -> str:
+        cells = [[name, str(tried), f"{worst:.2e}", f"{ratio:.2g}"] for name, tried, worst, ratio in self.rows]
+        title = "Gradients against central differences: " + ("all agree" if self.passed else "they DIFFER")
+        return report.table(title, ["Gradient", "Entries", "Largest difference", "of what is allowed"], cells)
+
+
+def double(network: Sequential) -> Sequential:
+    """A copy of the network in float64, with the same values and path. Layers are copied."""
+    twin = copy.copy(network)
+    state = network.__getstate__()
+    state["layers"] = [_loose(layer) for layer in network.layers]
+    state["dtype"] = np.dtype(np.float64)
+    twin.__setstate__(state)
+    return twin
+
+
+def _loose(layer: Any) -> Any:
+    """A copy of a layer without the network's arrays."""
+    one = copy.copy(layer)
+    one.parameters, one.gradients = {}, {}
+    return one
+
+
+def check_gradients(
+    network: Sequential, X: Any, y: Any, loss: Any, *, sample_weight: Any = None, entries: int = 200, seed: int = 0
+) -> GradientCheck:
+    """Compare the gradients of a network, computed by its own path in float64, with central differences.
+
+    Args:
+        network: not changed; a float32 network is copied to float64 first. Dropout must have rate 0, for two passes
+            to see one function.
+        X, y, loss, sample_weight: as in ``fit``.
+        entries: how many entries of each parameter array and of X to try, chosen at random; all where there are fewer.
+        seed: of that choice.
+
+    Returns:
+        The result; ``print`` shows a table, ``.passed`` says whether all agree.
+
+    Raises:
+        TypeError, ValueError: as in ``fit``; ValueError for a network with Dropout.
+
+    A central difference across a kink (ReLU at 0) is no derivative; with random numbers that does not happen.
+
+    >>> import fastjac as fj
+    >>> net = fj.Sequential([fj.Dense(3, 5, activation="gelu"), fj.Dense(5, 2)], seed=0)
+    >>> rng = np.random.default_rng(0)
+    >>> check_gradients(net, rng.normal(size=(7, 3)), rng.integers(0, 2, 7), "softmax_cross_entropy").passed
+    True
+    """
+    chosen = losses.get(loss)
+    network.check_loss(chosen)
+    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in network.layers):
+        raise ValueError("the network has Dropout: its loss is a different function each time; use rate 0 to check")
+    _arguments.count("entries", entries)
+    twin = double(network)
+    X = np.array(twin._checked_input(X))
+    if len(X) == 0:
+        raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {network.inputs})")
+    labels, targets = chosen.targets(y, len(X), twin.outputs, twin.dtype)
+    weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(X))
+
+    def value(gradient: np.ndarray | None = None) -> float:
+        output = twin.forward(X, training=False)
+        d = np.empty_like(output) if gradient is None else gradient
+        total, _, weight_sum = twin.loss_sums(chosen, output, labels, targets, weight, d)
+        return total / weight_sum
+
+    d = np.empty((len(X), twin.outputs))
+    value(d)
+    dX = twin.backward(d).copy()
+    arrays = {
+        f"layers[{k}].{name}": (layer.parameters[name], layer.gradients[name].copy())
+        for k, layer in enumerate(twin.layers)
+        for name in layer.parameters
+    }
+    arrays["X"] = (X, dX)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name, (array, gradient) in arrays.items():
+        places = rng.permutation(array.size)[:entries]
+        worst = ratio = 0.0
+        for place in places:
+            index = np.unravel_index(place, array.shape)
+            held = array[index]
+            array[index] = held + STEP
+            above = value()
+            array[index] = held - STEP
+            below = value()
+            array[index] = held
+            difference = (above - below) / (2 * STEP)
+            distance = abs(float(gradient[index]) - difference)
+            if not np.isfinite(distance):
+                distance = np.inf
+            worst = max(worst, distance)
+            ratio = max(ratio, distance / (ABSOLUTE + RELATIVE * abs(difference)))
+        rows.append((name, len(places), worst, ratio))
+    return GradientCheck(all(row[3] <= 1 for row in rows), rows)

@@ -1,0 +1,399 @@
+"""Layers: shapes, parameters and checks. What they compute is a function of a path; see ``fastjac.paths``.
+
+A layer of your own
+-------------------
+Subclass ``Layer`` and write it in NumPy. ``build`` says how wide the output is, ``parameter_shapes`` what can be
+learnt; the network gives the layer views of its flat parameter and gradient vectors under those names. ``forward``
+keeps what ``backward`` needs; ``backward`` adds nothing, it *writes* ``self.gradients[...]`` and returns dX.
+
+>>> import numpy as np
+>>> import fastjac as fj
+>>> class Scale(fj.Layer):
+...     '''A = X ⊙ s, one learnt factor a column.'''
+...     def build(self, inputs):
+...         self.inputs = self.outputs = inputs
+...     def parameter_shapes(self):
+...         return {"scale": (self.inputs,)}
+...     def initialize(self, rng):
+...         self.parameters["scale"][...] = 1.0
+...     def forward(self, X, training):
+...         self.X = X
+...         return X * self.parameters["scale"]
+...     def backward(self, dA):
+...         self.gradients["scale"][...] = (dA * self.X).sum(axis=0)
+...         return dA * self.parameters["scale"]
+>>> net = fj.Sequential([fj.Dense(3, 4, activation="tanh"), Scale(), fj.Dense(4, 2)], seed=0, dtype="float64")
+>>> rng = np.random.default_rng(0)
+>>> X, y = rng.normal(size=(20, 3)), rng.integers(0, 2, 20)
+>>> fj.check_gradients(net, X, y, loss="softmax_cross_entropy").passed
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fastjac import _arguments, activations
+from fastjac.activations import ActivationFunction
+from fastjac.kernels import dropout_mask
+from fastjac.kernels import network as kinds
+from fastjac.kernels.arrays import floats, unknown
+from fastjac.kernels.elementwise import compile_loops
+from fastjac.paths import PATHS
+from fastjac.program import Operation
+
+Initializer = str | Callable[[np.random.Generator, tuple[int, ...]], Any] | Any
+
+_HE = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")  # activations that keep about half of the variance
+
+
+class Layer:
+    """Base of the layers, and of a user's own.
+
+    Attributes:
+        inputs, outputs: widths, known after ``build``.
+        parameters, gradients: views of the network's flat vectors by name.
+        path: the module of ``fastjac.paths`` that the network uses.
+    """
+
+    inputs: int
+    outputs: int
+
+    def __init__(self) -> None:
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.parameters: dict[str, np.ndarray] = {}
+        self.gradients: dict[str, np.ndarray] = {}
+        self.path: ModuleType = PATHS["fused"]
+
+    def build(self, inputs: int) -> None:
+        """Set ``self.inputs`` and ``self.outputs`` for this input width.
+
+        Raises:
+            ValueError: the layer can't take this width.
+        """
+        self.inputs = self.outputs = inputs
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The names and shapes of what is learnt, in the order of the flat vector."""
+        return {}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Write first values into ``self.parameters``."""
+
+    def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+        """A (N, outputs) from X (N, inputs), keeping what ``backward`` needs."""
+        raise TypeError(f"{type(self).__name__} has no forward(X, training); a layer needs one")
+
+    def backward(self, dA: np.ndarray) -> np.ndarray | None:
+        """dX (N, inputs) from dA (N, outputs), and all of ``self.gradients``."""
+        raise TypeError(f"{type(self).__name__} has no backward(dA); a layer needs one")
+
+    def operation(self, offsets: dict[str, int]) -> Operation | None:
+        """The layer as a row of a compiled plan, or None where it can only be run by itself."""
+        return None
+
+    def describe(self) -> str:
+        """The layer in a word or two, for a summary."""
+        return type(self).__name__
+
+
+class Dense(Layer):
+    """A = f(X·W + b): every output is connected to every input (course B5, C7).
+
+    Args:
+        inputs: I, width of X.
+        outputs: O, number of neurons.
+        activation: a name, an activation object, or None for the identity.
+        bias: whether there is a b.
+        weight_init: "he" or "glorot" (uniform; He et al. 2015, Glorot & Bengio 2010), None to choose by the
+            activation (He for relu and its kin), an (I, O) array, or a function of (generator, shape).
+        bias_init: an (O,) array, a number or a function of (generator, shape).
+
+    Attributes:
+        weight, bias: (I, O) and (O,), views of the network's parameters; assigning writes into them.
+        weight_gradient, bias_gradient: the same of its gradients.
+
+    Raises:
+        TypeError, ValueError: widths that aren't positive whole numbers, unknown names, arrays of a wrong shape.
+
+    >>> import fastjac as fj
+    >>> net = fj.Sequential([fj.Dense(3, 2)], seed=0)
+    >>> net.layers[0].weight.shape, net.layers[0].bias
+    ((3, 2), array([0., 0.], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        activation: str | ActivationFunction | None = None,
+        *,
+        bias: bool = True,
+        weight_init: Initializer = None,
+        bias_init: Initializer = 0.0,
+    ) -> None:
+        self._prepare()
+        self.inputs = _arguments.count("inputs", inputs)
+        self.outputs = _arguments.count("outputs", outputs)
+        self.activation = activations.get(activation)
+        self.has_bias = bool(bias)
+        if isinstance(weight_init, str) and weight_init not in ("he", "glorot"):
+            raise unknown("weight_init", weight_init, ("he", "glorot"))
+        self._weight_init = self._checked("weight_init", weight_init, (self.inputs, self.outputs))
+        self._bias_init = self._checked("bias_init", bias_init, (self.outputs,))
+        self._X: np.ndarray | None = None
+        self._Z: np.ndarray | None = None
+        self._A: np.ndarray | None = None
+
+    @staticmethod
+    def _checked(name: str, init: Any, shape: tuple[int, ...]) -> Any:
+        if init is None or isinstance(init, str) or callable(init):
+            return init
+        if np.ndim(init) == 0:
+            return _arguments.real(name, init, -np.inf)
+        return floats(name, init, shape, np.dtype(np.float64)).copy()
+
+    def build(self, inputs: int) -> None:
+        if inputs != self.inputs:
+            raise ValueError(f"Dense({self.inputs}, {self.outputs}) takes {self.inputs} inputs, but gets {inputs}")
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.inputs, self.outputs)}
+        return {**shapes, "bias": (self.outputs,)} if self.has_bias else shapes
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        weight = self.parameters["weight"]
+        init = self._weight_init
+        if init is None:
+            init = "he" if self.activation.name in _HE else "glorot"
+        if isinstance(init, str):
+            limit = np.sqrt(6 / self.inputs if init == "he" else 6 / (self.inputs + self.outputs))
+            weight[...] = rng.uniform(-limit, limit, weight.shape)
+        else:
+            weight[...] = self._given("weight_init", init, rng, weight)
+        if self.has_bias:
+            self.parameters["bias"][...] = self._given("bias_init", self._bias_init, rng, self.parameters["bias"])
+
+    @staticmethod
+    def _given(name: str, init: Any, rng: np.random.Generator, target: np.ndarray) -> Any:
+        if not callable(init):
+            return init
+        return floats(f"the result of {name}", init(rng, target.shape), target.shape, target.dtype)
+
+    def _view(self, views: dict[str, np.ndarray], name: str) -> np.ndarray | None:
+        if not views:
+            raise RuntimeError("a layer has parameters once it is part of a network: fastjac.Sequential([...])")
+        return views.get(name)
+
+    @property
+    def weight(self) -> np.ndarray:
+        view = self._view(self.parameters, "weight")
+        assert view is not None
+        return view
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        self.weight[...] = floats("weight", value, self.weight.shape, self.weight.dtype)
+
+    @property
+    def bias(self) -> np.ndarray | None:
+        return self._view(self.parameters, "bias")
+
+    @bias.setter
+    def bias(self, value: Any) -> None:
+        if self.bias is None:
+            raise ValueError("this layer has no bias: it was made with bias=False")
+        self.bias[...] = floats("bias", value, self.bias.shape, self.bias.dtype)
+
+    @property
+    def weight_gradient(self) -> np.ndarray:
+        view = self._view(self.gradients, "weight")
+        assert view is not None
+        return view
+
+    @property
+    def bias_gradient(self) -> np.ndarray | None:
+        return self._view(self.gradients, "bias")
+
+    def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+        bias = np.zeros(self.outputs, self.weight.dtype) if self.bias is None else self.bias
+        self._X = X
+        self._Z, self._A = self.path.dense_forward(X, self.weight, bias, self.activation)
+        return self._A
+
+    def backward(self, dA: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
+        dX, dW, db = self.path.dense_backward(
+            dA, self._Z, self._A, self._X, self.weight, self.activation, input_gradient
+        )
+        self.weight_gradient[...] = dW
+        if self.bias_gradient is not None:
+            self.bias_gradient[...] = db
+        return dX  # type: ignore[no-any-return]
+
+    def operation(self, offsets: dict[str, int]) -> Operation:
+        return Operation(
+            kinds.DENSE, self.inputs, self.outputs, self.activation, offsets["weight"], offsets.get("bias", -1)
+        )
+
+    def describe(self) -> str:
+        return "Dense" if self.activation.name == "identity" else f"Dense, {self.activation}"
+
+
+class Activation(Layer):
+    """A = f(X), element by element; its Jacobian is diagonal (course B2, B4).
+
+    Args:
+        activation: a name or an activation object.
+
+    >>> import fastjac as fj
+    >>> fj.Sequential([fj.Dense(1, 1), fj.Activation("tanh")]).layers[1].outputs
+    1
+    """
+
+    def __init__(self, activation: str | ActivationFunction) -> None:
+        self._prepare()
+        self.activation = activations.get(activation)
+        self._X: np.ndarray | None = None
+        self._A: np.ndarray | None = None
+
+    def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+        self._X = X
+        self._A = self.path.activation_forward(X, self.activation)
+        return self._A
+
+    def backward(self, dA: np.ndarray) -> np.ndarray:
+        return self.path.activation_backward(dA, self._X, self._A, self.activation)  # type: ignore[no-any-return]
+
+    def operation(self, offsets: dict[str, int]) -> Operation:
+        return Operation(kinds.ACTIVATION, self.inputs, self.outputs, self.activation)
+
+    def describe(self) -> str:
+        return f"Activation, {self.activation}"
+
+
+class Softmax(Layer):
+    """Rows of probabilities e^x_i / Σ e^x_k (course A6, A7, C4).
+
+    To train a classifier, leave it out and use the loss "softmax_cross_entropy", which takes logits: it is faster and
+    exact at the edges. With this layer last, the loss is "categorical_cross_entropy".
+    """
+
+    def __init__(self) -> None:
+        self._prepare()
+        self._A: np.ndarray | None = None
+
+    def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+        self._A = self.path.softmax_forward(X)
+        return self._A
+
+    def backward(self, dA: np.ndarray) -> np.ndarray:
+        return self.path.softmax_backward(dA, self._A)  # type: ignore[no-any-return]
+
+    def operation(self, offsets: dict[str, int]) -> Operation:
+        return Operation(kinds.SOFTMAX, self.inputs, self.outputs)
+
+
+class Dropout(Layer):
+    """While training, sets each number to 0 with probability ``rate`` and scales the others by 1/(1 - rate).
+
+    The mask is a function of the network's seed, the training step and the layer's place, so a seed repeats it.
+
+    Args:
+        rate: probability in [0, 1).
+
+    Raises:
+        TypeError, ValueError: not such a number.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._prepare()
+        self.rate = _arguments.real("rate", rate, 0, 1)
+        self.seed, self.step, self.place = 0, 0, 0  # set by the network before each training pass
+        self._mask: np.ndarray | None = None
+
+    def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+        if not training:
+            self._mask = None
+            return X.copy()
+        shape = (X.shape[0], X.shape[1])
+        self._mask = dropout_mask(shape, self.rate, seed=self.seed, step=self.step, place=self.place, dtype=X.dtype)
+        return self.path.dropout_forward(X, self._mask)  # type: ignore[no-any-return]
+
+    def backward(self, dA: np.ndarray) -> np.ndarray:
+        if self._mask is None:
+            return dA
+        return self.path.dropout_backward(dA, self._mask)  # type: ignore[no-any-return]
+
+    def operation(self, offsets: dict[str, int]) -> Operation:
+        return Operation(kinds.DROPOUT, self.inputs, self.outputs, rate=self.rate)
+
+    def describe(self) -> str:
+        return f"Dropout, {self.rate:g}"
+
+
+class Elementwise(Layer):
+    """A = f(X) for a function of your own, element by element (course B2).
+
+    Args:
+        f: a function of one number that Numba can compile.
+        slope: its derivative, also of the input z.
+        name: what to call it in a summary.
+
+    Raises:
+        TypeError: not functions.
+        ValueError: Numba can't compile them.
+
+    >>> import math
+    >>> import fastjac as fj
+    >>> sine = fj.Elementwise(math.sin, math.cos, name="sine")
+    >>> net = fj.Sequential([fj.Dense(2, 3), sine, fj.Dense(3, 1)])
+    """
+
+    def __init__(self, f: Callable[[float], float], slope: Callable[[float], float], name: str | None = None) -> None:
+        self._prepare()
+        if not callable(f) or not callable(slope):
+            raise TypeError(f"Elementwise takes two functions, f and its slope, not {f!r} and {slope!r}")
+        self.f, self.slope = f, slope
+        self.name = name or getattr(f, "__name__", "f")
+        try:
+            plain = [_wrapped(g) for g in (f, slope)]
+            self._forward_loop, self._backward_loop = compile_loops(*plain)
+        except Exception as error:
+            raise ValueError(f"Numba can't compile {self.name} or its slope: {error}") from error
+        self._X: np.ndarray | None = None
+
+    def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+        self._X = np.ascontiguousarray(X)
+        A = np.empty_like(self._X)
+        self._forward_loop(self._X.reshape(-1), A.reshape(-1))
+        return A
+
+    def backward(self, dA: np.ndarray) -> np.ndarray:
+        assert self._X is not None
+        dX = np.array(dA, order="C")
+        self._backward_loop(self._X.reshape(-1), dX.reshape(-1))
+        return dX
+
+    def describe(self) -> str:
+        return f"Elementwise, {self.name}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if not k.endswith("_loop")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forward_loop, self._backward_loop = compile_loops(_wrapped(self.f), _wrapped(self.slope))
+
+
+def _wrapped(function: Callable[[float], float]) -> Callable[[float], float]:
+    """The function as one written in Python, which is what Numba compiles; math.sin, for one, is not."""
+    plain: Any = getattr(function, "py_func", function)
+    if hasattr(plain, "__code__"):
+        return plain  # type: ignore[no-any-return]
+    return lambda z: plain(z)

@@ -1,0 +1,177 @@
+"""Losses: what they take for targets, and which function of a path computes them.
+
+A loss is called with the network's output and the targets and gives the mean over the samples and its gradient. With
+sample weights the mean is weighted, Σ w·loss / Σ w.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastjac.kernels import losses as codes
+from fastjac.kernels.arrays import place_to_write, rows, unknown, weights
+from fastjac.kernels.checked import BITS, LABELS, NUMBERS, loss_sums, loss_targets
+
+
+class Loss:
+    """Base of the losses; not used by itself."""
+
+    name: str  # as in fit(loss="…"), and in every path
+    kind: int  # what targets may be
+    label_code: int  # the kernel for class indices
+    row_code: int  # the kernel for rows
+    counts_hits: bool = True  # whether there is an accuracy
+    probabilities: bool = False  # whether the network's output must lie in [0, 1]
+
+    def code(self, labels: np.ndarray | None) -> int:
+        """The kernel for these targets."""
+        return self.row_code if labels is None else self.label_code
+
+    def targets(self, y: Any, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "y") -> Any:
+        """Checked targets: (class indices, None) or (None, rows).
+
+        Raises:
+            TypeError, ValueError: targets that don't fit the network's output.
+        """
+        return loss_targets(y, self.kind, samples, outputs, dtype, name)
+
+    def sums(
+        self, output: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None,
+        gradient: np.ndarray,
+    ) -> tuple[float, float, float]:  # fmt: skip
+        """Weighted sums of losses and hits, and of the weights, from checked arrays; the gradient is written."""
+        return loss_sums(self.code(labels), output, labels, targets, weight, gradient)
+
+    def __call__(self, output: Any, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+        """The loss and its gradient with respect to ``output``.
+
+        Args:
+            output: (N, K), what the network gave.
+            y: targets; see the class.
+            sample_weight: (N,) weights, none negative.
+
+        Returns:
+            The mean loss, and the gradient (N, K).
+
+        Raises:
+            TypeError, ValueError: arrays that don't fit, labels out of range, no rows.
+        """
+        dtype = np.dtype(np.float32 if getattr(output, "dtype", None) == np.float32 else np.float64)
+        output = rows("output", output, (None, None), dtype)
+        if 0 in output.shape:
+            raise ValueError(f"output has shape {output.shape}, expected at least one row and one column: (1, 1)")
+        if self.probabilities and not ((output >= 0) & (output <= 1)).all():
+            raise ValueError(f"{self.name} takes probabilities, but output, of shape {output.shape}, has values from"
+                             f" {output.min()} to {output.max()}")  # fmt: skip
+        labels, targets = self.targets(y, *output.shape, dtype)
+        weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(output))
+        gradient = place_to_write(np.empty_like(output), labels, targets)
+        loss, _, weight_sum = self.sums(output, labels, targets, weight, gradient)
+        return loss / weight_sum, gradient
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class SoftmaxCrossEntropy(Loss):
+    """-log softmax(logits)_y; the gradient is (s - y)/N (course E2).
+
+    Takes logits (N, K), and class indices (N,) of any integer type or one-hot or soft rows (N, K).
+
+    >>> SoftmaxCrossEntropy()([[0.0, 0.0]], [1])[1]
+    array([[ 0.5, -0.5]])
+    """
+
+    name = "softmax_cross_entropy"
+    kind = LABELS
+    label_code = codes.SOFTMAX_CROSS_ENTROPY_LABELS
+    row_code = codes.SOFTMAX_CROSS_ENTROPY_ROWS
+
+
+class BinaryCrossEntropy(Loss):
+    """Mean over samples *and outputs* of -(y·log p + (1 - y)·log(1 - p)), for one or several independent outputs.
+
+    Takes targets (N, K) in [0, 1], or (N,) for one output.
+
+    Args:
+        from_logits: with True p = σ(output), and the gradient is (p - y)/(N·K). With False p is the output itself
+            (course B10, C2), which must lie in [0, 1]; logarithms are cut at -100, as in PyTorch.
+
+    >>> BinaryCrossEntropy()([[0.0]], [1])[1]
+    array([[-0.5]])
+    """
+
+    kind = BITS
+
+    def __init__(self, from_logits: bool = True) -> None:
+        self.from_logits = bool(from_logits)
+        self.probabilities = not self.from_logits
+        self.name = "binary_cross_entropy" if from_logits else "binary_cross_entropy_probabilities"
+        code = codes.BINARY_CROSS_ENTROPY if from_logits else codes.BINARY_CROSS_ENTROPY_PROBABILITIES
+        self.label_code = self.row_code = code
+
+    def __repr__(self) -> str:
+        return f"BinaryCrossEntropy(from_logits={self.from_logits})"
+
+
+class CategoricalCrossEntropy(Loss):
+    """-Σ y·log p on rows of probabilities, such as a Softmax layer gives; gradient -y/p/N (course C3).
+
+    Takes probabilities (N, K), and targets as ``SoftmaxCrossEntropy``, which is faster and exact at the edges.
+
+    >>> CategoricalCrossEntropy()([[0.5, 0.5]], [1])[1]
+    array([[ 0., -2.]])
+    """
+
+    name = "categorical_cross_entropy"
+    kind = LABELS
+    label_code = codes.CATEGORICAL_CROSS_ENTROPY_LABELS
+    row_code = codes.CATEGORICAL_CROSS_ENTROPY_ROWS
+    probabilities = True
+
+
+class MeanSquaredError(Loss):
+    """Mean over samples *and outputs* of (y - ŷ)², as in PyTorch; for one output as in the course (B9, C1).
+
+    Takes targets (N, K), or (N,) for one output.
+
+    >>> MeanSquaredError()([[3.0]], [1.0])
+    (4.0, array([[4.]]))
+    """
+
+    name = "mean_squared_error"
+    kind = NUMBERS
+    label_code = row_code = codes.MEAN_SQUARED_ERROR
+    counts_hits = False
+
+
+BY_NAME: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        SoftmaxCrossEntropy(),
+        BinaryCrossEntropy(),
+        BinaryCrossEntropy(from_logits=False),
+        CategoricalCrossEntropy(),
+        MeanSquaredError(),
+    )
+}
+
+
+def get(loss: Any) -> Loss:
+    """The loss for a name or a loss object.
+
+    Raises:
+        ValueError: unknown name.
+        TypeError: anything else.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss()
+    if isinstance(loss, str):
+        if loss not in BY_NAME:
+            raise unknown("loss", loss, list(BY_NAME))
+        return BY_NAME[loss]
+    raise TypeError(f"loss is {loss!r}, expected a name ({', '.join(BY_NAME)}) or a loss object")

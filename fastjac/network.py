@@ -1,0 +1,376 @@
+"""``Sequential``: layers one after the other over one flat vector of parameters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastjac import _arguments, losses, report, training
+from fastjac.kernels.arrays import aligned, float_type, floats, unknown, weights
+from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
+from fastjac.paths import PATHS
+from fastjac.program import Program
+
+_BUILT_IN = (Dense, Activation, Softmax, Dropout)
+
+
+class Sequential:
+    """A network: each layer takes what the one before gives.
+
+    Args:
+        layers: layers, in order; each belongs to one network.
+        seed: decides initial parameters, the order of batches and dropout, to the bit. None: a new one each time.
+        dtype: "float32" or "float64", of everything.
+        inputs: width of the input, where the layers don't tell.
+
+    Attributes:
+        layers: the list of layers.
+        parameters, gradients: flat vectors; the layers' arrays are views of them.
+        inputs, outputs: widths.
+        seed, dtype: as given or chosen.
+        epochs_trained: how many epochs ``fit`` has finished, ever.
+        stop_training: set it to True in a callback to end training.
+
+    Raises:
+        TypeError, ValueError: no layers, widths that don't fit together, a layer of another network.
+
+    >>> import fastjac as fj
+    >>> net = fj.Sequential([fj.Dense(64, 128, activation="relu"), fj.Dense(128, 10)], seed=0)
+    >>> net.parameters.size, net.predict(np.zeros((5, 64))).shape
+    (9610, (5, 10))
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], seed: int | None = None, dtype: Any = "float32", *, inputs: int | None = None
+    ) -> None:
+        self.layers = list(layers)
+        self.dtype = float_type(dtype)
+        self.seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0)
+        self._check_layers()
+        self.inputs = self._build(None if inputs is None else _arguments.count("inputs", inputs))
+        self.outputs = self.layers[-1].outputs
+        self.epochs_trained = 0
+        self.stop_training = False
+        self._whole = True  # run built-in networks as one compiled plan; tests of the other route turn it off
+        self._path = "fused"
+        self._seen: tuple[np.ndarray, bool] | None = None  # X and training of the last forward, and what ran it
+        self._ran: Program | None = None
+        self._training_step = 0
+        self._lock = threading.RLock()
+        self._fitting = threading.Lock()
+        # one 64-bit number for dropout, from all bits of the seed
+        self.dropout_seed = int(np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0].astype(np.int64))
+        self._allocate()
+        rng = np.random.default_rng(self.seed)
+        for layer in self.layers:
+            layer.initialize(rng)
+
+    def _check_layers(self) -> None:
+        if not self.layers:
+            raise ValueError("layers is empty, expected at least one layer")
+        for k, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers[{k}] is {layer!r}, expected a layer, such as fastjac.Dense(64, 10)")
+            if any(layer is other for other in self.layers[:k]):
+                raise ValueError(f"layers[{k}] is the same object as an earlier layer; make a new one for each place")
+            if getattr(layer, "_network", None) is not None:
+                raise ValueError(f"layers[{k}] already belongs to a network; make a new one for each network")
+
+    def _build(self, inputs: int | None) -> int:
+        """Tell every layer its width; returns the network's."""
+        if inputs is None:
+            inputs = next((layer.inputs for layer in self.layers if hasattr(layer, "inputs")), None)
+        if inputs is None:
+            raise ValueError("no layer tells the width of the input: give it, as Sequential(layers, inputs=64)")
+        width = inputs
+        for k, layer in enumerate(self.layers):
+            if not hasattr(layer, "parameters"):
+                layer._prepare()  # a user's layer whose __init__ did not call ours
+            try:
+                layer.build(width)
+            except ValueError as error:
+                raise ValueError(f"layers[{k}]: {error}") from error
+            width = layer.outputs
+        return inputs
+
+    def _allocate(self) -> None:
+        """Lay all parameters out in one vector and give each layer its views, and build the plan if there is one."""
+        shapes = [layer.parameter_shapes() for layer in self.layers]
+        size = sum(int(np.prod(shape)) for one in shapes for shape in one.values())
+        self.parameters = aligned(size, self.dtype)
+        self.gradients = aligned(size, self.dtype)
+        place = 0
+        operations = []
+        for k, (layer, one) in enumerate(zip(self.layers, shapes, strict=True)):
+            offsets = {}
+            for name, shape in one.items():
+                end = place + int(np.prod(shape))
+                layer.parameters[name] = self.parameters[place:end].reshape(shape)
+                layer.gradients[name] = self.gradients[place:end].reshape(shape)
+                offsets[name], place = place, end
+            if isinstance(layer, Dropout):
+                layer.place = k
+            layer._network = True  # type: ignore[attr-defined]
+            operations.append(layer.operation(offsets))
+        self._program: Program | None = None
+        if all(type(layer) in _BUILT_IN for layer in self.layers):
+            self._program = Program([o for o in operations if o is not None], self.dtype)
+
+    # --- running ----------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """How the network is computed: "fused" (compiled kernels), "unfused" (NumPy) or "reference" (Jacobians)."""
+        return self._path
+
+    @path.setter
+    def path(self, name: str) -> None:
+        if name not in PATHS:
+            raise unknown("path", name, list(PATHS))
+        self._path = name
+        for layer in self.layers:
+            layer.path = PATHS[name]
+
+    @property
+    def program(self) -> Program | None:
+        """The compiled plan, where the network is made of built-in layers and the path is "fused"."""
+        return self._program if self._whole and self._path == "fused" else None
+
+    def _checked_input(self, X: Any, name: str = "X") -> np.ndarray:
+        return floats(name, X, (None, self.inputs), self.dtype)
+
+    def forward(self, X: Any, training: bool = True) -> np.ndarray:
+        """The last layer's output for one batch, with everything kept that ``backward`` needs.
+
+        Args:
+            X: (N, inputs) numbers; must not change before ``backward``.
+            training: whether Dropout drops; a forward pass that counts as a step of training.
+
+        Returns:
+            (N, outputs).
+
+        Raises:
+            TypeError, ValueError: not numbers, another width, or no rows.
+        """
+        X = self._checked_input(X)
+        if len(X) == 0:
+            raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self.inputs})")
+        with self._lock:
+            step = self._training_step
+            self._training_step += bool(training)
+            program = self.program
+            if program is not None:
+                output = program.forward(self.parameters, X, bool(training), self.dropout_seed, step)
+            else:
+                output = self.forward_layers(X, bool(training), step) + 0  # -0.0, our mark of a dead unit, as +0.0
+            self._seen = (X, bool(training))
+            self._ran = program
+        return output
+
+    def forward_layers(self, X: np.ndarray, training: bool, step: int) -> np.ndarray:
+        """Forward layer by layer, with -0.0 for dead ReLU units. For callers that have checked X."""
+        A = X
+        for k, layer in enumerate(self.layers):
+            if isinstance(layer, Dropout):
+                layer.seed, layer.step = self.dropout_seed, step
+            A = layer.forward(A, training)
+            if getattr(A, "shape", None) != (len(X), layer.outputs):
+                raise ValueError(f"layers[{k}] ({layer.describe()}) gave an array of shape {np.shape(A)}, expected"
+                                 f" {(len(X), layer.outputs)}")  # fmt: skip
+        return A
+
+    def backward(self, d: Any) -> np.ndarray:
+        """Gradients of all parameters, from the gradient with respect to the output of the last ``forward``.
+
+        Args:
+            d: (N, outputs), as a loss gives it.
+
+        Returns:
+            dX (N, inputs). The parameters' gradients are in ``gradients``, written over.
+
+        Raises:
+            RuntimeError: no ``forward`` before it.
+            TypeError, ValueError: an array that does not fit that ``forward``.
+        """
+        if self._seen is None:
+            raise RuntimeError("backward needs a forward(X) before it")
+        X, training = self._seen
+        d = floats("d", d, (len(X), self.outputs), self.dtype)
+        with self._lock:
+            if self._ran is not None:
+                return self._ran.backward(X, d, self.gradients, training)
+            return self.backward_layers(d, True)  # type: ignore[return-value]
+
+    def backward_layers(self, d: np.ndarray, input_gradient: bool) -> np.ndarray | None:
+        """Backward layer by layer, after ``forward_layers``."""
+        gradient: np.ndarray | None = d
+        for k, layer in reversed(list(enumerate(self.layers))):
+            if k == 0 and isinstance(layer, Dense):
+                gradient = layer.backward(gradient, input_gradient)  # type: ignore[arg-type]
+            else:
+                gradient = layer.backward(gradient)  # type: ignore[arg-type]
+        return gradient
+
+    def predict(self, X: Any, *, threads: int | None = None) -> np.ndarray:
+        """The last layer's output for every row (logits, where the last layer has no activation); no dropout.
+
+        ``predict(X)[i]`` has the same bits as ``predict(X[i:i+1])[0]``, on any number of threads.
+
+        Args:
+            X: (N, inputs) numbers, any strides. No rows give no rows.
+            threads: how many to use; None for as many as pay.
+
+        Raises:
+            TypeError, ValueError: not numbers, or another width.
+        """
+        X = self._checked_input(X)
+        wanted = None if threads is None else _arguments.count("threads", threads)
+        with self._lock:
+            program = self.program
+            if program is not None:
+                return program.predict(self.parameters, X, program.threads_for(len(X), wanted))
+            blocks = [self.forward_layers(X[k : k + 4096], False, 0) + 0 for k in range(0, len(X), 4096)]
+            return np.concatenate(blocks) if blocks else np.empty((0, self.outputs), self.dtype)
+
+    def loss_sums(
+        self, loss: losses.Loss, output: np.ndarray, labels: Any, targets: Any, weight: np.ndarray | None,
+        gradient: np.ndarray,
+    ) -> tuple[float, float, float]:  # fmt: skip
+        """``Loss.sums`` by this network's path: losses, hits, weights; the gradient of the mean is written."""
+        result = loss.sums(output, labels, targets, weight, gradient)
+        if self._path == "fused":
+            return result
+        value, d = getattr(PATHS[self._path], loss.name)(output, labels if targets is None else targets, weight)
+        gradient[...] = d
+        return float(value) * result[2], result[1], result[2]
+
+    def evaluate(self, X: Any, y: Any, loss: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Loss, and accuracy where the loss has one, over all rows.
+
+        Args:
+            X: (N, inputs). y: targets, as the loss takes them.
+            loss: a name or a loss object.
+            sample_weight: (N,) weights for a weighted mean.
+
+        Returns:
+            {"loss": …, "accuracy": …}; no accuracy for mean_squared_error.
+
+        Raises:
+            TypeError, ValueError: arrays that don't fit, labels out of range, no rows, an unknown loss.
+        """
+        chosen = losses.get(loss)
+        self.check_loss(chosen)
+        X = self._checked_input(X)
+        if len(X) == 0:
+            raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self.inputs})")
+        labels, targets = chosen.targets(y, len(X), self.outputs, self.dtype)
+        weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(X))
+        output = self.predict(X)
+        total, hits, weight_sum = self.loss_sums(chosen, output, labels, targets, weight, np.empty_like(output))
+        result = {"loss": total / weight_sum}
+        if chosen.counts_hits:
+            result["accuracy"] = hits / weight_sum
+        return result
+
+    def check_loss(self, loss: losses.Loss) -> None:
+        """Raise ValueError where the last layer and the loss don't belong together."""
+        last = self.layers[-1]
+        name = last.activation.name if isinstance(last, Dense | Activation) else type(last).__name__
+        if not loss.probabilities and loss.name.endswith("cross_entropy") and name in ("Softmax", "sigmoid"):
+            instead = "'categorical_cross_entropy'" if name == "Softmax" else "BinaryCrossEntropy(from_logits=False)"
+            raise ValueError(
+                f"{loss.name} takes logits, but the last layer gives probabilities ({name}): leave it out, or use"
+                f" {instead}"
+            )
+        if loss.probabilities and name not in ("Softmax", "sigmoid") and type(last) in _BUILT_IN:
+            raise ValueError(
+                f"{loss!r} takes probabilities, but the last layer ({last.describe()}) can give any number: end with"
+                f" Softmax() or a sigmoid, or use the loss from logits"
+            )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        loss: Any,
+        optimizer: Any = "adam",
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        callbacks: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        threads: int | None = None,
+        progress: Any = "auto",
+    ) -> training.History:
+        """Train. With built-in layers and the path "fused", whole epochs run in compiled code.
+
+        Args:
+            X: (N, inputs) finite numbers, any strides, copied only if they must be converted.
+            y: targets, as the loss takes them.
+            loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", … or a loss object.
+            optimizer: "adam", "adamw", "sgd" or an optimizer object, which keeps its state for a next ``fit``.
+            epochs: how many times to go through the data.
+            batch_size: rows a step; the last batch of an epoch may be smaller.
+            validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch.
+            callbacks: ``Callback`` objects or functions of (epoch, logs).
+            sample_weight: (N,) weights; the loss is the weighted mean over each batch.
+            class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
+            shuffle: a new order of the rows for every epoch.
+            threads: how many to use; None for as many as pay. The bits do not depend on it.
+            progress: True, False, or "auto" for a bar where someone can see it.
+
+        Returns:
+            The history: one number an epoch for loss, accuracy, val_loss, val_accuracy, seconds. The loss and
+            accuracy of an epoch are means over its batches, each before its own update.
+
+            Ctrl-C ends training after the batch at hand: a warning, ``history.interrupted``, and the network as it is.
+
+        Raises:
+            TypeError, ValueError: arguments that don't fit; nothing is changed.
+            NonFiniteError: a loss became NaN or infinite; the network is as before that batch.
+            RuntimeError: the network is already being trained by another thread.
+        """
+        if not self._fitting.acquire(blocking=False):
+            raise RuntimeError("this network is already being trained by another call of fit")
+        try:
+            return training.fit(
+                self, X, y, loss, optimizer, epochs, batch_size, validation_data, callbacks, sample_weight,
+                class_weight, shuffle, threads, progress,
+            )  # fmt: skip
+        finally:
+            self._fitting.release()
+
+    def summary(self) -> None:
+        """Print a table: layer, output shape, parameters."""
+        rows = [
+            [str(k), layer.describe(), f"(N, {layer.outputs})", f"{sum(p.size for p in layer.parameters.values()):,}"]
+            for k, layer in enumerate(self.layers)
+        ]
+        size = self.parameters.size
+        title = f"Sequential: {size:,} parameters, {self.dtype}, {self.parameters.nbytes / 1024:,.1f} KiB"
+        print(report.table(title, ["", "Layer", "Output shape", "Parameters"], rows))
+
+    def __repr__(self) -> str:
+        return f"Sequential([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_out = ("_lock", "_fitting", "_program", "_seen", "_ran", "gradients")
+        return {k: v for k, v in vars(self).items() if k not in left_out} | {"parameters": self.parameters.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        values = state.pop("parameters")
+        vars(self).update(state, _seen=None, _ran=None, _lock=threading.RLock(), _fitting=threading.Lock())
+        self._allocate()
+        self.parameters[:] = values
+        self.path = self._path
+
+
+def _new_seed() -> int:
+    """A seed from the system, small enough to write down."""
+    return int(np.random.SeedSequence().generate_state(1)[0])

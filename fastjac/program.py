@@ -1,0 +1,266 @@
+"""A network of built-in layers as a plan that the compiled kernels run whole.
+
+``Program`` lays out the plan and the scratch memory, and turns arrays into the addresses that kernels take. It checks
+nothing: whoever calls has checked shapes, types and ranges, and keeps the arrays alive during the call.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastjac.activations import IDENTITY, ActivationFunction
+from fastjac.kernels import network as kernels
+from fastjac.kernels import threads as meeting
+from fastjac.kernels.arrays import aligned, strides
+from fastjac.kernels.checked import kernel_parameter
+from fastjac.kernels.counting import padded_row
+from fastjac.kernels.dense import CHUNK
+from fastjac.kernels.optimizers import SETTINGS
+
+_ZEROS = 64  # numbers: more than the widest tile
+
+# Below this many multiply-adds a step, threads cost more than they save: a step of 8-32-32-3 with batch 32 does 44,000
+# in a few microseconds, and its ten meetings cost a third of a microsecond each.
+LEAST_WORK_FOR_THREADS = 2_000_000
+
+
+class Operation(NamedTuple):
+    """One row of a plan, before offsets are known. ``weight`` and ``bias`` are places in the flat parameters."""
+
+    kind: int
+    inputs: int
+    outputs: int
+    activation: ActivationFunction = IDENTITY
+    weight: int = 0
+    bias: int = -1
+    rate: float = 0.0
+
+
+@dataclass
+class Batches:
+    """What ``Program.train`` learns from; arrays already in the form kernels take."""
+
+    X: np.ndarray
+    labels: np.ndarray | None
+    targets: np.ndarray | None
+    weights: np.ndarray | None
+    order: np.ndarray | None
+    batch_size: int
+
+
+@dataclass
+class Learner:
+    """The numbers that training changes, and its settings."""
+
+    parameters: np.ndarray
+    gradients: np.ndarray
+    state: np.ndarray
+    settings: np.ndarray
+    rule: int
+    loss: int
+    seed: int
+    counters: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
+
+
+def _place(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.ctypes.data
+
+
+def default_threads() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Program:
+    """The plan of one network, and the memory it runs in."""
+
+    def __init__(self, operations: list[Operation], dtype: np.dtype) -> None:
+        self.dtype = np.dtype(dtype)
+        self.inputs = operations[0].inputs
+        self.outputs = operations[-1].outputs
+        table = np.zeros((len(operations), kernels.COLUMNS), np.int64)
+        units = 0
+        packed = 0
+        for row, operation in zip(table, operations, strict=True):
+            stride = padded_row(operation.outputs)
+            row[kernels.KIND] = operation.kind
+            row[kernels.INPUTS] = operation.inputs
+            row[kernels.OUTPUTS] = operation.outputs
+            row[kernels.STRIDE] = stride
+            row[kernels.CODE] = operation.activation.code
+            row[kernels.WEIGHT] = operation.weight
+            row[kernels.BIAS] = operation.bias
+            row[kernels.PACKED] = row[kernels.TRANSPOSED] = row[kernels.KEPT] = -1
+            row[kernels.VALUE], units = units, units + stride
+            keeps_input = operation.kind == kernels.DENSE and operation.activation.needs_input
+            if keeps_input or operation.kind == kernels.DROPOUT:
+                row[kernels.KEPT], units = units, units + stride
+            if operation.kind == kernels.DENSE:
+                if operation.outputs != stride:
+                    row[kernels.PACKED], packed = packed, packed + operation.inputs * stride
+                row[kernels.TRANSPOSED] = packed
+                packed += operation.outputs * padded_row(operation.inputs)
+        widest = max(padded_row(max(o.inputs, o.outputs)) for o in operations)
+        gathered = units
+        gradient = gathered + padded_row(self.inputs)
+        other = gradient + widest
+        targets = other + widest
+        self._units = targets + padded_row(self.outputs)
+        self._packed_size = packed
+        self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == kernels.DENSE)
+        self._gathers = operations[0].kind != kernels.DENSE
+        self.plan = kernels.Plan(
+            table,
+            np.array([self._number_of(o) for o in operations]),
+            np.array([gathered, gradient, other, targets], np.int64),
+        )
+        self._packed = aligned(packed, self.dtype)
+        self._sync = np.zeros(meeting.STATE_SIZE, np.int64)
+        self._chunk_memory: list[kernels.Memory] = []
+        self._batch_memory: kernels.Memory | None = None
+
+    def _number_of(self, operation: Operation) -> float:
+        """What an operation's kernel takes besides its code: a rate, or its activation's parameter."""
+        if operation.kind == kernels.DROPOUT:
+            return operation.rate
+        return kernel_parameter(operation.activation.name, operation.activation.parameter, self.dtype)
+
+    def _memory(self, capacity: int) -> kernels.Memory:
+        return kernels.Memory(
+            aligned(capacity * self._units, self.dtype),
+            self._packed,
+            aligned(_ZEROS, self.dtype),
+            aligned(capacity, self.dtype),
+            np.zeros(capacity, np.int64),
+            np.zeros((2, capacity)),
+            capacity,
+        )
+
+    def _memories(self, count: int) -> list[kernels.Memory]:
+        while len(self._chunk_memory) < count:
+            self._chunk_memory.append(self._memory(CHUNK))
+        return self._chunk_memory[:count]
+
+    def _contiguous_if_needed(self, X: np.ndarray) -> np.ndarray:
+        """Only a dense layer reads its input with any strides."""
+        return np.ascontiguousarray(X) if self._gathers else X
+
+    def predict(self, parameters: np.ndarray, X: np.ndarray, threads: int = 1) -> np.ndarray:
+        """The network's output for the rows of X, without dropout."""
+        X = self._contiguous_if_needed(X)
+        out = np.empty((X.shape[0], self.outputs), self.dtype)
+        threads = max(1, min(threads, -(-len(X) // CHUNK)))
+        memories = self._memories(threads)
+        arguments = (_place(X), *strides(X), len(X), _place(out), self._sync)
+        self._together(
+            threads,
+            lambda part: kernels.predict(self.plan, parameters, memories[part], *arguments, part, threads),
+            None,
+        )
+        return out
+
+    def forward(self, parameters: np.ndarray, X: np.ndarray, dropout: bool, seed: int, step: int) -> np.ndarray:
+        """The output for one batch, with every value kept for ``backward``. X must stay as it is until then."""
+        rows = len(X)
+        if self._batch_memory is None or self._batch_memory.capacity < rows:
+            self._batch_memory = self._memory(rows)
+        out = np.empty((rows, self.outputs), self.dtype)
+        kernels.forward(
+            self.plan, parameters, self._batch_memory, _place(X), *strides(X), rows, _place(out), dropout, seed,
+            step, self._sync,
+        )  # fmt: skip
+        return out
+
+    def backward(self, X: np.ndarray, d: np.ndarray, gradients: np.ndarray, dropout: bool) -> np.ndarray:
+        """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
+        dX = np.empty((len(X), self.inputs), self.dtype)
+        kernels.backward(
+            self.plan, self._batch_memory, _place(X), *strides(X), len(X), _place(d), *strides(d), gradients,
+            _place(dX), dropout, self._sync,
+        )  # fmt: skip
+        return dX
+
+    def threads_for(self, batch_size: int, threads: int | None) -> int:
+        """How many threads to use: as asked, or as many as pay for a batch of this size."""
+        if threads is not None:
+            return threads
+        return default_threads() if self._multiply_adds * batch_size >= LEAST_WORK_FOR_THREADS else 1
+
+    def train(
+        self, learner: Learner, batches: Batches, first_batch: int, rates: np.ndarray, threads: int,
+        pool: ThreadPoolExecutor | None,
+    ) -> np.ndarray:  # fmt: skip
+        """One step for each of ``rates``, from batch ``first_batch`` of the epoch on.
+
+        Returns a row for each finished step: weighted sum of losses, of hits, and the sum of weights. Fewer rows than
+        rates means that the loss of the next batch was not finite; ``learner.counters`` says so too.
+        """
+        steps = len(rates)
+        X = self._contiguous_if_needed(batches.X)
+        data = kernels.Data(
+            _place(X), *strides(X), _place(batches.labels), _place(batches.targets), _place(batches.weights),
+            _place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),
+        )  # fmt: skip
+        largest = min(batches.batch_size, len(X))
+        chunks = -(-largest // CHUNK)
+        count = learner.parameters.size
+        # each thread alone with its chunks, unless adding up the gradients would cost more than the products
+        by_rows = chunks >= 2 * threads and count * 8 <= CHUNK * self._multiply_adds // 3
+        memories = self._memories(threads if by_rows else 1)
+        results = np.zeros((steps, 3))
+        chunk_sums = np.zeros((chunks, 2))
+        learner.counters[kernels.DONE] = learner.counters[kernels.NOT_FINITE] = 0
+
+        def part_of(part: int) -> None:
+            partial = aligned(count if by_rows and threads > 1 else 0, self.dtype)
+            learning = kernels.Learning(
+                learner.parameters, learner.gradients, partial, learner.state, rates, learner.settings,
+                learner.counters, results, chunk_sums, learner.rule, learner.loss, learner.seed,
+            )  # fmt: skip
+            memory = memories[part if by_rows else 0]
+            kernels.train(
+                self.plan, memory, learning, data, first_batch, steps, int(by_rows), self._sync, part, threads
+            )
+
+        self._together(threads, part_of, pool)
+        return results[: learner.counters[kernels.DONE]]
+
+    def _together(self, threads: int, part_of: Any, pool: ThreadPoolExecutor | None) -> None:
+        """Run all parts at once and wait for all; when one fails, the others are let go and the error is raised."""
+        if threads == 1:
+            part_of(0)
+            return
+        self._sync[:] = 0
+
+        def guarded(part: int) -> None:
+            try:
+                part_of(part)
+            except BaseException:
+                self._sync[meeting.FAILED] = 1
+                raise
+
+        own_pool = pool or ThreadPoolExecutor(threads - 1)
+        try:
+            others = [own_pool.submit(guarded, part) for part in range(1, threads)]
+            try:
+                guarded(0)
+            finally:
+                failures = [other.exception() for other in others]
+            for failure in failures:
+                if failure is not None:
+                    raise failure
+        finally:
+            if pool is None:
+                own_pool.shutdown()
+
+
+def new_settings() -> np.ndarray:
+    """Room for an optimizer's settings."""
+    return np.zeros(SETTINGS)

@@ -1,0 +1,5 @@
+"""stub"""
+from contextlib import contextmanager
+@contextmanager
+def bar(progress, epochs):
+    yield lambda *a, **k: None
