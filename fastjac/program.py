@@ -18,7 +18,7 @@ from fastjac.kernels import network as kernels
 from fastjac.kernels import threads as meeting
 from fastjac.kernels.arrays import aligned, strides
 from fastjac.kernels.checked import kernel_parameter
-from fastjac.kernels.counting import padded_row
+from fastjac.kernels.counting import padded_row, panel_size
 from fastjac.kernels.dense import CHUNK
 from fastjac.kernels.optimizers import SETTINGS
 
@@ -97,16 +97,16 @@ class Program:
             row[kernels.CODE] = operation.activation.code
             row[kernels.WEIGHT] = operation.weight
             row[kernels.BIAS] = operation.bias
-            row[kernels.PACKED] = row[kernels.TRANSPOSED] = row[kernels.KEPT] = -1
+            row[kernels.KEPT] = -1
             row[kernels.VALUE], units = units, units + stride
             keeps_input = operation.kind == kernels.DENSE and operation.activation.needs_input
             if keeps_input or operation.kind == kernels.DROPOUT:
                 row[kernels.KEPT], units = units, units + stride
             if operation.kind == kernels.DENSE:
-                if operation.outputs != stride:
-                    row[kernels.PACKED], packed = packed, packed + operation.inputs * stride
+                row[kernels.PACKED] = packed
+                packed += panel_size(operation.inputs, operation.outputs)
                 row[kernels.TRANSPOSED] = packed
-                packed += operation.outputs * padded_row(operation.inputs)
+                packed += panel_size(operation.outputs, operation.inputs)
         widest = max(padded_row(max(o.inputs, o.outputs)) for o in operations)
         gathered = units
         gradient = gathered + padded_row(self.inputs)

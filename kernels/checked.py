@@ -18,7 +18,7 @@ from . import dense, losses, optimizers
 from ._jit import kernel
 from .activations import CODES, TABLE, activate, multiply_by_slope
 from .arrays import FLOATS, aligned, finite, floats, labels, output, place_to_write, rows, strides, unknown, weights
-from .counting import blocks, least, padded_row
+from .counting import blocks, least, padded_row, panel_size
 from .dense import CHUNK, copy_rows
 from .random import dropout_mask as dropout_mask_rows
 from .random import key_of
@@ -77,13 +77,11 @@ def _finish(result: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _dense_forward(x_place, x_row, x_column, n, i, o, w_place, b_place, z_place, a_place, code, p, packed, zeros):
     empty = address(zeros)
     x, w, a = numbers_at(x_place, empty), numbers_at(w_place, empty), numbers_at(a_place, empty)
-    weight, weight_row = w, o
-    if packed.shape[0] > 0:
-        weight, weight_row = address(packed), padded_row(o)
-        copy_rows(w, o, 1, weight, weight_row, i, o)
+    panels = address(packed)
+    dense.pack(w, panels, i, o, 0, 1)
     bias = numbers_at(b_place, empty) if b_place != 0 else empty
     dense.forward(
-        x, x_row, x_column, weight, weight_row, bias, 1 if b_place != 0 else 0, numbers_at(z_place, empty), o, a, o,
+        x, x_row, x_column, panels, bias, 1 if b_place != 0 else 0, numbers_at(z_place, empty), o, a, o,
         n, i, o, code, p, 0, 1,
     )  # fmt: skip
 
@@ -98,9 +96,9 @@ def _dense_backward(
     x, d, w = numbers_at(x_place, empty), numbers_at(d_place, empty), numbers_at(w_place, empty)
     a, z, dx = numbers_at(a_place, empty), numbers_at(z_place, empty), numbers_at(dx_place, empty)
     dw, db = numbers_at(dw_place, empty), numbers_at(db_place, empty) if db_place != 0 else empty
-    chunk_dz, row, transposed, transposed_row = address(dz), padded_row(o), address(wt), padded_row(i)
+    chunk_dz, row, transposed = address(dz), padded_row(o), address(wt)
     if dx_place != 0:
-        dense.transpose(w, o, transposed, transposed_row, i, o, 0, 1)
+        dense.pack_transposed(w, transposed, i, o, 0, 1)
     for first in range(0, n, CHUNK):
         count = least(CHUNK, n - first)
         copy_rows(advance(d, first * d_row), d_row, d_column, chunk_dz, row, count, o)
@@ -114,7 +112,7 @@ def _dense_backward(
         if dx_place != 0:
             target = advance(dx, first * i)
             dense.backward_input(
-                chunk_dz, row, transposed, transposed_row, target, i, count, i, o,
+                chunk_dz, row, transposed, target, i, count, i, o,
                 0, 0.0, target, i, target, i, empty, 0, 1,
             )  # fmt: skip
 
@@ -164,7 +162,7 @@ def dense_forward(
         raise ValueError(f"out and z_out share memory (both of shape {(n, o)}); expected two arrays of shape {(n, o)}")
     A = place_to_write(target, X, W, b)
     Z = A if z_target is None else place_to_write(z_target, X, W, b)
-    packed = np.empty(0 if padded_row(o) == o else i * padded_row(o), W.dtype)
+    packed = np.empty(panel_size(i, o), W.dtype)
     _dense_forward(
         _place(X), *strides(X), n, i, o, _place(W), _place(b), _place(Z), _place(A), code, p, packed, _ZEROS[W.dtype]
     )
@@ -229,7 +227,7 @@ def dense_backward(
         _place(X), *strides(X), n, i, o, _place(dA), *strides(dA), _place(A), _place(Z), _place(W),
         _place(places["dX"]), _place(places["dW"]), _place(places["db"]), code, p, _ZEROS[W.dtype],
         np.empty(least(CHUNK, n) * padded_row(o) + 64, W.dtype),
-        np.empty(o * padded_row(i) if input_gradient else 0, W.dtype),
+        np.empty(panel_size(o, i) if input_gradient else 0, W.dtype),
     )  # fmt: skip
     for name, target in targets.items():
         if target is not None:

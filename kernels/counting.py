@@ -3,6 +3,7 @@
 from ._jit import inline
 
 PADDING = 16  # numbers: the widest vector, and one cache line of floats
+_WIDEST_PANEL = 32  # numbers: two of the widest vectors
 
 
 @inline
@@ -19,8 +20,20 @@ def blocks(count, size):
 
 @inline
 def padded_row(count):
-    """Row length in scratch memory for ``count`` numbers: whole vectors of any machine, whole cache lines."""
-    return (count + PADDING - 1) // PADDING * PADDING
+    """Row length in scratch memory for ``count`` numbers: whole vectors of any machine, whole cache lines of floats.
+
+    From four lines on, an odd number of them: rows a power of two apart would all fall into a few sets of the cache.
+    """
+    lines = (count + PADDING - 1) // PADDING
+    if lines >= 4 and lines % 2 == 0:
+        lines += 1
+    return lines * PADDING
+
+
+@inline
+def panel_size(rows, columns):
+    """Numbers that a matrix takes when it is packed in panels, on any machine."""
+    return rows * ((columns + _WIDEST_PANEL - 1) // _WIDEST_PANEL * _WIDEST_PANEL)
 
 
 @inline

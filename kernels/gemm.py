@@ -13,6 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import inline
+from .counting import blocks, least
 from .simd import (
     advance,
     lanes,
@@ -32,6 +33,9 @@ from .simd import (
 # 14×2 144, 6×4 114, 8×3 105, 4×4 121.
 TILE_ROWS = 8
 TILE_VECTORS = 2
+
+# How much of k is summed before the next rows of A: a panel of B this deep, 32 floats wide, is 32 KiB and stays in L1.
+DEPTH = 256
 
 
 def _tile(rows, vectors):
@@ -127,7 +131,7 @@ def tile_columns(pointer):
 
 @inline
 def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add):
-    """C = init + A·B for one tile of at most TILE_ROWS × tile_columns; with ``add``, C += init + A·B.
+    """C = init + A·B, tile under tile, for at most tile_columns columns; with ``add``, C += init + A·B.
 
     a: A[i, k] at i·a_row + k·a_k.  b: B[k, j] at k·b_k + j, readable to the end of the last vector.
     c: C[i, j] at i·c_row + j.  init: at i·init_row + j; may be C itself, to continue a sum.
@@ -164,3 +168,23 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
         a = advance(a, done * a_row)
         c = advance(c, done * c_row)
         init = advance(init, done * init_row)
+
+
+@inline
+def panel(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add):
+    """As ``tile``, with k in blocks of about DEPTH: B is read from memory once, whatever the number of rows.
+
+    The blocks continue each other's sums in C, so with ``add`` there may be only one.
+    """
+    count = blocks(depth, DEPTH)
+    size = blocks(depth, count) if count > 0 else 0
+    if count <= 1:
+        tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add)
+        return
+    for first in range(0, depth, size):
+        a_block, b_block = advance(a, first * a_k), advance(b, first * b_k)
+        this = least(size, depth - first)
+        if first == 0:
+            tile(a_block, a_row, a_k, b_block, b_k, c, c_row, init, init_row, rows, columns, this, 0)
+        else:
+            tile(a_block, a_row, a_k, b_block, b_k, c, c_row, c, c_row, rows, columns, this, 0)

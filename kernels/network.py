@@ -29,8 +29,8 @@ from .threads import FAILED, GO_ON, TURN, barrier, pass_turn, read, wait_for_tur
 # Kinds of operation
 DENSE, ACTIVATION, SOFTMAX, DROPOUT = 0, 1, 2, 3
 
-# Columns of the plan. Offsets count numbers: WEIGHT and BIAS into the flat parameters; PACKED (W with padded rows, or
-# -1 where W serves as it is) and TRANSPOSED into the packed memory; VALUE and KEPT (what the slope needs besides the
+# Columns of the plan. Offsets count numbers: WEIGHT and BIAS into the flat parameters; PACKED (W in panels)
+# and TRANSPOSED (Wᵀ in panels) into the packed memory; VALUE and KEPT (what the slope needs besides the
 # value, or a mask; -1 for none) into one row's share of the scratch memory.
 KIND, INPUTS, OUTPUTS, STRIDE, CODE, WEIGHT, BIAS, PACKED, TRANSPOSED, VALUE, KEPT = range(11)
 COLUMNS = 11
@@ -70,19 +70,15 @@ def _at(memory, unit):
 
 @inline
 def pack(plan, w, packed, need_transposed, part, parts):
-    """Copy the weights to where the products read them: rows padded to whole vectors, and transposed."""
+    """Copy the weights to how the products read them: in panels, and transposed where that is needed."""
     for op in range(plan.operations.shape[0]):
         row = plan.operations[op]
         if row[KIND] == DENSE:
-            i, o = row[INPUTS], row[OUTPUTS]
             weight = advance(w, row[WEIGHT])
-            if row[PACKED] >= 0:
-                first, last = share(i, part, parts), share(i, part + 1, parts)
-                place = advance(packed, row[PACKED] + first * row[STRIDE])
-                copy_rows(advance(weight, first * o), o, 1, place, row[STRIDE], last - first, o)
+            dense.pack(weight, advance(packed, row[PACKED]), row[INPUTS], row[OUTPUTS], part, parts)
             if need_transposed > 1 or (need_transposed == 1 and op > 0):
                 place = advance(packed, row[TRANSPOSED])
-                dense.transpose(weight, o, place, padded_row(i), i, o, part, parts)
+                dense.pack_transposed(weight, place, row[INPUTS], row[OUTPUTS], part, parts)
 
 
 @inline
@@ -103,12 +99,9 @@ def forward_block(plan, w, memory, x, x_row, x_column, n, dropout, key_seed, key
         first, last = share(n, part, parts), share(n, part + 1, parts)
         above, line = advance(source, first * source_row), advance(value, first * stride)
         if kind == DENSE:
-            weight, weight_row = advance(w, row[WEIGHT]), o
-            if row[PACKED] >= 0:
-                weight, weight_row = advance(packed, row[PACKED]), stride
             bias = advance(w, row[BIAS]) if row[BIAS] >= 0 else zeros
             dense.forward(
-                source, source_row, source_column, weight, weight_row, bias, 1 if row[BIAS] >= 0 else 0,
+                source, source_row, source_column, advance(packed, row[PACKED]), bias, 1 if row[BIAS] >= 0 else 0,
                 kept, stride, value, stride, n, row[INPUTS], o, row[CODE], p, part, parts,
             )  # fmt: skip
         elif kind == ACTIVATION:
@@ -196,7 +189,7 @@ def backward_block(plan, memory, x, x_row, x_column, n, dropout, g, add, input_g
                 if op > 0:
                     code, p, z, z_row, value, value_row = _slope_of(plan, memory, op - 1, x, x_row)
                 dense.backward_input(
-                    d, stride, advance(packed, row[TRANSPOSED]), padded_row(i), dx, below_stride, n, i, o,
+                    d, stride, advance(packed, row[TRANSPOSED]), dx, below_stride, n, i, o,
                     code, p, z, z_row, value, value_row, zeros, part, parts,
                 )  # fmt: skip
                 here, there = there, here

@@ -7,7 +7,18 @@ import math
 
 from ._jit import inline
 from .counting import least
-from .simd import advance, get, lanes, load_head, put, splat, sqrt, store_head, sum_across
+from .simd import (
+    advance,
+    lanes,
+    load_head,
+    newton_steps,
+    reciprocal_estimate,
+    reciprocal_root_estimate,
+    splat,
+    store_head,
+    sum_across,
+    where,
+)
 
 SGD = 0
 ADAM = 1
@@ -60,6 +71,27 @@ def _sgd(w, g, state, first, last, rate, settings, factor):
 
 
 @inline
+def _over_root(m, v, spread, epsilon):
+    """m / (√v·spread + ε) without the divider, which would cost more than all else together.
+
+    Estimates of 14 bits and Newton steps: within 4 units in the last place of the exact quotient (tested). ``least``
+    keeps the estimate of 1/√0 finite; √v is then v times a number, so 0 for 0.
+    """
+    steps = newton_steps(v)
+    least_v = splat(v, 1e-37)
+    held = where(v < least_v, least_v, v)
+    inverse_root = reciprocal_root_estimate(held)
+    for _ in range(steps):
+        inverse_root = inverse_root * (1.5 - 0.5 * held * inverse_root * inverse_root)
+    bottom = v * inverse_root * spread + epsilon
+    inverse = reciprocal_estimate(bottom)
+    for _ in range(steps):
+        # an infinite bottom has an estimate of 0, which must stay 0
+        inverse = where(inverse == 0.0, inverse, inverse * (2.0 - bottom * inverse))
+    return m * inverse
+
+
+@inline
 def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupled):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias."""
     beta_1, beta_2, epsilon = settings[MOMENTUM], settings[BETA_2], settings[EPSILON]
@@ -77,7 +109,7 @@ def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupl
         v = load_head(second, j, tail) * beta_2 + (gradient * gradient) * (1.0 - beta_2)
         store_head(state, j, m, tail)
         store_head(second, j, v, tail)
-        store_head(w, j, weight * shrink - step_size * m / (sqrt(v) * spread + epsilon), tail)
+        store_head(w, j, weight * shrink - step_size * _over_root(m, v, spread, epsilon), tail)
 
 
 @inline
@@ -89,10 +121,3 @@ def update(rule, w, g, state, count, first, last, rate, settings, factor, step):
         _adam(w, g, state, count, first, last, rate, settings, factor, step, False)
     else:
         _adam(w, g, state, count, first, last, rate, settings, factor, step, True)
-
-
-@inline
-def scale(g, count, factor):
-    """g *= factor."""
-    for j in range(count):
-        put(g, j, get(g, j) * factor)

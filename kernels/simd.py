@@ -526,3 +526,49 @@ def _pointer_at(dtype):
 
 integers_at = _pointer_at(types.int64)
 doubles_at = _pointer_at(types.float64)
+
+
+# --- estimates ----------------------------------------------------------------------------------------------------
+
+
+def _estimate(name, exact):
+    """A 14-bit estimate where the machine has one for whole 64-byte registers (AVX-512), the exact value elsewhere."""
+
+    @intrinsic
+    def operation(typingctx, x):
+        def codegen(context, builder, sig, args):
+            (value,) = args
+            kind, bits_of_mask = ("ps", 16) if x.dtype == types.float32 else ("pd", 8)
+            if x.lanes != bits_of_mask or register_bytes() != 64:
+                return exact(builder, value)
+            every_lane = ir.Constant(ir.IntType(bits_of_mask), (1 << bits_of_mask) - 1)
+            zero = ir.Constant(value.type, [0.0] * value.type.count)
+            return llvm_call(builder, f"llvm.x86.avx512.{name}14.{kind}.512", value.type, [value, zero, every_lane])
+
+        return x(x), codegen
+
+    return operation
+
+
+def _one(vector_type):
+    return ir.Constant(vector_type, [1.0] * vector_type.count)
+
+
+def _exact_root(builder, value):
+    return llvm_call(builder, f"llvm.sqrt.{llvm_suffix(value.type)}", value.type, [value])
+
+
+reciprocal_estimate = _estimate("rcp", lambda builder, x: builder.fdiv(_one(x.type), x))
+reciprocal_root_estimate = _estimate("rsqrt", lambda builder, x: builder.fdiv(_one(x.type), _exact_root(builder, x)))
+
+
+@intrinsic
+def newton_steps(typingctx, x):
+    """How many Newton steps make an estimate good to the last bits: a constant of the compiled code."""
+    estimated = register_bytes() == 64
+    steps = (1 if x.dtype == types.float32 else 2) if estimated else 0
+
+    def codegen(context, builder, sig, args):
+        return context.get_constant(types.intp, steps)
+
+    return types.intp(x), codegen
