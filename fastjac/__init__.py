@@ -3,6 +3,7 @@
 See ``Sequential`` for networks, ``fastjac.kernels`` for kernels on plain arrays, ``fastjac.jacobians`` for the course.
 """
 
+from fastjac import datasets as datasets
 from fastjac import jacobians as jacobians
 from fastjac import kernels as kernels
 from fastjac.activations import elu as elu

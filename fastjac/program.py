@@ -24,9 +24,11 @@ from fastjac.kernels.optimizers import SETTINGS
 
 _ZEROS = 64  # numbers: more than the widest tile
 
-# Below this many multiply-adds a step, threads cost more than they save: a step of 8-32-32-3 with batch 32 does 44,000
-# in a few microseconds, and its ten meetings cost a third of a microsecond each.
-LEAST_WORK_FOR_THREADS = 2_000_000
+# Multiply-adds of a step from which threads pay, when nobody says how many to use: about a millisecond's where the
+# threads meet after every product, a fifth of that where each takes whole chunks of rows. Meeting costs a third of a
+# microsecond, but far more on a machine that is busy with something else.
+LEAST_WORK_TOGETHER = 50_000_000
+LEAST_WORK_BY_ROWS = 10_000_000
 
 
 class Operation(NamedTuple):
@@ -115,6 +117,7 @@ class Program:
         self._units = targets + padded_row(self.outputs)
         self._packed_size = packed
         self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == kernels.DENSE)
+        self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._gathers = operations[0].kind != kernels.DENSE
         self.plan = kernels.Plan(
             table,
@@ -191,7 +194,14 @@ class Program:
         """How many threads to use: as asked, or as many as pay for a batch of this size."""
         if threads is not None:
             return threads
-        return default_threads() if self._multiply_adds * batch_size >= LEAST_WORK_FOR_THREADS else 1
+        available = default_threads()
+        enough = LEAST_WORK_BY_ROWS if self._by_rows(batch_size, available) else LEAST_WORK_TOGETHER
+        return available if self._multiply_adds * batch_size >= enough else 1
+
+    def _by_rows(self, batch_size: int, threads: int) -> bool:
+        """Whether each thread takes chunks of rows alone: there are enough, and their gradients are cheap to add."""
+        chunks = -(-batch_size // CHUNK)
+        return chunks >= 2 * threads and self._parameters * 8 <= CHUNK * self._multiply_adds // 3
 
     def train(
         self, learner: Learner, batches: Batches, first_batch: int, rates: np.ndarray, threads: int,
@@ -211,8 +221,7 @@ class Program:
         largest = min(batches.batch_size, len(X))
         chunks = -(-largest // CHUNK)
         count = learner.parameters.size
-        # each thread alone with its chunks, unless adding up the gradients would cost more than the products
-        by_rows = chunks >= 2 * threads and count * 8 <= CHUNK * self._multiply_adds // 3
+        by_rows = self._by_rows(largest, threads)
         memories = self._memories(threads if by_rows else 1)
         results = np.zeros((steps, 3))
         chunk_sums = np.zeros((chunks, 2))

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A titled table as text, without colours; the first columns that hold words are aligned left, numbers right.
+    """A titled table as text without colours, as wide as it needs to be.
 
-    >>> print(table("Two", ["Name", "Size"], [["a", "1"]]).splitlines()[0].strip())
-    Two
+    Args:
+        title: the line above it.
+        columns: headings; the first column is aligned left, the others right.
+        rows: the cells of each row.
+
+    >>> table("Sizes", ["Name", "Size"], [["a", "1"]]).splitlines()[0]
+    'Sizes'
     """
     try:
         from rich import box
@@ -17,12 +22,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         from rich.table import Table
     except ImportError:
         return "\n".join([title, *("\t".join(row) for row in (columns, *rows))])
-    drawn = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, column in enumerate(columns):
         drawn.add_column(column, justify="left" if k == 0 else "right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
-    console = Console(width=max(80, Console().measure(drawn).maximum), color_system=None, file=None)
+    # so wide that nothing is cut: a terminal wraps a long line, a file keeps it
+    console = Console(width=10_000, color_system=None, force_terminal=False, force_jupyter=False)
     with console.capture() as captured:
         console.print(drawn)
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+    return "\n".join([title, *(line.rstrip() for line in captured.get().rstrip().splitlines())])

@@ -10,11 +10,13 @@ from .counting import least
 from .simd import (
     advance,
     lanes,
+    load,
     load_head,
     newton_steps,
     reciprocal_estimate,
     reciprocal_root_estimate,
     splat,
+    store,
     store_head,
     sum_across,
     where,
@@ -101,15 +103,29 @@ def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupl
     step_size = rate / (1.0 - beta_1**step)
     spread = 1.0 / math.sqrt(1.0 - beta_2**step)
     second = advance(state, count)
-    for j in range(first, last, lanes(w)):
-        tail = least(lanes(w), last - j)
-        weight = load_head(w, j, tail)
-        gradient = load_head(g, j, tail) * factor + coupled_decay * weight
-        m = load_head(state, j, tail) * beta_1 + gradient * (1.0 - beta_1)
-        v = load_head(second, j, tail) * beta_2 + (gradient * gradient) * (1.0 - beta_2)
-        store_head(state, j, m, tail)
-        store_head(second, j, v, tail)
-        store_head(w, j, weight * shrink - step_size * _over_root(m, v, spread, epsilon), tail)
+    width = lanes(w)
+    j = first
+    while j < last:
+        whole = j + width <= last  # all but the last vector; masks would slow the others down
+        if whole:
+            weight, gradient = load(w, j), load(g, j)
+            m, v = load(state, j), load(second, j)
+        else:
+            weight, gradient = load_head(w, j, last - j), load_head(g, j, last - j)
+            m, v = load_head(state, j, last - j), load_head(second, j, last - j)
+        gradient = gradient * factor + coupled_decay * weight
+        m = m * beta_1 + gradient * (1.0 - beta_1)
+        v = v * beta_2 + (gradient * gradient) * (1.0 - beta_2)
+        weight = weight * shrink - step_size * _over_root(m, v, spread, epsilon)
+        if whole:
+            store(state, j, m)
+            store(second, j, v)
+            store(w, j, weight)
+        else:
+            store_head(state, j, m, last - j)
+            store_head(second, j, v, last - j)
+            store_head(w, j, weight, last - j)
+        j += width
 
 
 @inline

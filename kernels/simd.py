@@ -21,10 +21,15 @@ from numba.extending import intrinsic, models, register_model
 _I32 = ir.IntType(32)
 
 
+def compiler_target() -> tuple[str, str]:
+    """Name and features of the processor that code is compiled for."""
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    return name, features
+
+
 def register_bytes() -> int:
     """Bytes in this machine's vector register, as the compiler was told: 64, 32 or 16."""
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    have = set(features.split(","))
+    have = set(compiler_target()[1].split(","))
     if "+avx512f" in have:
         return 64
     return 32 if "+avx2" in have else 16

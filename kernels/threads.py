@@ -14,7 +14,7 @@ from ._jit import inline
 
 ARRIVED, GENERATION, FAILED, TURN, GO_ON = 0, 8, 16, 24, 32
 STATE_SIZE = 40
-_SPINS = 2000  # about 40 µs of pauses before the core is offered
+_SPINS = 200  # some 10 µs of pauses before the core is offered
 
 
 @intrinsic

@@ -3,9 +3,10 @@
 Each function follows one scheme for float32 and float64; only the constants and the degree of a polynomial differ
 with the type. The polynomials were fitted for this file: a Remez exchange in mpmath (60 digits) for the relative error
 of the function in the stated interval, then rounded to the type one coefficient at a time, the rest refitted to what
-rounding left. "2^-28" beside a table is that largest relative error. The largest errors of the finished functions,
-in units in the last place of the true result (for float32 over all of its numbers), stand in their docstrings;
-``tests/kernels/test_vectormath.py`` measures both.
+rounding left. "2^-28" beside a table is that largest relative error. "1.01 ulp (1.01)" in a docstring is the largest
+error of the finished function in units in the last place of the true result: of all float32 numbers, and in brackets
+of the millions of float64 numbers tried (of the last four functions, tens of thousands). Without AVX-512 it is a
+little less, without a fused multiply-add a little more; ``tests/kernels/test_vectormath.py`` measures it.
 
 NaN gives NaN everywhere. Clamps are written ``where(x < low, low, x)``: a NaN, being less than nothing, passes.
 Do not compile this with fast-math: regrouping the sums loses the digits that the two-part constants save.
@@ -165,7 +166,7 @@ def _exp_parts(x):
 
 @inline
 def exp(x):
-    """e^x."""
+    """e^x: 1.02 ulp (1.02)."""
     x = where(x < _EXP_LOW(x), _EXP_LOW(x), x)
     x = where(x > _EXP_HIGH(x), _EXP_HIGH(x), x)
     m, n = _exp_parts(x)
@@ -177,7 +178,7 @@ _EXPM1_LINEAR = _constant(2.0**-25, 2.0**-54)  # below, e^x - 1 rounds to x
 
 @inline
 def expm1(x):
-    """e^x - 1."""
+    """e^x - 1: 1.47 ulp (1.96)."""
     y = where(x < -40.0, -40.0, x)
     y = where(y > _EXP_HIGH(x), _EXP_HIGH(x), y)
     n, power = _nearest_power(y, _LOG2_E)
@@ -260,7 +261,7 @@ def _log_parts(k, f):
 
 @inline
 def log(x):
-    """Natural logarithm."""
+    """Natural logarithm: 0.82 ulp (0.81)."""
     subnormal = x < _SMALLEST_NORMAL(x)
     scaled = where(subnormal, x * _SUBNORMAL_SCALE(x), x)
     pattern = bits(scaled) + (bits(splat(x, 1.0)) - bits(_SQRT_HALF(x)))
@@ -275,7 +276,7 @@ def log(x):
 
 @inline
 def log1p(x):
-    """log(1 + x) for 0 <= x <= 1 only: the range of e^-|z|."""
+    """log(1 + x) for 0 <= x <= 1 only, the range of e^-|z|: 1.39 ulp (1.38)."""
     halve = x > 0.4142135623730951
     f = where(halve, 0.5 * (x - 1.0), x)  # (1 + x)/2 - 1
     return _log_parts(where(halve, 1.0, splat(x, 0.0)), f)
@@ -293,7 +294,7 @@ def _left(x, low):
 
 @inline
 def tanh(x):
-    """Hyperbolic tangent: with h = (e^(-2|x|) - 1)/2, it is -h/(1 + h)."""
+    """Hyperbolic tangent: with h = (e^(-2|x|) - 1)/2, it is -h/(1 + h). 1.94 ulp (2.09)."""
     y = _left(x, -20.0)  # tanh 20 is 1
     n, power = _nearest_power(y, 2.0 * _LOG2_E)
     r = fma(n, -0.5 * _LN2, y)  # what ln 2 lacks is small beside h, of which 2^n·(e^2r - 1)/2 is a part
@@ -303,7 +304,7 @@ def tanh(x):
 
 @inline
 def sigmoid(x):
-    """1/(1 + e^-x), or e^x/(1 + e^x) for negative x: small results keep all their digits."""
+    """1/(1 + e^-x), or e^x/(1 + e^x) for negative x: small results keep all their digits. 1.50 ulp (1.46)."""
     m, n = _exp_parts(_left(x, _EXP_LOW(x)))
     e = _scale(1.0 + m, n)
     return _quotient(where(x < 0.0, e, 1.0), splat(e, 1.0), e)
@@ -311,7 +312,7 @@ def sigmoid(x):
 
 @inline
 def softplus(x):
-    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)."""
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): 1.68 ulp (1.65)."""
     m, n = _exp_parts(_left(x, _EXP_LOW(x)))
     return where(x < 0.0, 0.0, x) + log1p(_scale(1.0 + m, n))
 
@@ -322,7 +323,7 @@ def softplus(x):
 
 @inline
 def silu(x):
-    """x·sigmoid(x), in the limit 0 at -inf."""
+    """x·sigmoid(x), in the limit 0 at -inf: 1.80 ulp (1.61)."""
     y = _left(x, _EXP_LOW(x))
     m, n = _exp_parts(y)
     return where(x < 0.0, 0.0, x) - _quotient(_scale(fma(-y, m, -y), n), splat(x, 1.0), _scale(1.0 + m, n))
@@ -330,7 +331,10 @@ def silu(x):
 
 @inline
 def silu_slope(x):
-    """d silu(x)/dx = s + x·s·(1 - s) with s = sigmoid(x); in the limit 0 at -inf and 1 at inf."""
+    """d silu(x)/dx = s + x·s·(1 - s) with s = sigmoid(x); in the limit 0 at -inf and 1 at inf.
+
+    1.62 ulp (1.61), where an ulp is never less than that of 1/2: the slope has a zero near -1.28.
+    """
     y = _left(x, _EXP_LOW(x))
     m, n = _exp_parts(y)
     s = _quotient(splat(x, 1.0), splat(x, 1.0), _scale(1.0 + m, n))  # sigmoid(|x|)
@@ -389,14 +393,14 @@ def _normal_tail(a, weight):
 
 @inline
 def normal_pdf(x):
-    """φ(x) = e^(-x²/2)/sqrt(2π), the density of the standard normal distribution."""
+    """φ(x) = e^(-x²/2)/sqrt(2π), the density of the standard normal distribution: 1.46 ulp (1.37)."""
     m, n = _gaussian_parts(_distance(x))
     return _scale(fma(_INVERSE_SQRT_2PI, m, _INVERSE_SQRT_2PI), n)
 
 
 @inline
 def normal_cdf(x):
-    """Φ(x), the standard normal distribution: small results on the left keep their digits."""
+    """Φ(x), the standard normal distribution: small results on the left keep their digits. 3.30 ulp (3.36)."""
     a = _distance(x)
     m, n = _gaussian_parts(a)
     tail = _normal_tail(a, 1.0)

@@ -14,7 +14,8 @@ from fastjac.kernels.simd import address, lanes, load, load_head, register_bytes
 
 FLOATS = (np.float32, np.float64)
 
-# The largest error in ulp that each function is held to, float32 and float64. What was measured is a little less.
+# The largest error in ulp that each function is held to, float32 and float64: what was measured, with and without a
+# fused multiply-add, and a little more.
 BOUNDS = {
     "exp": (1.1, 1.1),
     "expm1": (1.6, 2.1),
@@ -25,7 +26,7 @@ BOUNDS = {
     "softplus": (1.8, 1.8),
     "silu": (2.0, 2.0),
     "silu_slope": (2.0, 2.0),
-    "gelu": (3.6, 4.5),
+    "gelu": (3.6, 5.2),
     "gelu_slope": (2.2, 2.8),
     "normal_pdf": (1.5, 1.5),
     "normal_cdf": (3.6, 5.2),

@@ -1,0 +1,151 @@
+"""Real data: the digits that come with fastjac, and folders of IDX files such as MNIST's."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastjac import _arguments
+
+_IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+class Split(NamedTuple):
+    """Rows to train on and rows held out."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """1,797 handwritten digits of 8×8 pixels, which come with fastjac.
+
+    Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository,
+    https://doi.org/10.24432/C50P49, licence CC BY 4.0 (its test set). Pixels are divided by 16.
+
+    Returns:
+        X (1797, 64) float32 in [0, 1], and y (1797,) int64 in 0 … 9.
+
+    >>> X, y = digits()
+    >>> X.shape, float(X.max()), y[:5]
+    ((1797, 64), 1.0, array([0, 1, 2, 3, 4]))
+    """
+    folder = resources.files("fastjac.data")
+    with resources.as_file(folder / "digits-images-idx3-ubyte.gz") as path:
+        images = read_idx(path)
+    with resources.as_file(folder / "digits-labels-idx1-ubyte.gz") as path:
+        labels = read_idx(path)
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(16), labels.astype(np.int64)
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """The array in an IDX file, plain or gzip (the format of http://yann.lecun.com/exdb/mnist).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an IDX file, or not as long as its header says.
+
+    >>> read_idx("no-such-file")
+    Traceback (most recent call last):
+    FileNotFoundError: ...
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    try:
+        content = gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise ValueError(f"{path} is a damaged gzip file: {error}") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
+        raise ValueError(f"{path} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}")
+    dtype, dimensions = np.dtype(_IDX_TYPES[content[2]]), content[3]
+    start = 4 + 4 * dimensions
+    if dimensions == 0 or len(content) < start:
+        raise ValueError(f"{path} is an IDX file of {dimensions} dimensions, but only {len(content)} bytes long")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    expected = dtype.itemsize
+    for size in shape:
+        expected *= size
+    if len(content) - start != expected:
+        raise ValueError(f"{path} holds {len(content) - start} bytes of data, expected {expected} for shape {shape}")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def idx_folder(folder: str | Path, test: float | int | None = None) -> Split:
+    """Images and labels from a folder of IDX files, split into rows to train on and rows held out.
+
+    Names are MNIST's, with or without ``.gz``: ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte`` with their
+    labels, which are the split; or one pair, ``*images-idx3-ubyte`` and ``*labels-idx1-ubyte``, of which the last
+    fifth is held out, unless ``test`` says otherwise.
+
+    Args:
+        folder: where the files are.
+        test: how much of the end to hold out: a share below 1, or a number of rows.
+
+    Returns:
+        The split; X (N, pixels) float32 in [0, 1] (divided by 255), y (N,) int64.
+
+    Raises:
+        FileNotFoundError: no such folder, or no such files in it.
+        ValueError: damaged files, or images and labels that don't go together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    images = sorted(p for p in folder.iterdir() if "images" in p.name and "idx3" in p.name)
+    if not images:
+        raise FileNotFoundError(f"{folder} has no file named like images-idx3-ubyte or images-idx3-ubyte.gz")
+    train = [p for p in images if p.name.startswith("train")]
+    held_out = [p for p in images if p.name.startswith(("t10k", "test"))]
+    if train and held_out and test is None:
+        return Split(*_pair(train[0]), *_pair(held_out[0]))
+    return split(*_pair((train or images)[0]), 0.2 if test is None else test, seed=None)
+
+
+def _pair(images: Path) -> tuple[np.ndarray, np.ndarray]:
+    name = images.name.replace("images", "labels").replace("idx3", "idx1")
+    others = [name, name.removesuffix(".gz"), f"{name}.gz"]
+    labels = next((images.with_name(n) for n in others if images.with_name(n).is_file()), None)
+    if labels is None:
+        raise FileNotFoundError(f"{images.parent} has {images.name}, but no {name}")
+    X, y = read_idx(images), read_idx(labels)
+    if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
+        raise ValueError(f"{images} has shape {X.shape} and {labels} has shape {y.shape}; expected as many labels"
+                         f" as images, ({len(X)},)")  # fmt: skip
+    scale = np.float32(255) if X.dtype == np.uint8 else np.float32(1)
+    return X.reshape(len(X), -1).astype(np.float32) / scale, y.astype(np.int64)
+
+
+def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> Split:
+    """Hold some rows out.
+
+    Args:
+        X, y: arrays with as many rows.
+        test: a share below 1, or a number of rows.
+        seed: of the random choice; None to hold out the last rows.
+
+    Raises:
+        TypeError, ValueError: arrays that don't go together, or nothing left on one side.
+
+    >>> [len(part) for part in split(*digits(), test=0.2)]
+    [1438, 1438, 359, 359]
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
+        raise ValueError(f"X has shape {X.shape} and y has shape {y.shape}, expected as many rows in both")
+    if isinstance(test, float) and test < 1:
+        held_out = round(_arguments.real("test", test, 0, 1) * len(X))
+    else:
+        held_out = _arguments.count("test", int(test) if float(test).is_integer() else test, 0)
+    if not 0 < held_out < len(X):
+        raise ValueError(f"test={test!r} holds out {held_out} of {len(X)} rows, expected 1 to {len(X) - 1}")
+    order = np.arange(len(X)) if seed is None else np.random.default_rng(seed).permutation(len(X))
+    train, rest = order[:-held_out], order[-held_out:]
+    return Split(X[train], y[train], X[rest], y[rest])
