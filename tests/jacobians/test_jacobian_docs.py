@@ -70,7 +70,8 @@ def test_the_course_page_has_every_row_with_its_formula_function_shape_and_test(
 def test_jacobians_and_the_slow_paths_import_numpy_alone():
     package = ROOT / "fastjac"
     paths = [
-        *package.glob("jacobians/*.py"),
+        # explain.py looks at a network, which is built on top of all this, and imports it when called
+        *(path for path in package.glob("jacobians/*.py") if path.name != "explain.py"),
         package / "paths" / "reference.py",
         package / "paths" / "unfused.py",
     ]

@@ -26,7 +26,7 @@ BOUNDS = {
     "softplus": (1.8, 1.8),
     "silu": (2.0, 2.0),
     "silu_slope": (2.0, 2.0),
-    "gelu": (3.6, 5.2),
+    "gelu": (4.3, 5.2),
     "gelu_slope": (2.2, 2.8),
     "normal_pdf": (1.5, 1.5),
     "normal_cdf": (3.6, 5.2),
