@@ -46,9 +46,7 @@ def tests_by_row() -> dict[str, str]:
 def signature(name: str) -> str:
     """The call as one types it: parameters and defaults, without types."""
     target = getattr(jacobians, name)
-    parameters = [
-        p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(target).parameters.values()
-    ]
+    parameters = [p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(target).parameters.values()]
     return f"jacobians.{name}{inspect.Signature(parameters)}"
 
 

@@ -27,7 +27,7 @@ Examples:
 """
 
 
-class _Names(click.ParamType):
+class _Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A name out of a list; others are refused with the list and the nearest entry."""
 
     name = "name"
@@ -44,7 +44,7 @@ class _Names(click.ParamType):
         return "NAME"
 
 
-class _Widths(click.ParamType):
+class _Widths(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """Widths of hidden layers, as 128,64."""
 
     name = "widths"
@@ -205,7 +205,7 @@ def info(clear_cache: bool) -> None:
         ["Cache", cache.folder if cache.enabled else f"off: {cache.reason}"],
         ["Cached kernels", f"{cache.files} files, {cache.bytes / 2**20:.1f} MiB"],
     ]
-    click.echo(report.table("fastjac", ["", ""], rows))
+    click.echo(report.table("This installation", ["What", "Value"], rows))
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -140,6 +140,8 @@ def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> S
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
         raise ValueError(f"X has shape {X.shape} and y has shape {y.shape}, expected as many rows in both")
+    if isinstance(test, bool):
+        raise TypeError(f"test is {test!r}, expected a share below 1, or a number of rows")
     if isinstance(test, float) and test < 1:
         held_out = round(_arguments.real("test", test, 0, 1) * len(X))
     else:

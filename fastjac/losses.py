@@ -65,7 +65,7 @@ class Loss:
         if self.probabilities and not ((output >= 0) & (output <= 1)).all():
             raise ValueError(f"{self.name} takes probabilities, but output, of shape {output.shape}, has values from"
                              f" {output.min()} to {output.max()}")  # fmt: skip
-        labels, targets = self.targets(y, *output.shape, dtype)
+        labels, targets = self.targets(y, output.shape[0], output.shape[1], dtype)
         weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(output))
         gradient = place_to_write(np.empty_like(output), labels, targets)
         loss, _, weight_sum = self.sums(output, labels, targets, weight, gradient)

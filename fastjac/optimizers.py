@@ -216,7 +216,7 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, clip_norm=clip_norm)
 
 
-BY_NAME: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+BY_NAME: dict[str, Any] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -228,12 +228,14 @@ def get(optimizer: Any) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        return optimizer()
+    if optimizer in BY_NAME.values():
+        made: Optimizer = optimizer()
+        return made
     if isinstance(optimizer, str):
         if optimizer not in BY_NAME:
             raise unknown("optimizer", optimizer, list(BY_NAME))
-        return BY_NAME[optimizer]()
+        named: Optimizer = BY_NAME[optimizer]()
+        return named
     raise TypeError(f"optimizer is {optimizer!r}, expected a name ({', '.join(BY_NAME)}) or an optimizer object")
 
 

@@ -76,8 +76,9 @@ def _samples(network: Sequential, loss: losses.Loss, X: Any, y: Any, weight: Any
 def _with_class_weight(samples: _Samples, class_weight: Any, classes: int) -> np.ndarray:
     """Sample weights times the weight of each sample's class."""
     if samples.labels is None:
+        assert samples.targets is not None
         raise ValueError("class_weight needs targets that are class indices, expected y of shape"
-                         f" ({len(samples.X)},), not {np.shape(samples.targets)}")  # fmt: skip
+                         f" ({len(samples.X)},), not {samples.targets.shape}")  # fmt: skip
     factors = np.ones(classes)
     if isinstance(class_weight, str):
         if class_weight != "balanced":
@@ -240,7 +241,8 @@ def fit(
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
             raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
         given_weight = validation_data[2] if len(validation_data) == 3 else None
-        validation = _samples(network, chosen_loss, *validation_data[:2], given_weight, "validation ")
+        X_val, y_val = validation_data[:2]
+        validation = _samples(network, chosen_loss, X_val, y_val, given_weight, "validation ")
 
     run = _Run(network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads)
     history = History()

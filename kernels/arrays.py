@@ -24,7 +24,7 @@ def unknown(kind: str, name: object, known: Sequence[str]) -> ValueError:
     return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}.")
 
 
-def float_type(dtype: Any) -> np.dtype[Any]:
+def float_type(dtype: Any) -> Any:
     """float32 or float64 from anything that names one.
 
     Raises:
@@ -182,4 +182,5 @@ def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     count = int(np.prod(shape))
     raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    values: np.ndarray = raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    return values

@@ -88,8 +88,8 @@ def _dense_forward(x_place, x_row, x_column, n, i, o, w_place, b_place, z_place,
 
 @kernel
 def _dense_backward(
-    x_place, x_row, x_column, n, i, o, d_place, d_row, d_column, a_place, z_place, w_place, dx_place, dw_place, db_place,
-    code, p, zeros, dz, wt,
+    x_place, x_row, x_column, n, i, o, d_place, d_row, d_column, a_place, z_place, w_place,
+    dx_place, dw_place, db_place, code, p, zeros, dz, wt,
 ):  # fmt: skip
     """dZ exists a chunk of rows at a time, in ``dz``: it is made, and used three times, while it is in the cache."""
     empty = address(zeros)
@@ -102,9 +102,7 @@ def _dense_backward(
     for first in range(0, n, CHUNK):
         count = least(CHUNK, n - first)
         copy_rows(advance(d, first * d_row), d_row, d_column, chunk_dz, row, count, o)
-        multiply_by_slope(
-            code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o
-        )
+        multiply_by_slope(code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o)
         dense.backward_parameters(
             advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1 if db_place != 0 else 0, count, i, o,
             first, empty, 0, 1,
@@ -453,8 +451,8 @@ def loss_targets(
     if kind != NUMBERS and target.size and ((target < 0).any() or (kind == BITS and (target > 1).any())):
         wanted = "in [0, 1]" if kind == BITS else "of at least 0"
         raise ValueError(
-            f"{name} has shape {target.shape} and values from {target.min()} to {target.max()}, expected values {wanted}"
-            f" and shape {(samples, outputs)}"
+            f"{name} has shape {target.shape} and values from {target.min()} to {target.max()}, expected values"
+            f" {wanted} and shape {(samples, outputs)}"
         )
     return None, target
 
@@ -554,9 +552,7 @@ def _check_probabilities(p: Any) -> None:
                          f" [0, 1] of shape {p.shape}")  # fmt: skip
 
 
-def mean_squared_error(
-    p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
-) -> tuple[float, np.ndarray]:
+def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of (y - p)², and 2·(p - y)/(N·K) (course B9, C1).
 
     ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.

@@ -23,7 +23,7 @@ from .counting import blocks, least, padded_row, share
 from .dense import CHUNK, copy_rows
 from .losses import loss_rows, softmax, softmax_backward
 from .random import dropout_mask, key_of
-from .simd import address, advance, doubles_at, get, integers_at, lanes, load_head, numbers_at, put, splat, store_head
+from .simd import address, advance, doubles_at, get, integers_at, lanes, load_head, numbers_at, put, store_head
 from .threads import FAILED, GO_ON, TURN, barrier, pass_turn, read, wait_for_turn, write
 
 # Kinds of operation
@@ -196,7 +196,9 @@ def backward_block(plan, memory, x, x_row, x_column, n, dropout, g, add, input_g
         else:
             line = advance(d, first * stride)
             if kind == SOFTMAX:
-                softmax_backward(advance(_at(memory, row[VALUE]), first * stride), stride, line, stride, last - first, o)
+                softmax_backward(
+                    advance(_at(memory, row[VALUE]), first * stride), stride, line, stride, last - first, o
+                )
             elif kind == DROPOUT and dropout:
                 mask = _at(memory, row[KEPT])
                 for r in range(first, last):
@@ -219,9 +221,7 @@ def predict(plan, parameters, memory, x_place, x_row, x_column, n, out_place, sy
     for chunk in range(part, blocks(n, memory.capacity), parts):
         first = chunk * memory.capacity
         rows = least(memory.capacity, n - first)
-        forward_block(
-            plan, w, memory, advance(x, first * x_row), x_row, x_column, rows, False, 0, 0, 0, sync, 0, 1
-        )
+        forward_block(plan, w, memory, advance(x, first * x_row), x_row, x_column, rows, False, 0, 0, 0, sync, 0, 1)
         write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], advance(out, first * outputs), rows, outputs)
 
 
@@ -331,7 +331,20 @@ def _train_chunk(plan, memory, learning, data, x, begin, chunk, n, weight_sum, g
     barrier(sync, parts)
     step = learning.counters[STEP]
     forward_block(
-        plan, w, memory, source, source_row, source_column, n, True, learning.seed, step, chunk * CHUNK, sync, part, parts
+        plan,
+        w,
+        memory,
+        source,
+        source_row,
+        source_column,
+        n,
+        True,
+        learning.seed,
+        step,
+        chunk * CHUNK,
+        sync,
+        part,
+        parts,
     )
     d = _at(memory, plan.units[GRADIENT])
     sums = memory.row_sums
@@ -388,7 +401,9 @@ def train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part,
         else:
             for chunk in range(chunks):
                 rows = least(CHUNK, n - chunk * CHUNK)
-                _train_chunk(plan, memory, learning, data, x, begin, chunk, rows, weight_sum, g, chunk, sync, part, parts)
+                _train_chunk(
+                    plan, memory, learning, data, x, begin, chunk, rows, weight_sum, g, chunk, sync, part, parts
+                )
         if read(sync, FAILED) != 0:
             return
         if part == 0:

@@ -494,9 +494,7 @@ def transpose_block(typingctx, source, source_stride, target, target_stride):
 
         rows = [llvm_load(builder, place(source_pointer, source_step, i), vector_type, alignment) for i in range(count)]
         for _ in range(count.bit_length() - 1):  # each round interleaves row i with row i + half
-            rows = [
-                builder.shuffle_vector(rows[i], rows[i + half], part) for i in range(half) for part in (low, high)
-            ]
+            rows = [builder.shuffle_vector(rows[i], rows[i + half], part) for i in range(half) for part in (low, high)]
         for i, row in enumerate(rows):
             llvm_store(builder, row, place(target_pointer, target_step, i), alignment)
         return context.get_dummy_value()

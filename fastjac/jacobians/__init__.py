@@ -42,6 +42,7 @@ from .elementwise import (
     subtract,
     tanh,
 )
+from .explain import Derivative, Explanation, Operation, explain
 from .layout import to_layout
 from .losses import (
     batch_mean,
@@ -91,11 +92,14 @@ __all__ = [
     "Chain",
     "Cost",
     "DenseJacobians",
+    "Derivative",
     "Diagonal",
+    "Explanation",
     "FormCost",
     "MatmulGradients",
     "MatmulJacobians",
     "MatrixVectorJacobians",
+    "Operation",
     "Row",
     "activation_slope",
     "activation_value",
@@ -125,6 +129,7 @@ __all__ = [
     "elementwise_diagonal",
     "elementwise_tensor",
     "elu",
+    "explain",
     "gelu",
     "identity",
     "jacobian",

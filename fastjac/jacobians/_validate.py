@@ -56,9 +56,7 @@ def check_distribution(name: str, p: Array) -> None:
     sums = p.sum(axis=-1)
     wrong = np.abs(sums - 1) > np.sqrt(np.finfo(p.dtype).eps)
     if np.any(wrong):
-        raise ValueError(
-            f"{name} sums to {np.extract(wrong, sums)[0]!s}, expected a distribution, which sums to 1"
-        )
+        raise ValueError(f"{name} sums to {np.extract(wrong, sums)[0]!s}, expected a distribution, which sums to 1")
 
 
 def check_count(name: str, value: int, at_least: int = 0) -> None:

@@ -34,8 +34,7 @@ def chain_rule(*factors: ArrayLike) -> Array:
         factor = as_array(f"factor {i}", value)
         if product.ndim == 0 or factor.ndim == 0 or product.shape[-1] != factor.shape[0]:
             raise ValueError(
-                f"factor {i} has shape {factor.shape}, "
-                f"expected it to fit the product before it, {product.shape}"
+                f"factor {i} has shape {factor.shape}, expected it to fit the product before it, {product.shape}"
             )
         product = contract(product, factor, axes=1)
     return product

@@ -81,7 +81,7 @@ class Forms(NamedTuple):
     fused: Form
 
 
-N, I, O = map(Formula.symbol, ("N", "inputs", "outputs"))  # noqa: E741 - the shapes' names throughout
+N, I, O = map(Formula.symbol, ("N", "inputs", "outputs"))
 NOTHING = Formula({})
 
 # ∂z/∂w_j is outputs×inputs and there are as many j as outputs (A4); ∂a/∂z and ∂z/∂b are outputs×outputs.
@@ -97,9 +97,7 @@ _OPERATIONS = {
     "dense_backward": Forms(
         explicit=Form(_DENSE, _DENSE),
         unfused=Form(N * O, N * O + 2 * N * I * O),  # dZ
-        fused=Form(
-            N * O + I * O, N * O + 2 * N * I * O
-        ),  # dZ, which both products read, and Wᵀ as dX reads it
+        fused=Form(N * O + I * O, N * O + 2 * N * I * O),  # dZ, which both products read, and Wᵀ as dX reads it
     ),
     "activation_backward": Forms(
         explicit=Form(N * O * O, N * O * O),
@@ -158,8 +156,7 @@ class Cost(NamedTuple):
         for name in ("explicit", "unfused", "fused"):
             form: FormCost = getattr(self, name)
             lines.append(
-                f"  {name:<8} {form.bytes:>15,} {form.multiplies:>15,}  "
-                f"{form.bytes_formula}; {form.multiplies_formula}"
+                f"  {name:<8} {form.bytes:>15,} {form.multiplies:>15,}  {form.bytes_formula}; {form.multiplies_formula}"
             )
         return "\n".join(lines)
 

@@ -160,9 +160,7 @@ class Diagonal:
     def __rmatmul__(self, other: Any) -> Any:
         array = as_array("the left factor", other)
         if array.ndim == 0 or array.shape[-1] != len(self._entries):
-            raise ValueError(
-                f"the left factor has shape {array.shape}, expected {len(self._entries)} columns"
-            )
+            raise ValueError(f"the left factor has shape {array.shape}, expected {len(self._entries)} columns")
         return array * self._entries
 
     def _check_same_size(self, other: Diagonal) -> None:

@@ -196,9 +196,7 @@ def log_plus_exp(x: ArrayLike) -> Array:
     """
     x = as_vector("x", x)
     if not np.all(x > 0):
-        raise ValueError(
-            f"x holds {x[~(x > 0)][0]!s}, expected positive numbers: ln x is not defined elsewhere"
-        )
+        raise ValueError(f"x holds {x[~(x > 0)][0]!s}, expected positive numbers: ln x is not defined elsewhere")
     return elementwise(lambda x: 1 / x + np.exp(x), x)
 
 

@@ -6,9 +6,8 @@ This file looks at a network, which is built on top of this package: it imports 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,8 +29,8 @@ from .softmax import log_softmax_function, softmax, softmax_cross_entropy, softm
 from .tensors import contract
 
 if TYPE_CHECKING:
-    from ..losses import Loss
-    from ..network import Sequential
+    from fastjac.losses import Loss
+    from fastjac.network import Sequential
 
 LARGEST = 512 * 2**20  # bytes of all Jacobians together
 
@@ -139,17 +138,19 @@ class Explanation:
         return found
 
     def __str__(self) -> str:
-        from .. import report
+        from fastjac import report
 
         rows = []
         for number, operation in enumerate(self.operations, start=1):
-            line = [str(number), operation.formula, operation.row, _shape(operation.output)]
+            line = [f"{number:2}  {operation.formula}", operation.row, _shape(operation.output)]
             line.append(f"{operation.difference:.1e}")
             for one in operation.derivatives:
                 gap = "-" if one.difference is None else f"{one.difference:.1e}"
-                rows.append([*line, one.name, one.row, _shape(one.jacobian), f"d{one.input}", _shape(one.gradient), gap])
-                line = [""] * 5
-        columns = ["", "Operation", "Row", "Output", "fused ±", "Jacobian", "Row", "Shape", "Gradient", "Shape", "fused ±"]
+                gradient = [f"d{one.input}", _shape(one.gradient), gap]
+                rows.append([*line, one.name, one.row, _shape(one.jacobian), *gradient])
+                line = [""] * len(line)
+        columns = ["    Operation", "Row", "Output", "± fused"]
+        columns += ["Jacobian", "Row", "Shape", "Gradient", "Shape", "± fused"]
         title = f"J = {self.loss:.9g}: every operation, its Jacobians, and how far the fused kernels are from them"
         return report.table(title, columns, rows)
 
@@ -179,141 +180,291 @@ def explain(
     >>> max(result.differences.values()) < 1e-14
     True
     """
-    from .. import losses
-    from ..kernels.arrays import finite, weights
+    from fastjac import losses
+    from fastjac.kernels.arrays import finite, weights
 
     chosen = losses.get(loss)
-    if chosen.name not in _LOSSES:
-        raise ValueError(f"loss is {chosen!r}, expected one of {', '.join(_LOSSES)}: the others have no closed form here")
+    if chosen.name not in losses.BY_NAME:
+        raise ValueError(f"loss is {chosen!r}, expected one of {', '.join(losses.BY_NAME)}")
     net.check_loss(chosen)
     batch = finite("X", net._checked_input(X))
     if len(batch) == 0:
         raise ValueError(f"X has shape {batch.shape}, expected at least one row: (1, {net.inputs})")
     labels, targets = chosen.targets(y, len(batch), net.outputs, net.dtype)
+    Y = np.eye(net.outputs, dtype=net.dtype)[labels] if targets is None else targets
     weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(batch))
     _check_size(net, len(batch))
-    Y = np.eye(net.outputs, dtype=net.dtype)[labels] if targets is None else targets
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        steps = _forward(net, np.ascontiguousarray(batch))
-        steps += _loss(net, chosen, steps[-1], Y, weight)
-        return _backward(steps)
+        return _explained(net, chosen, np.ascontiguousarray(batch), Y, weight)
 
 
-class _Factor:
-    """A Jacobian of a `_Step`, and how to get the same gradient from the kernels."""
+class _Factor(NamedTuple):
+    """A `Derivative` before its gradient is known."""
 
-    def __init__(self, input: str, row: str, jacobian: Array, *, parameter: bool = False) -> None:
-        self.input, self.row, self.jacobian, self.parameter = input, row, jacobian, parameter
-        self.fused: Array | None = None
-
-
-class _Step:
-    """An operation after the forward pass. `fused_backward` takes the kernels' gradient of the output, writes that
-    of every factor and returns what flows on to the operation below."""
-
-    def __init__(
-        self, kind: str, formula: str, layer: int | None, row: str, inputs: dict[str, Array], name: str,
-        output: Array, fused: Array, factors: list[_Factor], fused_backward: Callable[[list[_Factor], Array], Array],
-    ) -> None:  # fmt: skip
-        self.kind, self.formula, self.layer, self.row = kind, formula, layer, row
-        self.inputs, self.name, self.output, self.fused = inputs, name, output, fused
-        self.factors, self.fused_backward = factors, fused_backward
+    input: str
+    row: str
+    jacobian: Array
+    of_parameter: bool = False
 
 
-def _forward(net: Sequential, X: Array) -> list[_Step]:
-    """The network's operations on X: by the closed forms, and by the fused kernels of a copy."""
-    from ..layers import Activation, Dense, Dropout, Elementwise, Softmax
+class _Step(NamedTuple):
+    """An `Operation` before its gradients are known."""
 
-    twin = copy.deepcopy(net)
-    twin.path = "fused"
+    kind: str
+    formula: str
+    layer: int | None
+    row: str
+    inputs: dict[str, Array]
+    name: str
+    output: Array
+    fused: Array
+    factors: list[_Factor]
+
+
+def _explained(net: Sequential, loss: Loss, X: Array, Y: Array, weight: Array | None) -> Explanation:
+    twin = _copy_of(net, net.dtype)
     steps: list[_Step] = []
-    name, value, fused = "X", X, X
-    for k, layer in enumerate(twin.layers):
-        if isinstance(layer, Dropout):
-            layer.seed, layer.step = net.dropout_seed, net._training_step
-        before, fused = fused, np.asarray(layer.forward(fused, True))
-        if type(layer) is Dense:
-            steps += _dense(k, layer, name, value, before)
-        elif type(layer) is Activation:
-            steps.append(_activation(k, layer, name, value, fused))
-        elif type(layer) is Softmax:
-            steps.append(_softmax(k, layer, name, value, fused))
-        elif type(layer) is Dropout:
-            steps.append(_dropout(k, layer, name, value, fused))
-        elif type(layer) is Elementwise:
-            steps.append(_elementwise(k, layer, name, value, fused))
-        else:
-            steps.append(_users(k, layer, net, name, value, fused))
-        name, value = steps[-1].name, steps[-1].output
-    return steps
+    name, value, fused_input = "X", X, X
+    names = []  # of each layer's input
+    for k in range(len(twin.layers)):
+        names.append(name)
+        steps += _of_layer(net, twin, k, name, value, fused_input)
+        name, value, fused_input = steps[-1].name, steps[-1].output, steps[-1].fused
+    loss_steps, d = _of_loss(loss, name, value, fused_input, Y, weight)
+    steps += loss_steps
+    fused = _fused_gradients(twin, names, name, d)
+
+    arriving = {"J": np.ones((1, 1), X.dtype)}
+    operations = []
+    for step in reversed(steps):
+        above = arriving[step.name]
+        derivatives = []
+        for factor in step.factors:
+            if factor.of_parameter or step.name == "J":
+                gradient = contract(above, factor.jacobian, axes=2)
+            else:
+                gradient = np.stack([chain_rule(row, J) for row, J in zip(above, factor.jacobian, strict=True)])
+            arriving[factor.input] = gradient if factor.input != "J0" else gradient[:, None]
+            given = fused.get(factor.input)
+            gap = None if given is None else _gap(gradient, given)
+            name = f"d{step.name}/d{factor.input}"
+            derivatives.append(Derivative(factor.input, name, factor.row, factor.jacobian, gradient, given, gap))
+        operations.append(
+            Operation(
+                step.kind, step.formula, step.layer, step.row, step.inputs, step.name, step.output, step.fused,
+                _gap(step.output, step.fused), tuple(derivatives),
+            )
+        )  # fmt: skip
+    return Explanation(float(steps[-1].output), tuple(reversed(operations)))
 
 
-def _whole_layer(layer: Any) -> Callable[[list[_Factor], Array], Array]:
-    """The layer's own backward, and its parameters' gradients."""
+def _copy_of(net: Sequential, dtype: np.dtype[Any]) -> Sequential:
+    """The same network in this type, on the fused path, with layers and memory of its own."""
+    twin = object.__new__(type(net))
+    layers = [copy.copy(layer) for layer in net.layers]
+    for layer in layers:
+        layer.parameters, layer.gradients = {}, {}  # the copy's own will take their place
+    twin.__setstate__(net.__getstate__() | {"layers": layers, "dtype": dtype})
+    twin.path = "fused"
+    return twin
 
-    def backward(factors: list[_Factor], d: Array) -> Array:
-        factors[0].fused = np.asarray(layer.backward(d))
-        for factor, gradient in zip(factors[1:], layer.gradients.values(), strict=True):
-            factor.fused = gradient.copy()
-        return factors[0].fused
 
-    return backward
+def _of_layer(net: Sequential, twin: Sequential, k: int, name: str, X: Array, fused_X: Array) -> list[_Step]:
+    """The operations of layer k on X, and what the fused kernels give for ``fused_X``, their value of X."""
+    from fastjac.kernels import dense_forward
+    from fastjac.layers import Activation, Dense, Dropout, Elementwise, Softmax
+
+    layer: Any = twin.layers[k]
+    n, out = k + 1, f"a{k + 1}"
+    if isinstance(layer, Dropout):
+        layer.seed, layer.step = net.dropout_seed, net._training_step
+    A = np.asarray(layer.forward(fused_X, True))
+    given = A + 0  # without -0.0, the kernels' mark of a dead unit
+
+    if type(layer) is Dense:
+        W, o = layer.weight.copy(), layer.outputs
+        inputs = {name: X, f"W{n}": W}
+        factors = [
+            _Factor(name, "A4", np.stack([affine_input(W)] * len(X))),
+            _Factor(f"W{n}", "A4", np.stack([affine_weight_tensor(x, o) for x in X]), of_parameter=True),
+        ]
+        Z, formula, b = X @ W, f"z{n} = {name}·W{n}", None
+        if layer.has_bias:
+            b = np.array(layer.bias)
+            Z, formula, inputs[f"b{n}"] = Z + b, f"{formula} + b{n}", b
+            factors.append(_Factor(f"b{n}", "A4", np.stack([affine_bias(o, W.dtype.name)] * len(X)), of_parameter=True))
+        fused_Z = dense_forward(fused_X, W, b)
+        steps = [_Step("affine", formula, k, "C7", inputs, f"z{n}", Z, fused_Z, factors)]
+        if layer.activation.name == "identity":
+            return steps
+        return [*steps, _element_by_element(layer.activation, k, f"z{n}", Z, given)]
+    if type(layer) is Activation:
+        return [_element_by_element(layer.activation, k, name, X, given)]
+    if type(layer) is Softmax:
+        S = softmax_function(X)
+        factors = [_Factor(name, "A6", np.stack([softmax(s) for s in S]))]
+        return [_Step("softmax", f"{out} = softmax({name})", k, "A6", {name: X}, out, S, given, factors)]
+    if type(layer) is Dropout:
+        mask = np.array(layer._mask)
+        factors = [_Factor(name, "B7", np.stack([multiply(x, m).df_du for x, m in zip(X, mask, strict=True)]))]
+        inputs = {name: X, f"mask{n}": mask}
+        return [_Step("dropout", f"{out} = {name} ⊙ mask{n}", k, "B7", inputs, out, X * mask, given, factors)]
+    if type(layer) is Elementwise:
+        value, slope = (np.vectorize(f, otypes=[X.dtype]) for f in (layer.f, layer.slope))
+        factors = [_Factor(name, "B2", np.stack([elementwise(slope, x) for x in X]))]
+        formula = f"{out} = {layer.name}({name})"
+        return [_Step("elementwise", formula, k, "B2", {name: X}, out, value(X), given, factors)]
+    return [_of_user(net, k, name, X, given)]
 
 
-def _dense(k: int, layer: Any, name: str, X: Array, fused_X: Array) -> list[_Step]:
-    """The affine function, and the activation if it does anything."""
-    from ..activations import IDENTITY
-    from ..paths import fused
+def _element_by_element(activation: Any, k: int, name: str, Z: Array, fused: Array) -> _Step:
+    row = "B4" if activation.name in ("sigmoid", "tanh", "relu") else "B2"
+    factors = [_Factor(name, row, np.stack([elementwise(activation, z) for z in Z]))]
+    out, A = f"a{k + 1}", activation_value(activation, Z)
+    return _Step(activation.name, f"{out} = {activation}({name})", k, row, {name: Z}, out, A, fused, factors)
 
-    n = k + 1
-    W, b, activation = layer.weight.copy(), layer.bias, layer.activation
-    b = np.zeros(layer.outputs, W.dtype) if b is None else b.copy()
-    Z = X @ W + b
-    inputs = {name: X, f"W{n}": W}
-    factors = [
-        _Factor(name, "A4", np.stack([affine_input(W)] * len(X))),
-        _Factor(f"W{n}", "A4", np.stack([affine_weight_tensor(x, layer.outputs) for x in X]), parameter=True),
-    ]
-    formula = f"z{n} = {name}·W{n}"
-    if layer.has_bias:
-        formula += f" + b{n}"
-        inputs[f"b{n}"] = b
-        factors.append(_Factor(f"b{n}", "A4", np.stack([affine_bias(layer.outputs, W.dtype.name)] * len(X)), parameter=True))
-    fused_Z = fused.dense_forward(fused_X, W, b, IDENTITY)[1]
 
-    def affine_backward(factors: list[_Factor], dZ: Array) -> Array:
-        dX, *parameters = fused.dense_backward(dZ, None, fused_Z, fused_X, W, IDENTITY)
-        for factor, gradient in zip(factors, (dX, *parameters), strict=False):
-            factor.fused = gradient
-        assert dX is not None
-        return dX
-
-    steps = [_Step("affine", formula, k, "C7", inputs, f"z{n}", Z, fused_Z, factors, affine_backward)]
-    if activation.name == "identity":
-        return steps
-
-    # The layer's own kernels do both operations at once; dz alone is asked for, dX, dW and db are the layer's.
-    def layer_backward(factors: list[_Factor], dA: Array) -> Array:
-        dZ = fused.activation_backward(dA, layer._Z, layer._A, activation)
-        factors[0].fused = dZ
-        return dZ
-
-    def dense_backward(factors: list[_Factor], dZ: Array) -> Array:
-        return _whole_layer(layer)(factors, dA_of_layer[0])
-
-    dA_of_layer: list[Array] = []
-
-    def remember(factors: list[_Factor], dA: Array) -> Array:
-        dA_of_layer.append(dA)
-        return layer_backward(factors, dA)
-
-    steps[0].fused_backward = dense_backward
-    A = activation_value(activation, Z)
-    factor = _Factor(f"z{n}", _activation_row(activation), np.stack([elementwise(activation, z) for z in Z]))
-    steps.append(
-        _Step(
-            activation.name, f"a{n} = {activation}(z{n})", k, factor.row, {f"z{n}": Z}, f"a{n}", A, layer._A, [factor],
-            remember,
+def _of_user(net: Sequential, k: int, name: str, X: Array, given: Array) -> _Step:
+    """A user's layer: the derivatives of its forward, sample by sample, by differences."""
+    layer = _copy_of(net, np.dtype(np.float64)).layers[k]
+    one_by_one = np.stack([layer.forward(x[None].astype(np.float64), True)[0] for x in X])
+    if not np.allclose(one_by_one, given, rtol=1e-4, atol=1e-5):
+        raise ValueError(
+            f"layers[{k}] ({layer.describe()}) gives other values for a batch of shape {X.shape} than for its rows one"
+            " by one, expected the same: it mixes samples, and there is no Jacobian of one sample"
         )
-    )  # fmt: skip
-    return steps
+
+    def of(parameter: str, x: Array) -> Any:
+        array = layer.parameters[parameter]
+
+        def value(changed: Array) -> Array:
+            held = array.copy()
+            array[...] = changed
+            result = np.array(layer.forward(x[None], True)[0])
+            array[...] = held
+            return result
+
+        return jacobian(value, array.copy())
+
+    rows = [x.astype(np.float64) for x in X]
+    J = np.stack([jacobian(lambda x: layer.forward(x[None], True)[0], x) for x in rows])
+    factors = [_Factor(name, "A3", J.astype(X.dtype))]
+    inputs = {name: X}
+    for parameter, array in net.layers[k].parameters.items():
+        short = f"{_SHORT.get(parameter, parameter)}{k + 1}"
+        inputs[short] = array.copy()
+        J = np.stack([of(parameter, x) for x in rows]).astype(X.dtype)
+        factors.append(_Factor(short, "A3", J, of_parameter=True))
+    formula = f"a{k + 1} = {layer.describe()}({', '.join(inputs)})"
+    output = one_by_one.astype(X.dtype)
+    return _Step(type(layer).__name__, formula, k, "A3", inputs, f"a{k + 1}", output, given, factors)
+
+
+def _of_loss(
+    loss: Loss, name: str, P: Array, fused_P: Array, Y: Array, weight: Array | None
+) -> tuple[list[_Step], Array]:
+    """The loss of each sample, J0, and their mean, J; and the fused kernel's gradient of J."""
+    from fastjac.paths import fused
+
+    row, form, of_sample = _LOSSES[loss.name]
+    kernel = getattr(fused, loss.name)
+    pairs = [of_sample(p, y) for p, y in zip(P, Y, strict=True)]
+    J0 = np.array([value for value, _ in pairs], P.dtype)
+    factors = [_Factor(name, row, np.stack([slope.reshape(1, -1) for _, slope in pairs]).astype(P.dtype, copy=False))]
+    fused_J0 = np.array([kernel(fused_P[i : i + 1], Y[i : i + 1], None)[0] for i in range(len(P))], P.dtype)
+    formula = f"J0 = {form.format(name)}"
+    first = _Step(loss.name, formula, None, row, {name: P, "y": Y}, "J0", J0, fused_J0, factors)
+
+    shares = batch_mean(len(P), weight, dtype=P.dtype).astype(P.dtype, copy=False)
+    inputs = {"J0": J0} if weight is None else {"J0": J0, "weights": weight}
+    J, d = kernel(fused_P, Y, weight)
+    formula = "J = mean(J0)" if weight is None else "J = Σ weights·J0 / Σ weights"
+    last = _Step(
+        "mean", formula, None, "B8", inputs, "J", shares[0] @ J0, np.array(J), [_Factor("J0", "B8", shares[None])]
+    )
+    return [first, last], d
+
+
+def _softmax_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
+    used = y != 0  # 0·log 0 counts as 0
+    return -(y[used] @ log_softmax_function(z)[used]), softmax_cross_entropy(softmax_function(z), y)
+
+
+def _binary_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
+    mean = batch_mean(len(z), dtype=z.dtype)
+    value = y * activation_value("softplus", -z) + (1 - y) * activation_value("softplus", z)
+    slope = (1 - y) @ elementwise_diagonal("softplus", z) - y @ elementwise_diagonal("softplus", -z)
+    return mean[0] @ value, mean * slope
+
+
+def _binary_cross_entropy_probabilities(p: Array, y: Array) -> tuple[Any, Array]:
+    mean = batch_mean(len(p), dtype=p.dtype)
+    value = -(y * np.maximum(np.log(p), LOG_FLOOR) + (1 - y) * np.maximum(np.log1p(-p), LOG_FLOOR))
+    return mean[0] @ value, mean @ loss_per_sample_diagonal(binary_cross_entropy_slope, p, y)
+
+
+def _categorical_cross_entropy(p: Array, y: Array) -> tuple[Any, Array]:
+    return -(y @ np.maximum(np.log(p), LOG_FLOOR)), categorical_cross_entropy_gradient([p], [y])
+
+
+def _mean_squared_error(p: Array, y: Array) -> tuple[Any, Array]:
+    mean = batch_mean(len(p), dtype=p.dtype)
+    return mean[0] @ np.square(y - p), mean @ loss_per_sample_diagonal(squared_error_slope, p, y)
+
+
+# The row of the course, the formula of J0, and from one sample's output and target J0 and its Jacobian.
+_LOSSES = {
+    "softmax_cross_entropy": ("E2", "-Σ y·log softmax({})", _softmax_cross_entropy),
+    "binary_cross_entropy": ("B10", "binary cross-entropy(σ({}), y)", _binary_cross_entropy),
+    "binary_cross_entropy_probabilities": (
+        "B10",
+        "binary cross-entropy({}, y)",
+        _binary_cross_entropy_probabilities,
+    ),
+    "categorical_cross_entropy": ("C3", "-Σ y·log {}", _categorical_cross_entropy),
+    "mean_squared_error": ("B9", "mean((y - {})²)", _mean_squared_error),
+}
+
+
+def _fused_gradients(twin: Sequential, names: list[str], last: str, d: Array) -> dict[str, Array]:
+    """The fused backward pass, layer by layer, after the forward pass: gradients by name of what they are in."""
+    from fastjac.layers import Dense
+    from fastjac.paths import fused
+
+    found = {last: d}
+    for k in reversed(range(len(names))):
+        layer: Any = twin.layers[k]
+        if isinstance(layer, Dense) and layer.activation.name != "identity":
+            found[f"z{k + 1}"] = fused.activation_backward(d, layer._Z, np.asarray(layer._A), layer.activation)
+        d = np.array(layer.backward(d))
+        for parameter, gradient in layer.gradients.items():
+            found[f"{_SHORT.get(parameter, parameter)}{k + 1}"] = gradient.copy()
+        found[names[k]] = d
+    return found
+
+
+def _check_size(net: Sequential, samples: int) -> None:
+    """Raise ValueError if the Jacobians of a batch would not fit."""
+    sizes = {"the loss": net.outputs}
+    for k, layer in enumerate(net.layers):
+        inputs = layer.inputs + sum(array.size for array in layer.parameters.values())
+        # an activation's own Jacobian is square
+        square = layer.outputs**2 if hasattr(layer, "activation") and layer.parameters else 0
+        sizes[f"layers[{k}] ({layer.describe()}, {layer.inputs} to {layer.outputs})"] = layer.outputs * inputs + square
+    total = samples * sum(sizes.values()) * net.dtype.itemsize
+    if total > LARGEST:
+        worst = max(sizes, key=lambda name: sizes[name])
+        raise ValueError(
+            f"the Jacobians of a batch of shape ({samples}, {net.inputs}) take {total:,} bytes, most of them"
+            f" {worst} with {sizes[worst]:,} numbers a sample; expected at most {LARGEST:,} bytes: give fewer rows"
+        )
+
+
+def _gap(one: Array, other: Array) -> float:
+    """The largest difference of two arrays; two infinities of one sign, or two NaN, are the same."""
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    return float(np.where(same, 0, np.abs(one - other)).max(initial=0.0))
+
+
+def _shape(array: Array) -> str:
+    return "×".join(map(str, array.shape)) or "1"

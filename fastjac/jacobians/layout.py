@@ -24,9 +24,7 @@ def to_layout(J: ArrayLike, layout: str, output_axes: int = 1) -> Array:
     check_layout(layout)
     J = as_array("J", J)
     if not 0 <= output_axes <= J.ndim:
-        raise ValueError(
-            f"output_axes is {output_axes}, expected 0 to {J.ndim}, the axes of J, shape {J.shape}"
-        )
+        raise ValueError(f"output_axes is {output_axes}, expected 0 to {J.ndim}, the axes of J, shape {J.shape}")
     if layout == "numerator":
         return J
     axes = range(J.ndim)

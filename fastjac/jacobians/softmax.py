@@ -15,7 +15,7 @@ from ._validate import (
 from .layout import to_layout
 
 
-def softmax_function(l: ArrayLike) -> Array:  # noqa: E741 - the course's name for logits
+def softmax_function(l: ArrayLike) -> Array:
     """p_i = e^{l_i} / Σ_k e^{l_k}. Course row A6.
 
     l           (K,) or (N, K) logits, float32 or float64
@@ -26,14 +26,14 @@ def softmax_function(l: ArrayLike) -> Array:  # noqa: E741 - the course's name f
     >>> softmax_function([0.0, 0.0])
     array([0.5, 0.5])
     """
-    l = _logits(l)  # noqa: E741
+    l = _logits(l)
     with np.errstate(over="ignore", invalid="ignore"):
         e: Array = np.exp(l - l.max(axis=-1, keepdims=True))
         sums: Array = e.sum(axis=-1, keepdims=True)
         return e / sums
 
 
-def log_softmax_function(l: ArrayLike) -> Array:  # noqa: E741 - the course's name for logits
+def log_softmax_function(l: ArrayLike) -> Array:
     """log p_i = l_i − log Σ_k e^{l_k}. Course row E1.
 
     l           (K,) or (N, K) logits, float32 or float64
@@ -44,7 +44,7 @@ def log_softmax_function(l: ArrayLike) -> Array:  # noqa: E741 - the course's na
     >>> log_softmax_function([0.0, 1000.0])
     array([-1000.,     0.])
     """
-    l = _logits(l)  # noqa: E741
+    l = _logits(l)
     with np.errstate(over="ignore", invalid="ignore"):
         shifted: Array = l - l.max(axis=-1, keepdims=True)
         sums: Array = np.exp(shifted).sum(axis=-1, keepdims=True)

@@ -69,14 +69,9 @@ def contract(P: ArrayLike, Q: ArrayLike, axes: int = 1) -> Array:
     (4, 5)
     """
     P, Q = as_array("P", P), as_array("Q", Q)
-    if (
-        isinstance(axes, bool)
-        or not isinstance(axes, int | np.integer)
-        or not 0 <= axes <= min(P.ndim, Q.ndim)
-    ):
+    if isinstance(axes, bool) or not isinstance(axes, int | np.integer) or not 0 <= axes <= min(P.ndim, Q.ndim):
         raise ValueError(
-            f"axes is {axes!r}, expected 0 to {min(P.ndim, Q.ndim)}: "
-            f"P has shape {P.shape}, Q has shape {Q.shape}"
+            f"axes is {axes!r}, expected 0 to {min(P.ndim, Q.ndim)}: P has shape {P.shape}, Q has shape {Q.shape}"
         )
     if P.shape[P.ndim - axes :] != Q.shape[:axes]:
         raise ValueError(

@@ -25,9 +25,7 @@ class ActivationFunction(Protocol):
     def parameter(self) -> float: ...
 
 
-def dense_forward(
-    X: Array, W: Array, b: Array, activation: ActivationFunction
-) -> tuple[Array | None, Array]:
+def dense_forward(X: Array, W: Array, b: Array, activation: ActivationFunction) -> tuple[Array | None, Array]:
     """A = g(XW + b), the activation applied to each tile of the product. Course rows C7 and B5."""
     Z = np.empty((X.shape[0], W.shape[1]), W.dtype) if TABLE[CODES[activation.name]].needs_input else None
     A = kernels.dense_forward(X, W, b, activation.name, parameter=activation.parameter, z_out=Z)

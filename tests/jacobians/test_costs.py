@@ -65,9 +65,7 @@ def cost(operation):
     return jacobians.cost(operation, N, INPUTS, OUTPUTS, itemsize=8)
 
 
-@pytest.mark.parametrize(
-    "operation", [o for o in jacobians.OPERATIONS if o.endswith(("backward", "entropy", "error"))]
-)
+@pytest.mark.parametrize("operation", [o for o in jacobians.OPERATIONS if o.endswith(("backward", "entropy", "error"))])
 def test_bytes_and_multiplies_of_the_explicit_form_are_those_of_the_arrays_built(operation):
     nbytes = entries = 0
     for J in jacobians_of(operation):
@@ -98,9 +96,7 @@ def peak_beside_results(operation):
 @pytest.mark.parametrize("operation", jacobians.OPERATIONS)
 def test_bytes_of_the_unfused_form_are_those_numpy_allocates(operation):
     # A quarter of one array for masks (one byte an entry), vectors of length N and Python's own objects.
-    assert peak_beside_results(operation) == pytest.approx(
-        cost(operation).unfused.bytes, abs=0.25 * 8 * N * OUTPUTS
-    )
+    assert peak_beside_results(operation) == pytest.approx(cost(operation).unfused.bytes, abs=0.25 * 8 * N * OUTPUTS)
 
 
 class Counted(float):
@@ -128,7 +124,7 @@ def counted(array):
 
 
 @pytest.mark.parametrize(
-    "operation, run",
+    ("operation", "run"),
     [
         ("dense_forward", lambda X, W, Z, dA: X @ W),
         (

@@ -57,7 +57,7 @@ def test_transpose_identity_and_repr():
 
 
 @pytest.mark.parametrize(
-    "operation, message",
+    ("operation", "message"),
     [
         (lambda D: Diagonal([[1.0]]), r"d has shape \(1, 1\), expected a vector"),
         (lambda D: Diagonal([1.0, 0.0]).inverse(), "d is zero at entry 1"),

@@ -10,7 +10,7 @@ HALF = [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
-    "call, message",
+    ("call", "message"),
     [
         # shapes
         (lambda: J.circle([0.0]), r"t has shape \(1,\), expected a scalar"),

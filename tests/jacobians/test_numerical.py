@@ -7,7 +7,7 @@ from fastjac.jacobians import jacobian
 
 
 @pytest.mark.parametrize(
-    "f, third_derivative",
+    ("f", "third_derivative"),
     [(np.sin, 1.0), (np.exp, np.e), (lambda x: x**3 / 6, 1.0), (np.tanh, 2.0)],
     ids=["sin", "exp", "cubic", "tanh"],
 )
@@ -20,7 +20,7 @@ def test_the_error_is_within_what_the_docstring_states(f, third_derivative):
 
 
 @pytest.mark.parametrize(
-    "f, x, numerator, denominator",
+    ("f", "x", "numerator", "denominator"),
     [
         (lambda x: x**2, 3.0, (1, 1), (1, 1)),
         (lambda x: np.full(2, x), 3.0, (2, 1), (1, 2)),
@@ -42,7 +42,7 @@ def test_shapes(f, x, numerator, denominator):
 
 def test_entries_of_a_tensor_are_output_then_input():
     J = jacobian(lambda X: 2 * X.T, np.ones((2, 3)))
-    for i, j, k, l in np.ndindex(J.shape):  # noqa: E741
+    for i, j, k, l in np.ndindex(J.shape):
         assert J[i, j, k, l] == pytest.approx(2.0 if (i, j) == (l, k) else 0.0)
 
 

@@ -46,9 +46,7 @@ def test_A1_circle_jacobian():
     for t, dot in quarters.items():
         np.testing.assert_allclose(jacobians.circle_function(t), dot, atol=1e-15)
         # A quarter turn ahead of the dot, 2π as fast.
-        np.testing.assert_allclose(
-            jacobians.circle(t), 2 * np.pi * np.array([[-dot[1]], [dot[0]]]), atol=1e-14
-        )
+        np.testing.assert_allclose(jacobians.circle(t), 2 * np.pi * np.array([[-dot[1]], [dot[0]]]), atol=1e-14)
         J = jacobians.circle(t)
         assert J.shape == (2, 1)
         # The third derivative is (2π)³: the bound that `jacobian` states is 6e-12·248 + 4e-11.
@@ -247,9 +245,7 @@ def test_B10_binary_cross_entropy():
 
 def test_C1_mean_squared_error_matrix():
     Y_hat, Y = random(5, 1), random(5, 1, seed=1)
-    numerically(
-        jacobians.mean_squared_error_gradient(Y_hat, Y), lambda P: np.mean((Y - P) ** 2), Y_hat, (5, 1)
-    )
+    numerically(jacobians.mean_squared_error_gradient(Y_hat, Y), lambda P: np.mean((Y - P) ** 2), Y_hat, (5, 1))
 
 
 def test_C2_binary_cross_entropy_matrix():
@@ -349,7 +345,7 @@ def test_D4_generalised_product():
     R = contract(P, Q, axes=2)
     assert R.shape == (4, 5)
     expected = np.zeros((4, 5))
-    for i, j, k, l in np.ndindex(Q.shape):  # noqa: E741 - the document's indices
+    for i, j, k, l in np.ndindex(Q.shape):
         expected[k, l] += P[i, j] * Q[i, j, k, l]
     np.testing.assert_allclose(R, expected, rtol=1e-14)
     np.testing.assert_allclose(contract(P, P.T), P @ P.T, rtol=1e-15)

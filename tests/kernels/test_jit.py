@@ -472,9 +472,7 @@ def test_what_holds_addresses_is_compiled_each_time(toy):
 
 
 def test_function_from_elsewhere_is_not_kept(toy):
-    (toy.home / "elsewhere.py").write_text(
-        "from toykernels._jit import kernel\n@kernel\ndef f(a):\n    a[:] = 5.0\n"
-    )
+    (toy.home / "elsewhere.py").write_text("from toykernels._jit import kernel\n@kernel\ndef f(a):\n    a[:] = 5.0\n")
     for _ in range(2):
         answer = toy.run("import elsewhere; result = run(elsewhere.f)")
         assert answer["result"] == 5.0 and answer["statistics"]["compiles"] == 1 and clean(answer)

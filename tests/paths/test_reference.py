@@ -61,9 +61,7 @@ def both(name, *arguments):
 def test_dense_forward_and_backward_are_those_of_the_formulas(shape, dtype, activation, input_gradient):
     N, inputs, outputs, seed = shape
     rng = np.random.default_rng(seed)
-    X, W, b, dA = (
-        rng.normal(size=s).astype(dtype) for s in ((N, inputs), (inputs, outputs), (outputs,), (N, outputs))
-    )
+    X, W, b, dA = (rng.normal(size=s).astype(dtype) for s in ((N, inputs), (inputs, outputs), (outputs,), (N, outputs)))
     (Z, A), (Z_too, A_too) = both("dense_forward", X, W, b, activation)
     same(Z, Z_too, dtype)
     same(A, A_too, dtype)
@@ -170,9 +168,7 @@ def test_the_gradient_of_softmax_is_that_of_its_output(path):
     rng = np.random.default_rng(3)
     Z, dS = rng.normal(size=(2, 3, 4))
     dZ = path.softmax_backward(dS, path.softmax_forward(Z))
-    np.testing.assert_allclose(
-        dZ, jacobian(lambda Z: (dS * path.softmax_forward(Z)).sum(), Z), rtol=1e-7, atol=1e-9
-    )
+    np.testing.assert_allclose(dZ, jacobian(lambda Z: (dS * path.softmax_forward(Z)).sum(), Z), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -66,9 +66,7 @@ def test_activations_at_the_edges(path, dtype, activation):
 def test_relu_at_plus_and_minus_zero_has_slope_one_as_in_the_course(path, dtype):
     z = np.array([[0.0, -0.0]], dtype=dtype)
     a = path.activation_forward(z, Activation("relu"))
-    np.testing.assert_array_equal(
-        path.activation_backward(np.ones_like(z), z, a, Activation("relu")), [[1, 1]]
-    )
+    np.testing.assert_array_equal(path.activation_backward(np.ones_like(z), z, a, Activation("relu")), [[1, 1]])
     # In a whole layer: an all-zero row meets a zero bias.
     X, W, b = np.zeros((1, 3), dtype), np.ones((3, 2), dtype), np.array([0.0, -0.0], dtype)
     Z, A = path.dense_forward(X, W, b, Activation("relu"))
@@ -92,7 +90,7 @@ def test_relu_at_zero_is_where_pytorch_differs(dtype):
 @both_paths
 @both_dtypes
 @pytest.mark.parametrize(
-    "logits, target, loss, gradient",
+    ("logits", "target", "loss", "gradient"),
     [
         ([1e30, 0, -1e30], 0, 0, [0, 0, 0]),
         ([1e30, 0, -1e30], 1, 1e30, [1, -1, 0]),
@@ -139,7 +137,7 @@ def test_softmax_is_a_distribution_and_its_gradient_with_cross_entropy_sums_to_z
 @both_paths
 @both_dtypes
 @pytest.mark.parametrize(
-    "p, y, loss, gradient",
+    ("p", "y", "loss", "gradient"),
     [
         (0, 0, 0, 0),
         (1, 1, 0, 0),
@@ -157,7 +155,7 @@ def test_binary_cross_entropy_of_probabilities_at_the_edges(path, dtype, p, y, l
 @both_paths
 @both_dtypes
 @pytest.mark.parametrize(
-    "z, y, loss, gradient",
+    ("z", "y", "loss", "gradient"),
     [
         (1e30, 1, 0, 0),
         (-1e30, 0, 0, 0),
@@ -184,7 +182,7 @@ def test_binary_cross_entropy_of_logits_at_the_edges(path, dtype, z, y, loss, gr
 
 @both_paths
 @pytest.mark.parametrize(
-    "p, y, loss, gradient",
+    ("p", "y", "loss", "gradient"),
     [(1e30, -1e30, inf, 4e30), (inf, inf, nan, nan), (1e-30, 0, 0, 2e-30)],
 )
 def test_mean_squared_error_at_the_edges_of_float32(path, p, y, loss, gradient):

@@ -1,0 +1,33 @@
+"""What several test files use."""
+
+import gzip
+import os
+import struct
+import sys
+import tempfile
+import types
+
+import numpy as np
+
+# A cache of its own for each run, unless one is given: nothing that an earlier version left can be used.
+if "FASTJAC_CACHE_DIR" not in os.environ:
+    _folder = tempfile.TemporaryDirectory(prefix="fastjac-tests-")
+    os.environ["FASTJAC_CACHE_DIR"] = os.path.join(_folder.name, "cache")
+
+
+def write_idx(path, array, zipped=False):
+    """An array of bytes as an IDX file."""
+    content = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(content) if zipped else content)
+
+
+def write_idx_pair(folder, count=60, seed=0):
+    """Images and labels of five classes."""
+    rng = np.random.default_rng(seed)
+    write_idx(folder / "images-idx3-ubyte.gz", rng.integers(0, 256, (count, 4, 3), dtype=np.uint8), zipped=True)
+    write_idx(folder / "labels-idx1-ubyte", rng.integers(0, 5, count, dtype=np.uint8))
+
+
+support = types.ModuleType("tests_support")
+support.write_idx, support.write_idx_pair = write_idx, write_idx_pair
+sys.modules["tests_support"] = support

@@ -1,0 +1,250 @@
+"""The fused path: the same names as the other two, and the same gradients on networks of every kind."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import fastjac as fj
+from fastjac.activations import NAMES
+from fastjac.losses import BY_NAME
+from fastjac.paths import PATHS
+
+RELATIVE = {"float64": 1e-10, "float32": 1e-4}  # as promised
+ACTIVATIONS = [*NAMES, fj.relu(at_zero=0), fj.leaky_relu(0.2), fj.elu(0.5)]
+
+
+def surface(path):
+    """Names, parameters and their defaults, in the order of the file."""
+    return [
+        (name, [(p.name, p.default, p.kind) for p in inspect.signature(f).parameters.values()])
+        for name, f in vars(path).items()
+        if inspect.isfunction(f) and f.__module__ == path.__name__ and not name.startswith("_")
+    ]
+
+
+def test_the_three_paths_define_the_same_names_with_the_same_parameters_in_the_same_order():
+    assert list(PATHS) == ["fused", "unfused", "reference"]
+    surfaces = {name: surface(path) for name, path in PATHS.items()}
+    assert surfaces["fused"] == surfaces["unfused"] == surfaces["reference"]
+    assert [name for name, _ in surfaces["fused"]] == [
+        "dense_forward", "dense_backward", "activation_forward", "activation_backward", "softmax_forward",
+        "softmax_backward", "dropout_forward", "dropout_backward", "softmax_cross_entropy", "binary_cross_entropy",
+        "binary_cross_entropy_probabilities", "categorical_cross_entropy", "mean_squared_error",
+    ]  # fmt: skip
+
+
+def test_every_function_of_a_path_says_which_row_of_the_course_it_is():
+    for path in PATHS.values():
+        for name, _ in surface(path):
+            doc = inspect.getdoc(getattr(path, name))
+            assert doc, (path.__name__, name)
+            assert "Course row" in doc or name == "binary_cross_entropy", (path.__name__, name)
+
+
+def drawn(number, dtype, dropout=True):
+    """A network, a batch, targets, a loss and weights, all of them drawn from a number."""
+    rng = np.random.default_rng(number)
+    loss = list(BY_NAME)[number % len(BY_NAME)]
+    depth = 1 + number // 5 % 5
+    widths = [int(w) for w in rng.choice([1, 2, 3, 5, 7, 9, 13, 15, 17, 19, 23, 33], depth + 1)]
+    layers = []
+    for k in range(depth):
+        activation = ACTIVATIONS[(number + k * 5) % len(ACTIVATIONS)]
+        last = k == depth - 1
+        separate = rng.random() < 0.3
+        within = None if last or separate else activation
+        layers.append(fj.Dense(widths[k], widths[k + 1], activation=within, bias=bool(rng.random() < 0.8)))
+        if separate and not last:
+            layers.append(fj.Activation(activation))
+        if not last and rng.random() < 0.2:
+            layers.append(fj.Softmax())
+        if not last and rng.random() < 0.3 and dropout:
+            layers.append(fj.Dropout(float(rng.choice([0.0, 0.25, 0.5]))))
+    if loss == "categorical_cross_entropy":
+        layers.append(fj.Softmax())
+    elif loss == "binary_cross_entropy_probabilities":
+        layers.append(fj.Activation("sigmoid"))
+    net = fj.Sequential(layers, seed=number, dtype=dtype)
+    net.parameters += rng.normal(0, 0.1, net.parameters.size)  # biases too
+    samples, outputs = int(rng.choice([1, 2, 5, 11])), widths[-1]
+    X = rng.normal(size=(samples, widths[0]))
+    if loss in ("softmax_cross_entropy", "categorical_cross_entropy"):
+        y = rng.integers(0, outputs, samples) if rng.random() < 0.5 else rng.dirichlet(np.ones(outputs), samples)
+    elif loss == "mean_squared_error":
+        y = rng.normal(size=(samples, outputs))
+    else:
+        y = rng.random((samples, outputs)).round(1)
+    weight = rng.uniform(0.1, 2, samples) if rng.random() < 0.4 else None
+    return net, X, y, loss, weight
+
+
+NETWORKS = [(number, dtype) for dtype in ("float64", "float32") for number in range(60)]
+
+
+@pytest.mark.parametrize(("number", "dtype"), NETWORKS)
+def test_gradients_of_random_networks_agree_between_the_three_paths(number, dtype):
+    net, X, y, loss, weight = drawn(number, dtype)
+    result = fj.compare(net, X, y, loss, sample_weight=weight, repeats=1)
+    assert list(result.results) == ["fused", "unfused", "reference"]
+    reference = result.results["reference"]
+    # relative to the whole gradient: a layer whose share of it is lost in rounding has nothing of its own to compare
+    size = max(np.abs(g).max(initial=0.0) for g in reference.gradients.values())
+    for path in ("fused", "unfused"):
+        one = result.results[path]
+        assert one.loss == pytest.approx(reference.loss, rel=RELATIVE[dtype])
+        assert list(one.gradients) == list(reference.gradients)
+        for name, gradient in one.gradients.items():
+            assert gradient.dtype == dtype
+            own = np.abs(reference.gradients[name]).max(initial=0.0)
+            gap = np.abs(gradient - reference.gradients[name]).max(initial=0.0)
+            assert gap <= RELATIVE[dtype] * max(own, 1e-3 * size), (path, name, gap, own)
+            assert one.differences[name] == pytest.approx(gap / own if own > 0 else gap, rel=1e-6)
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_gradients_of_random_networks_are_those_of_central_differences(number):
+    net, X, y, loss, weight = drawn(number, "float64", dropout=False)
+    result = fj.check_gradients(net, X, y, loss, sample_weight=weight, entries=25)
+    assert result.passed, str(result)
+
+
+@pytest.mark.parametrize("path", ["unfused", "reference"])
+@pytest.mark.parametrize("number", range(5))
+def test_the_other_paths_are_checked_by_central_differences_too(path, number):
+    net, X, y, loss, weight = drawn(number, "float64", dropout=False)
+    net.path = path
+    assert fj.check_gradients(net, X, y, loss, sample_weight=weight, entries=5).passed
+
+
+def torch_gradients(net, X, y, loss, weight):
+    """The same network in PyTorch: automatic differentiation of the same loss."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    dtype = getattr(torch, net.dtype.name)
+    functions = {
+        "identity": lambda z, p: z,
+        "relu": lambda z, p: F.relu(z),
+        "leaky_relu": F.leaky_relu,
+        "sigmoid": lambda z, p: torch.sigmoid(z),
+        "tanh": lambda z, p: torch.tanh(z),
+        "softplus": lambda z, p: F.softplus(z, threshold=1000.0),
+        "elu": F.elu,
+        "silu": lambda z, p: F.silu(z),
+        "gelu": lambda z, p: F.gelu(z),
+    }
+    A = start = torch.tensor(X, dtype=dtype, requires_grad=True)
+    leaves = {}
+    for k, layer in enumerate(net.layers):
+        for name, array in layer.parameters.items():
+            short = {"weight": "W", "bias": "b"}[name]
+            leaves[f"{short}{k + 1}"] = torch.tensor(array.copy(), requires_grad=True)
+        if isinstance(layer, fj.Dense):
+            A = A @ leaves[f"W{k + 1}"]
+            if layer.has_bias:
+                A = A + leaves[f"b{k + 1}"]
+        if isinstance(layer, fj.Dense | fj.Activation):
+            A = functions[layer.activation.name](A, layer.activation.parameter)
+        elif isinstance(layer, fj.Softmax):
+            A = torch.softmax(A, dim=1)
+        elif isinstance(layer, fj.Dropout):
+            A = A * torch.tensor(layer._mask)
+    rows = torch.tensor(np.eye(A.shape[1])[y] if np.ndim(y) == 1 else y, dtype=dtype)
+    each = {
+        "softmax_cross_entropy": lambda: F.cross_entropy(A, rows, reduction="none"),
+        "binary_cross_entropy": lambda: F.binary_cross_entropy_with_logits(A, rows, reduction="none").mean(1),
+        "binary_cross_entropy_probabilities": lambda: F.binary_cross_entropy(A, rows, reduction="none").mean(1),
+        "categorical_cross_entropy": lambda: -(rows * A.log()).sum(1),
+        "mean_squared_error": lambda: F.mse_loss(A, rows, reduction="none").mean(1),
+    }[loss]()
+    w = torch.ones(len(X), dtype=dtype) if weight is None else torch.tensor(weight, dtype=dtype)
+    total = (each * w).sum() / w.sum()
+    total.backward()
+    leaves["X"] = start
+    return total.item(), {name: leaf.grad.numpy() for name, leaf in leaves.items()}
+
+
+@pytest.mark.parametrize(("number", "dtype"), NETWORKS)
+def test_gradients_of_random_networks_are_those_of_pytorch(number, dtype):
+    pytest.importorskip("torch")
+    net, X, y, loss, weight = drawn(number, dtype)
+    result = fj.compare(net, X, y, loss, sample_weight=weight, repeats=1).results["fused"]
+    expected_loss, expected = torch_gradients(net, X, y, loss, weight)
+    assert result.loss == pytest.approx(expected_loss, rel=RELATIVE[dtype])
+    size = max(np.abs(g).max(initial=0.0) for g in expected.values())
+    assert set(result.gradients) == set(expected)
+    for name, gradient in expected.items():
+        gap = np.abs(result.gradients[name] - gradient).max(initial=0.0)
+        assert gap <= RELATIVE[dtype] * max(np.abs(gradient).max(initial=0.0), 1e-3 * size), (name, gap)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("at_zero", [0, 1])
+@pytest.mark.parametrize("path", list(PATHS))
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("width", [1, 3, 16, 21])
+@pytest.mark.parametrize("layer", ["Dense", "Activation", "Activation of an Activation"])
+def test_B4_relu_at_zero_has_slope_1_in_all_paths_or_0_if_asked(dtype, at_zero, path, zero, width, layer):
+    relu = fj.relu(at_zero=at_zero)
+    if layer == "Dense":  # z = x·1 + 0 where x is ±0
+        net = fj.Sequential([fj.Dense(width, width, activation=relu, bias=zero == 0.0 and width == 3)], dtype=dtype)
+        net.layers[0].weight = np.eye(width)
+    elif layer == "Activation":
+        net = fj.Sequential([fj.Activation(relu)], inputs=width, dtype=dtype)
+    else:  # what comes from below is -0.0 for dead units within the fused path
+        net = fj.Sequential([fj.Activation("identity"), fj.Activation(relu)], inputs=width, dtype=dtype)
+    net.path = path
+    X = np.full((2, width), zero, dtype)
+    X[0, 0], X[1, -1] = -1.0, 1.0
+    out = net.forward(X)
+    np.testing.assert_array_equal(out, np.maximum(X, 0))
+    assert not np.signbit(out).any()
+    dX = net.backward(np.ones((2, width)))
+    np.testing.assert_array_equal(dX, np.where(X == 0, at_zero, X > 0))
+
+
+@pytest.mark.parametrize("path", list(PATHS))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relu_on_relu_sees_the_zeros_of_the_first_as_zeros(path, dtype):
+    """A dead unit gives +0.0, at which the next ReLU has slope 1: the gradient stops at the first all the same."""
+    net = fj.Sequential([fj.Activation("relu"), fj.Activation("relu"), fj.Dense(3, 2)], seed=0, dtype=dtype)
+    net.path = path
+    net.forward([[-1.0, 0.0, 2.0]])
+    dX = net.backward(np.ones((1, 2)))
+    W = net.layers[2].weight
+    np.testing.assert_allclose(dX[0], W.sum(axis=1) * [0, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_relu_differs_from_pytorch_at_zero_unless_asked_to_be_the_same(dtype, zero):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([zero, -1.0, 2.0], dtype=getattr(torch, dtype), requires_grad=True)
+    torch.relu(x).sum().backward()
+    of_torch = x.grad.numpy()
+    assert of_torch[0] == 0
+    slopes = {}
+    for at_zero in (0, 1):
+        net = fj.Sequential([fj.Activation(fj.relu(at_zero=at_zero))], inputs=3, dtype=dtype)
+        net.forward([[zero, -1.0, 2.0]])
+        slopes[at_zero] = net.backward(np.ones((1, 3)))[0]
+    np.testing.assert_array_equal(slopes[0], of_torch)
+    np.testing.assert_array_equal(slopes[1], [1, 0, 1])  # the course
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", NAMES)
+def test_a_dense_layer_is_one_sample_after_another(activation, dtype):
+    """The rows of a batch have the bits they have alone, in forward and in the gradient of the input."""
+    fused = PATHS["fused"]
+    rng = np.random.default_rng(0)
+    X, W, b, dA = (rng.normal(size=s).astype(dtype) for s in ((37, 13), (13, 19), (19,), (37, 19)))
+    function = fj.activations.get(activation)
+    Z, A = fused.dense_forward(X, W, b, function)
+    dX, _, _ = fused.dense_backward(dA, Z, A, X, W, function)
+    for i in (0, 1, 17, 36):
+        own = slice(i, i + 1)
+        Zi, Ai = fused.dense_forward(X[own], W, b, function)
+        np.testing.assert_array_equal(Ai, A[own])
+        dXi, _, _ = fused.dense_backward(dA[own], Zi, Ai, X[own], W, function)
+        np.testing.assert_array_equal(dXi, dX[own])

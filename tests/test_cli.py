@@ -1,0 +1,138 @@
+"""The command line, in this process and as a user's."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tests_support import write_idx_pair
+
+import fastjac as fj
+from fastjac import cli
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.run(list(arguments))
+    return ended.value.code, capsys.readouterr()
+
+
+def test_train_digits_prints_what_the_readme_promises(capsys):
+    code, shown = run(capsys, "train", "digits", "--epochs", "3", "--hidden", "32", "--no-progress")
+    assert code == 0
+    for word in (
+        "1,438 rows to train on, 359 held out",
+        "Loss",
+        "Accuracy",
+        "held out",
+        "ms (median)",
+        "samples a second",
+    ):
+        assert word in shown.out
+
+
+def test_progress_prints_a_line_an_epoch_where_there_is_no_terminal(capsys):
+    code, shown = run(capsys, "train", "digits", "--epochs", "2", "--hidden", "8")
+    assert code == 0
+    assert [line.split()[1] for line in shown.err.splitlines()] == ["1/2", "2/2"]
+
+
+def test_the_same_seed_prints_the_same_figures(capsys):
+    arguments = ("train", "digits", "--epochs", "2", "--hidden", "16", "--no-progress", "--threads")
+    one, two = (run(capsys, *arguments, threads)[1].out for threads in ("1", "2"))
+    assert one.splitlines()[:-1] == two.splitlines()[:-1]  # the last line has the times
+
+
+def test_train_a_folder(capsys, tmp_path):
+    write_idx_pair(tmp_path)
+    code, shown = run(capsys, "train", str(tmp_path), "--epochs", "2", "--hidden", "8,4", "--no-progress", "--dropout",
+                      "0.1", "--optimizer", "sgd", "--patience", "1", "--dtype", "float64", "--test", "10")  # fmt: skip
+    assert code == 0
+    assert "10 held out" in shown.out
+
+
+def test_compare_prints_the_three_paths(capsys):
+    code, shown = run(capsys, "compare", "digits", "--rows", "4", "--hidden", "5")
+    assert code == 0
+    for path in ("fused", "unfused", "reference"):
+        assert path in shown.out
+
+
+def test_info_shows_and_clears_the_cache(tmp_path):
+    # programs of their own: a process settles once where its cache is
+    def program(*arguments):
+        return subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=True,
+            env={**os.environ, "FASTJAC_CACHE_DIR": str(tmp_path / "cache")},
+        ).stdout  # fmt: skip
+
+    program("-c", "import fastjac as fj, numpy as np; fj.kernels.softmax(np.zeros((1, 2)))")
+    shown = program("-m", "fastjac", "info")
+    for word in (str(tmp_path / "cache"), fj.__version__, np.__version__, "1 files"):
+        assert word in shown
+    assert "removed 1 files" in program("-m", "fastjac", "info", "--clear-cache")
+    assert not list((tmp_path / "cache").rglob("*.nbi"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "digits", "--activation", "rleu"], 2, ["rleu", "did you mean 'relu'", "gelu"]),
+        (["train", "digits", "--optimizer", "adm"], 2, ["did you mean 'adam'", "sgd"]),
+        (["train", "digits", "--hidden", "12,x"], 2, ["12,x", "128,64"]),
+        (["train", "digits", "--hidden", "0"], 2, ["positive"]),
+        (["train", "digits", "--epochs", "0"], 2, ["--epochs"]),
+        (["train", "nowhere"], 2, ["nowhere", "digits"]),
+        (["train"], 2, ["DATA"]),
+        (["trian", "digits"], 2, ["trian"]),
+        (["train", "digits", "--test", "5000"], 1, ["5000", "1797"]),
+    ],
+)
+def test_errors_take_one_line_and_no_traceback(capsys, arguments, code, words):
+    found, shown = run(capsys, *arguments)
+    assert found == code
+    assert len(shown.err.strip().splitlines()) == 1
+    assert shown.err.startswith("fastjac: ")
+    for word in words:
+        assert word in shown.err
+
+
+def test_a_damaged_folder_is_one_line(capsys, tmp_path):
+    code, shown = run(capsys, "train", str(tmp_path))
+    assert code == 1
+    assert "images-idx3-ubyte" in shown.err
+
+
+def test_help_has_every_command_and_examples(capsys):
+    code, shown = run(capsys, "--help")
+    assert code == 0
+    for word in ("train", "compare", "info", "fastjac train digits"):
+        assert word in shown.out
+    assert "--learning-rate" in run(capsys, "train", "--help")[1].out
+
+
+def test_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastjac", "compare", "digits", "--rows", "2"], capture_output=True, text=True,
+        env={**os.environ}, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "reference" in done.stdout
+
+
+def test_without_click_the_program_says_what_to_install():
+    code = "import sys; sys.modules['click'] = None; sys.argv = ['fastjac']; from fastjac.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "fastjac[cli]" in done.stderr
+
+
+def test_a_terminal_shows_a_bar(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    net = fj.Sequential([fj.Dense(2, 2)], seed=0)
+    net.fit(np.zeros((64, 2)), np.zeros(64, int), loss="softmax_cross_entropy", epochs=3, progress=True)
+    shown = capsys.readouterr().err
+    assert "epoch 3/3" in shown
+    assert "100%" in shown
