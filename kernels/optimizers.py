@@ -9,6 +9,7 @@ from ._jit import inline
 from .counting import least
 from .simd import (
     advance,
+    fma,
     lanes,
     load,
     load_head,
@@ -84,12 +85,12 @@ def _over_root(m, v, spread, epsilon):
     held = where(v < least_v, least_v, v)
     inverse_root = reciprocal_root_estimate(held)
     for _ in range(steps):
-        inverse_root = inverse_root * (1.5 - 0.5 * held * inverse_root * inverse_root)
-    bottom = v * inverse_root * spread + epsilon
+        inverse_root = inverse_root * fma(held * inverse_root, inverse_root * -0.5, 1.5)
+    bottom = fma(v * inverse_root, spread, epsilon)
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):
         # an infinite bottom has an estimate of 0, which must stay 0
-        inverse = where(inverse == 0.0, inverse, inverse * (2.0 - bottom * inverse))
+        inverse = where(inverse == 0.0, inverse, inverse * fma(-bottom, inverse, 2.0))
     return m * inverse
 
 
@@ -113,10 +114,10 @@ def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupl
         else:
             weight, gradient = load_head(w, j, last - j), load_head(g, j, last - j)
             m, v = load_head(state, j, last - j), load_head(second, j, last - j)
-        gradient = gradient * factor + coupled_decay * weight
-        m = m * beta_1 + gradient * (1.0 - beta_1)
-        v = v * beta_2 + (gradient * gradient) * (1.0 - beta_2)
-        weight = weight * shrink - step_size * _over_root(m, v, spread, epsilon)
+        gradient = fma(gradient, factor, coupled_decay * weight)
+        m = fma(m, beta_1, gradient * (1.0 - beta_1))
+        v = fma(v, beta_2, gradient * gradient * (1.0 - beta_2))
+        weight = fma(weight, shrink, -step_size * _over_root(m, v, spread, epsilon))
         if whole:
             store(state, j, m)
             store(second, j, v)

@@ -29,9 +29,12 @@ def targets(loss, samples, outputs, seed=1):
 
 def ending(loss):
     """The layer that such a loss wants before it."""
-    return {"categorical_cross_entropy": [fj.Softmax()], "binary_cross_entropy_probabilities": [fj.Activation("sigmoid")]}.get(
-        loss, []
-    )  # fmt: skip
+    endings = {"categorical_cross_entropy": fj.Softmax, "binary_cross_entropy_probabilities": sigmoid}
+    return [endings[loss]()] if loss in endings else []
+
+
+def sigmoid():
+    return fj.Activation("sigmoid")
 
 
 def check(net, X, y, loss, weight=None):
