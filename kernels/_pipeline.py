@@ -24,17 +24,29 @@ class _Library(JITCodeLibrary):
     def add_linking_library(self, library: Any) -> None:
         known = self._linking_libraries
         # callers first: the linker takes a function in only if something already asks for it
-        for one in (library, *getattr(library, "_below", ())):
+        for one in (library, *getattr(library, "below", ())):
             if one not in known:
                 one._ensure_finalized()
                 known.append(one)
+
+    def finalize(self) -> None:
+        helpers = [one for one in self._linking_libraries if isinstance(one, _HelperLibrary)]
+        for one in helpers:
+            one.gathered = True
+        try:
+            super().finalize()
+        finally:
+            for one in helpers:
+                one.gathered = False
 
 
 class _HelperLibrary(_Library):
     """LLVM code of one helper, neither linked nor optimised nor made into machine code."""
 
+    gathered = False  # whether a library that has all the helpers below as well is asking
+
     @property
-    def _below(self) -> list[Any]:
+    def below(self) -> list[Any]:
         return self._linking_libraries
 
     def _optimize_functions(self, ll_module: Any) -> None:
@@ -44,6 +56,21 @@ class _HelperLibrary(_Library):
         self._raise_if_finalized()
         self._finalize_dynamic_globals()
         self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        own = super()._get_module_for_linking()
+        if self.gathered:
+            return own
+        # a function compiled Numba's own way is calling: it needs what is below, too
+        whole = own.clone()
+        for one in self.below:
+            module = (
+                super(_HelperLibrary, one)._get_module_for_linking()
+                if isinstance(one, _HelperLibrary)
+                else (one._get_module_for_linking())
+            )
+            whole.link_in(module, preserve=True)
+        return whole
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
