@@ -20,6 +20,7 @@ from fastjac.kernels.arrays import aligned, strides
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row, panel_size
 from fastjac.kernels.dense import CHUNK
+from fastjac.kernels.losses import WORK
 from fastjac.kernels.optimizers import SETTINGS
 
 _ZEROS = 64  # numbers: more than the widest tile
@@ -230,7 +231,8 @@ class Program:
         def part_of(part: int) -> None:
             partial = aligned(count if by_rows and threads > 1 else 0, self.dtype)
             learning = kernels.Learning(
-                learner.parameters, learner.gradients, partial, learner.state, rates, learner.settings,
+                learner.parameters, learner.gradients, partial, aligned(WORK, self.dtype), learner.state, rates,
+                learner.settings,
                 learner.counters, results, chunk_sums, learner.rule, learner.loss, learner.seed,
             )  # fmt: skip
             memory = memories[part if by_rows else 0]

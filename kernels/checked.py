@@ -371,7 +371,7 @@ def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, p
 
 
 @kernel
-def _loss(code, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits):
+def _loss(code, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits, work):
     """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
     scale = address(scales)
     z, d, targets = numbers_at(z_place, scale), numbers_at(d_place, scale), numbers_at(target_place, scale)
@@ -392,7 +392,7 @@ def _loss(code, z_place, n, k, label_place, target_place, weight_place, d_place,
         losses.loss_rows(
             code, advance(z, first * k), k, advance(class_of, first) if label_place != 0 else address(_NO_LABELS),
             advance(targets, first * k) if target_place != 0 else advance(z, first * k), k, scale,
-            advance(d, first * k), k, address(row_losses), address(row_hits), 0, count, k,
+            advance(d, first * k), k, address(row_losses), address(row_hits), 0, count, k, address(work),
         )  # fmt: skip
         chunk_loss, chunk_hits = 0.0, 0.0
         for r in range(count):
@@ -420,7 +420,7 @@ def loss_sums(
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
         code, _place(Z), *Z.shape, _place(class_of), _place(targets), _place(weight), _place(d),
-        np.empty(chunk, Z.dtype), np.empty(chunk), np.empty(chunk),
+        np.empty(chunk, Z.dtype), np.empty(chunk), np.empty(chunk), np.zeros(losses.WORK, Z.dtype),
     )  # fmt: skip
     return result
 

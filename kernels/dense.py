@@ -149,9 +149,8 @@ def copy_rows(source, source_row, source_column, target, target_row, rows, colum
             while c <= columns - lanes(target):
                 store(place, c, load(line, c))
                 c += lanes(target)
-            while c < columns:
-                put(place, c, get(line, c))
-                c += 1
+            if c < columns:
+                store_head(place, c, load_head(line, c, columns - c), columns - c)
         else:
             for c in range(columns):
                 put(place, c, get(line, c * source_column))

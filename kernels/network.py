@@ -282,6 +282,7 @@ class Learning(NamedTuple):
     parameters: Any  # (count,) numbers
     gradients: Any  # (count,)
     partial: Any  # (count,) this thread's gradient of one chunk
+    work: Any  # (losses.WORK,) this thread's scratch memory for the loss
     state: Any  # (states · count,) of the optimizer
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
@@ -351,6 +352,7 @@ def _train_chunk(plan, memory, learning, data, x, begin, chunk, n, weight_sum, g
     loss_rows(
         learning.loss, _at(memory, plan.operations[last_op, VALUE]), stride, labels, targets, target_row, scales,
         d, stride, address(sums), advance(address(sums), memory.capacity), first, last, o,
+        address(learning.work),
     )  # fmt: skip
     apply_slope(plan, memory, last_op, source, source_row, d, stride, first, last)
     barrier(sync, parts)
