@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import math
+import numbers
 import struct
+import zlib
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from fastjac import _arguments
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_MOST_DIMENSIONS = 8  # a file that claims more is damaged
 
 
 class Split(NamedTuple):
@@ -48,34 +52,52 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def read_idx(path: str | Path) -> np.ndarray:
     """The array in an IDX file, plain or gzip (the format of http://yann.lecun.com/exdb/mnist).
 
+    The header is checked first, and never more is read than it announces.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an IDX file, or not as long as its header says.
+        ValueError: not an IDX file, damaged, or not as long as its header says.
 
     >>> read_idx("no-such-file")
     Traceback (most recent call last):
     FileNotFoundError: ...
     """
+    # idx2numpy, the library for this, takes no path of a gzip file, reads as much as a header claims, needs six, and
+    # has rested since 2020
     path = Path(path)
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    try:
-        content = gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path} is a damaged gzip file: {error}") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
-        raise ValueError(f"{path} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}")
-    dtype, dimensions = np.dtype(_IDX_TYPES[content[2]]), content[3]
-    start = 4 + 4 * dimensions
-    if dimensions == 0 or len(content) < start:
-        raise ValueError(f"{path} is an IDX file of {dimensions} dimensions, but only {len(content)} bytes long")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    expected = dtype.itemsize
-    for size in shape:
-        expected *= size
-    if len(content) - start != expected:
-        raise ValueError(f"{path} holds {len(content) - start} bytes of data, expected {expected} for shape {shape}")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        try:
+            return _parse_idx(gzip.GzipFile(fileobj=raw) if zipped else raw)
+        except ValueError as error:
+            raise ValueError(f"{path} {error}") from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _parse_idx(file: IO[bytes]) -> np.ndarray:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_TYPES:
+        raise ValueError(f"is not an IDX file: it begins with {magic.hex(' ') or 'nothing'}")
+    dtype, dimensions = np.dtype(_IDX_TYPES[magic[2]]), magic[3]
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise ValueError(f"has {dimensions} dimensions, expected 1 to {_MOST_DIMENSIONS}")
+    sizes = file.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise ValueError(f"ends within the sizes of its {dimensions} dimensions")
+    shape = struct.unpack(f">{dimensions}I", sizes)
+    expected = math.prod(shape) * dtype.itemsize
+    content = bytearray()
+    while len(content) <= expected:  # in pieces: memory is only taken for what is there, whatever the header claims
+        piece = file.read(min(2**20, expected + 1 - len(content)))
+        if not piece:
+            break
+        content += piece
+    if len(content) != expected:
+        seen = f"more than {expected}" if len(content) > expected else f"{len(content)}"
+        raise ValueError(f"holds {seen} bytes of data, expected {expected} for shape {shape}")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def idx_folder(folder: str | Path, test: float | int | None = None) -> Split:
@@ -83,14 +105,14 @@ def idx_folder(folder: str | Path, test: float | int | None = None) -> Split:
 
     Names are MNIST's, with or without ``.gz``: ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte`` with their
     labels, which are the split; or one pair, ``*images-idx3-ubyte`` and ``*labels-idx1-ubyte``, of which the last
-    fifth is held out, unless ``test`` says otherwise.
+    fifth is held out. Where ``test`` is given it holds out the end of the first of these, and t10k is not used.
 
     Args:
         folder: where the files are.
         test: how much of the end to hold out: a share below 1, or a number of rows.
 
     Returns:
-        The split; X (N, pixels) float32 in [0, 1] (divided by 255), y (N,) int64.
+        The split; X (N, pixels) float32, bytes divided by 255 and so in [0, 1], y (N,) int64.
 
     Raises:
         FileNotFoundError: no such folder, or no such files in it.
@@ -99,13 +121,21 @@ def idx_folder(folder: str | Path, test: float | int | None = None) -> Split:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    images = sorted(p for p in folder.iterdir() if "images" in p.name and "idx3" in p.name)
-    if not images:
+    found = sorted(p for p in folder.iterdir() if "images" in p.name and "idx3" in p.name)
+    if not found:
         raise FileNotFoundError(f"{folder} has no file named like images-idx3-ubyte or images-idx3-ubyte.gz")
+    images = list({p.name.removesuffix(".gz"): p for p in reversed(found)}.values())  # of x and x.gz, x
     train = [p for p in images if p.name.startswith("train")]
     held_out = [p for p in images if p.name.startswith(("t10k", "test"))]
-    if train and held_out and test is None:
-        return Split(*_pair(train[0]), *_pair(held_out[0]))
+    if len(train) == len(held_out) == 1 and test is None:
+        X, y = _pair(train[0])
+        X_test, y_test = _pair(held_out[0])
+        if X.shape[1] != X_test.shape[1]:
+            raise ValueError(f"{train[0]} has images of {X.shape[1]} pixels, {held_out[0]} of {X_test.shape[1]}")
+        return Split(X, y, X_test, y_test)
+    if len(train or images) > 1:
+        names = ", ".join(sorted(p.name for p in train or images))
+        raise ValueError(f"{folder} has several files of images ({names}), expected one, or train-… and t10k-…")
     return split(*_pair((train or images)[0]), 0.2 if test is None else test, seed=None)
 
 
@@ -119,6 +149,8 @@ def _pair(images: Path) -> tuple[np.ndarray, np.ndarray]:
     if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
         raise ValueError(f"{images} has shape {X.shape} and {labels} has shape {y.shape}; expected as many labels"
                          f" as images, ({len(X)},)")  # fmt: skip
+    if X.size == 0 or y.dtype.kind not in "iu":
+        raise ValueError(f"{images} has shape {X.shape} and {labels} is {y.dtype}; expected images, and whole numbers")
     scale = np.float32(255) if X.dtype == np.uint8 else np.float32(1)
     return X.reshape(len(X), -1).astype(np.float32) / scale, y.astype(np.int64)
 
@@ -142,7 +174,7 @@ def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> S
         raise ValueError(f"X has shape {X.shape} and y has shape {y.shape}, expected as many rows in both")
     if isinstance(test, bool):
         raise TypeError(f"test is {test!r}, expected a share below 1, or a number of rows")
-    if isinstance(test, float) and test < 1:
+    if isinstance(test, numbers.Real) and test < 1:
         held_out = round(_arguments.real("test", test, 0, 1) * len(X))
     else:
         held_out = _arguments.count("test", int(test) if float(test).is_integer() else test, 0)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 Show = Callable[..., None]
@@ -13,8 +14,14 @@ Show = Callable[..., None]
 _SECONDS_BETWEEN = 0.1  # between two looks of the bar
 
 
-def _figures(logs: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+def _figures(logs: dict[str, float], rate: str = "", room: int = 1000) -> str:
+    """What fits of the figures; those of rows not trained on stay longest."""
+    shown = {"rate": rate} if rate else {}
+    shown |= {name: f"{name} {value:.4f}" for name, value in logs.items()}
+    for name in ("accuracy", "loss", "rate", "val_loss"):
+        if len("  ".join(shown.values())) > room and (name == "rate" or f"val_{name}" in logs or name == "val_loss"):
+            shown.pop(name, None)
+    return "  ".join(shown.values())
 
 
 def _nothing(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
@@ -36,7 +43,7 @@ def bar(progress: Any, epochs: int) -> Iterator[Show]:
     """
     if progress not in ("auto", True, False):
         raise ValueError(f"progress is {progress!r}, expected True, False or 'auto'")
-    if progress is False:
+    if not progress:
         yield _nothing
         return
     try:
@@ -48,31 +55,44 @@ def bar(progress: Any, epochs: int) -> Iterator[Show]:
             return
         raise ImportError("progress=True needs rich: pip install 'fastjac[cli]'") from error
     console = Console(file=sys.stderr)
-    if not (console.is_terminal or console.is_jupyter):
-        yield _lines(epochs) if progress is True else _nothing
+    drawable = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))
+    if not drawable:
+        yield _nothing if progress == "auto" else _lines(epochs)
         return
+    bar_width = 30 if console.width >= 120 else 10
+    room = console.width - bar_width - len(f"epoch {epochs}/{epochs}") - 11  # 11: time left, and spaces between
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(bar_width),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}  {task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}"),
     )
     with Progress(*columns, console=console, refresh_per_second=10) as drawn:
-        task = drawn.add_task("", total=epochs, epoch=1, rate="", figures="")
-        begin, last = time.perf_counter(), 0.0
+        task = drawn.add_task("", total=epochs, epoch=1, figures="")
+        began: tuple[float, float] | None = None  # when and where the first look was: compiling is before it
+        drawn_at = 0.0
+        latest: tuple[float, int, dict[str, float], int] | None = None
+
+        def draw(share: float, epoch: int, logs: dict[str, float], total: int) -> None:
+            nonlocal began
+            now = time.perf_counter()
+            began = began or (now, share)
+            rate = f"{(share - began[1]) * total / (now - began[0]):,.0f} samples/s" if share > began[1] else ""
+            drawn.update(task, completed=share, epoch=epoch + 1, figures=_figures(logs, rate, room))
 
         def show(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            if now - last < _SECONDS_BETWEEN and not (epoch_end and epoch + 1 == epochs):
-                return
-            last = now
-            share = epoch + done / total
-            rate = f"{share * total / (now - begin):,.0f} samples/s"
-            drawn.update(task, completed=share, epoch=epoch + 1, rate=rate, figures=_figures(logs))
+            nonlocal drawn_at, latest
+            state = epoch + done / total, epoch, logs, total
+            latest = state
+            if time.perf_counter() - drawn_at >= _SECONDS_BETWEEN:
+                draw(*state)
+                drawn_at, latest = time.perf_counter(), None
 
-        yield show
+        try:
+            yield show
+        finally:
+            if latest is not None:
+                draw(*latest)
 
 
 def _lines(epochs: int) -> Show:

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import dense, losses, optimizers
 from ._jit import kernel
-from .activations import CODES, TABLE, activate, multiply_by_slope
+from .activations import CODES, IDENTITY, TABLE, activate, multiply_by_slope
 from .arrays import FLOATS, aligned, finite, floats, labels, output, place_to_write, rows, strides, unknown, weights
 from .counting import blocks, least, padded_row, panel_size
 from .dense import CHUNK, copy_rows
@@ -159,7 +159,7 @@ def dense_forward(
     if z_target is not None and np.may_share_memory(target, z_target):
         raise ValueError(f"out and z_out share memory (both of shape {(n, o)}); expected two arrays of shape {(n, o)}")
     A = place_to_write(target, X, W, b)
-    Z = A if z_target is None else place_to_write(z_target, X, W, b)
+    Z = A if z_target is None or code == IDENTITY else place_to_write(z_target, X, W, b)
     packed = np.empty(panel_size(i, o), W.dtype)
     _dense_forward(
         _place(X), *strides(X), n, i, o, _place(W), _place(b), _place(Z), _place(A), code, p, packed, _ZEROS[W.dtype]

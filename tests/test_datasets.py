@@ -1,6 +1,7 @@
 """Built-in digits, IDX files and splits."""
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -52,11 +53,15 @@ def test_mnist_names_give_the_split(tmp_path):
         (b"", "nothing"),
         (b"hello, world", "not an IDX file"),
         (b"\0\0\x08\x00", "0 dimensions"),
-        (b"\0\0\x08\x02\0\0", "only 6 bytes"),
+        (b"\0\0\x08\x02\0\0", "ends within the sizes"),
         (b"\0\0\x08\x01\0\0\0\x05abc", "holds 3 bytes of data, expected 5"),
-        (b"\0\0\x08\x03" + b"\xff" * 12, "holds 0 bytes"),
-        (b"\x1f\x8b\x08\x00broken", "damaged gzip"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\x01a")[:-4], "damaged gzip"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "holds 0 bytes of data"),
+        (b"\x1f\x8b\x08\x00broken", "is damaged"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x01a")[:-4], "is damaged"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x01a")[:10] + b"\xff" * 20, "is damaged"),
+        (b"\0\0\x08\xff" + b"\0" * 1020, "255 dimensions"),
+        (b"\0\0\x08\x03\0\0\0\0" + b"\xff" * 8, "too big|expected 1 to"),
+        (b"\0\0\x08\x01\0\0\0\x05abcdef", "more than 5"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, content, reason):
@@ -65,6 +70,54 @@ def test_damaged_files_are_refused(tmp_path, content, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         datasets.read_idx(path)
     assert str(path) in str(caught.value)
+
+
+def test_no_more_is_read_than_the_header_announces(tmp_path):
+    path = tmp_path / "images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(200_000_000), 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 5"):
+            datasets.read_idx(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_folder_with_two_pairs_is_refused(tmp_path):
+    for prefix in ("one", "two"):
+        images, labels = images_and_labels(5)
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte", labels)
+    with pytest.raises(ValueError, match="one-images-idx3-ubyte, two-images-idx3-ubyte"):
+        datasets.idx_folder(tmp_path)
+
+
+def test_a_file_beside_its_gzip_is_one_file(tmp_path):
+    images, labels = images_and_labels(5)
+    for end in ("", ".gz"):
+        write_idx(tmp_path / f"images-idx3-ubyte{end}", images, zipped=bool(end))
+    write_idx(tmp_path / "labels-idx1-ubyte", labels)
+    assert len(datasets.idx_folder(tmp_path, test=1).X) == 4
+
+
+def test_images_and_labels_that_cannot_be_learnt_are_refused(tmp_path):
+    images, labels = images_and_labels(5)
+    write_idx(tmp_path / "images-idx3-ubyte", images)
+    floats = np.arange(5, dtype=">f4")
+    (tmp_path / "labels-idx1-ubyte").write_bytes(b"\0\0\x0d\x01\0\0\0\x05" + floats.tobytes())
+    with pytest.raises(ValueError, match="whole numbers"):
+        datasets.idx_folder(tmp_path)
+    write_idx(tmp_path / "images-idx3-ubyte", images[:0])
+    write_idx(tmp_path / "labels-idx1-ubyte", labels[:0])
+    with pytest.raises(ValueError, match="expected images"):
+        datasets.idx_folder(tmp_path)
+    write_idx(tmp_path / "train-images-idx3-ubyte", images)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", images[:, 1:])
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", labels)
+    with pytest.raises(ValueError, match="12 pixels.* of 9"):
+        datasets.idx_folder(tmp_path)
 
 
 def test_missing_files_are_named(tmp_path):
@@ -84,6 +137,10 @@ def test_missing_files_are_named(tmp_path):
 def test_a_split_leaves_something_on_both_sides(test):
     with pytest.raises((ValueError, TypeError)):
         datasets.split(np.zeros((10, 2)), np.zeros(10), test)
+
+
+def test_a_share_may_be_a_number_of_numpy():
+    assert len(datasets.split(np.zeros((10, 2)), np.zeros(10), np.float32(0.3)).X_test) == 3
 
 
 def test_a_split_keeps_rows_and_labels_together():

@@ -1,0 +1,209 @@
+"""Losses: values and gradients against their formulas, what they take for targets, and what they refuse."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fastjac as fj
+from fastjac import losses
+from fastjac.jacobians import jacobian
+from fastjac.losses import BY_NAME
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+# of each row, from the definition
+FORMULAS = {
+    "softmax_cross_entropy": lambda z, y: -(y * np.log(softmax(z))).sum(axis=1),
+    "binary_cross_entropy": lambda z, y: -(y * np.log(sigmoid(z)) + (1 - y) * np.log(1 - sigmoid(z))).mean(axis=1),
+    "binary_cross_entropy_probabilities": lambda p, y: -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(axis=1),
+    "categorical_cross_entropy": lambda p, y: -(y * np.log(p)).sum(axis=1),
+    "mean_squared_error": lambda p, y: np.square(y - p).mean(axis=1),
+}
+
+
+def problem(name, samples, outputs, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(samples, outputs))
+    if BY_NAME[name].probabilities:
+        z = softmax(z) * 0.9 + 0.01
+    y = (
+        softmax(rng.normal(size=(samples, outputs)))
+        if "softmax" in name or "categorical" in name
+        else rng.random(z.shape)
+    )
+    return z, y
+
+
+@pytest.mark.parametrize("name", list(BY_NAME))
+@pytest.mark.parametrize("outputs", [1, 2, 5, 17])
+@pytest.mark.parametrize("samples", [1, 7, 300])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_value_and_gradient_are_those_of_the_formula(name, outputs, samples, dtype, tolerance, weighted):
+    z, y = problem(name, samples, outputs)
+    z, y = z.astype(dtype), y.astype(dtype)
+    weight = np.random.default_rng(1).random(samples) if weighted else None
+    loss, d = BY_NAME[name](z, y, weight)
+    assert isinstance(loss, float)
+    assert (d.shape, d.dtype) == (z.shape, np.dtype(dtype))
+    exact = FORMULAS[name](z.astype(float), y.astype(float))
+    assert loss == pytest.approx(np.average(exact, weights=weight), rel=10 * tolerance, abs=10 * tolerance)
+    if samples <= 7:
+        slope = jacobian(lambda z: np.average(FORMULAS[name](z, y.astype(float)), weights=weight), z.astype(float))
+        np.testing.assert_allclose(d, slope, rtol=1e-5, atol=max(1e-8, 10 * tolerance))
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "categorical_cross_entropy"])
+@pytest.mark.parametrize("kind", ["i1", "u1", ">i4", "i8", "u8", "list"])
+def test_class_indices_of_any_integer_type_are_one_hot_rows(name, kind):
+    z, _ = problem(name, 9, 4)
+    labels = np.arange(9) % 4
+    expected = BY_NAME[name](z, np.eye(4)[labels])
+    loss, d = BY_NAME[name](z, labels.tolist() if kind == "list" else labels.astype(kind))
+    assert loss == pytest.approx(expected[0], rel=1e-14)
+    np.testing.assert_allclose(d, expected[1], atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_probabilities", "mean_squared_error"])
+def test_targets_of_one_output_may_be_a_vector(name):
+    p, y = problem(name, 9, 1)
+    one, other = BY_NAME[name](p, y[:, 0]), BY_NAME[name](p, y)
+    assert one[0] == other[0]
+    np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_means_are_over_samples_or_over_samples_and_outputs():
+    assert fj.SoftmaxCrossEntropy()(np.zeros((5, 4)), [0] * 5)[0] == pytest.approx(math.log(4))
+    assert fj.BinaryCrossEntropy()(np.zeros((5, 4)), np.ones((5, 4)))[0] == pytest.approx(math.log(2))
+    loss, d = fj.MeanSquaredError()(np.full((5, 4), 3.0), np.ones((5, 4)))
+    assert loss == 4.0
+    np.testing.assert_allclose(d, 2 * 2 / 20)
+
+
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_a_sample_without_weight_says_nothing_not_even_nan(name):
+    z, y = problem(name, 4, 3)
+    without = BY_NAME[name](z[:3], y[:3], [1.0, 2.0, 3.0])
+    z[3] = z[3] if BY_NAME[name].probabilities else np.nan
+    loss, d = BY_NAME[name](z, y, [1.0, 2.0, 3.0, 0.0])
+    assert loss == pytest.approx(without[0], rel=1e-14)
+    np.testing.assert_array_equal(d[3], 0)
+    np.testing.assert_allclose(d[:3], without[1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", list(BY_NAME))
+def test_strides_and_types_do_not_change_the_bits_and_arguments_stay(name):
+    z, y = problem(name, 8, 6)
+    z, y = z.astype(np.float32).astype(float), y.astype(np.float32).astype(float)
+    expected = BY_NAME[name](z, y)
+    for one, other in (
+        (np.asfortranarray(z), y),
+        (z, y[:, ::-1].copy()[:, ::-1]),
+        (z.astype(">f8"), y.astype("f4")),
+        (z.tolist(), y),
+    ):
+        loss, d = BY_NAME[name](one, other)
+        assert loss == expected[0]
+        np.testing.assert_array_equal(d, expected[1])
+    z.setflags(write=False)
+    y.setflags(write=False)
+    BY_NAME[name](z, y)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0, 3]), ValueError, "class index 3 at 1, expected 0 to 2"),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0]), ValueError, r"y has shape \(1,\), expected \(2,\)"),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0.0, 1.0]), TypeError, "integer class indices"),
+        (
+            lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), np.ones((2, 4))),
+            ValueError,
+            r"\(2, 4\), expected \(2, 3\)",
+        ),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), -np.ones((2, 3))), ValueError, "values of at least 0"),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), np.full((2, 3), np.inf)), ValueError, "NaN or infinity"),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((0, 3)), []), ValueError, r"output has shape \(0, 3\)"),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 0)), [0, 0]), ValueError, r"output has shape \(2, 0\)"),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros(3), [0]), ValueError, r"output has shape \(3,\)"),
+        (lambda: fj.SoftmaxCrossEntropy()("z", [0]), TypeError, "output has dtype"),
+        (
+            lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0, 1], [1.0]),
+            ValueError,
+            r"sample_weight has shape \(1,\)",
+        ),
+        (
+            lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0, 1], [1.0, -1]),
+            ValueError,
+            "negative weight -1.0 at 1",
+        ),
+        (lambda: fj.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0, 1], [0.0, 0.0]), ValueError, "are zero"),
+        (lambda: fj.BinaryCrossEntropy()(np.zeros((2, 1)), [0, 2]), ValueError, r"values in \[0, 1\]"),
+        (
+            lambda: fj.BinaryCrossEntropy()(np.zeros((2, 2)), [0, 1]),
+            ValueError,
+            r"y has shape \(2,\), expected \(2, 2\)",
+        ),
+        (lambda: fj.BinaryCrossEntropy(from_logits=False)(np.full((2, 1), 1.5), [0, 1]), ValueError, "from 1.5 to 1.5"),
+        (lambda: fj.CategoricalCrossEntropy()(np.full((2, 2), -0.5), [0, 1]), ValueError, "takes probabilities"),
+        (lambda: fj.CategoricalCrossEntropy()(np.full((2, 2), np.nan), [0, 1]), ValueError, "takes probabilities"),
+        (lambda: fj.MeanSquaredError()(np.zeros((2, 3)), np.zeros((3, 2))), ValueError, r"\(3, 2\), expected \(2, 3\)"),
+        (lambda: losses.get("mse"), ValueError, r"unknown loss 'mse'.*Known: softmax_cross_entropy"),
+        (lambda: losses.get("mean_square_error"), ValueError, "did you mean 'mean_squared_error'"),
+        (lambda: losses.get(None), TypeError, "loss is None, expected a name"),
+    ],
+)
+def test_a_refusal_names_what_was_seen_and_expected(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_losses_are_found_by_name_class_or_object():
+    for name, loss in BY_NAME.items():
+        assert losses.get(name) is loss
+        assert losses.get(loss) is loss
+    assert isinstance(losses.get(fj.MeanSquaredError), fj.MeanSquaredError)
+    assert repr(losses.get("softmax_cross_entropy")) == "SoftmaxCrossEntropy()"
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "ok"),
+    [
+        (None, "softmax_cross_entropy", True),
+        ("softmax", "softmax_cross_entropy", False),
+        ("sigmoid", "binary_cross_entropy", False),
+        ("sigmoid", "softmax_cross_entropy", False),
+        ("tanh", "binary_cross_entropy", True),
+        ("softmax", "categorical_cross_entropy", True),
+        ("sigmoid", "binary_cross_entropy_probabilities", True),
+        (None, "categorical_cross_entropy", False),
+        ("relu", "binary_cross_entropy_probabilities", False),
+        ("softmax", "mean_squared_error", True),
+    ],
+)
+def test_a_loss_and_a_last_layer_that_do_not_belong_together_are_refused(last, loss, ok):
+    for separate in (True, False):
+        if last is None or (last != "softmax" and not separate):
+            net = fj.Sequential([fj.Dense(3, 2, activation=last)], seed=0)
+        else:
+            net = fj.Sequential([fj.Dense(3, 2), fj.Softmax() if last == "softmax" else fj.Activation(last)], seed=0)
+        X, y = np.zeros((4, 3)), np.full((4, 2), 0.5)
+        for call in (net.evaluate, lambda X, y, loss, net=net: net.fit(X, y, loss=loss), net_compare(net)):
+            if ok:
+                call(X, y, loss)
+            else:
+                with pytest.raises(ValueError, match=r"takes logits|takes probabilities"):
+                    call(X, y, loss)
+
+
+def net_compare(net):
+    return lambda X, y, loss: fj.compare(net, X, y, loss)

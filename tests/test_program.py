@@ -1,0 +1,125 @@
+"""`Program`: the plan of a network and its memory, against the layers one by one."""
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fastjac.kernels import network as kernels
+
+import fastjac as fj
+from fastjac.program import Program, default_threads
+
+
+def network(dtype="float32", seed=0):
+    return fj.Sequential(
+        [
+            fj.Dropout(0.2), fj.Dense(7, 19, activation="silu"), fj.Activation("elu"), fj.Dense(19, 5, bias=False),
+            fj.Dropout(0.4), fj.Dense(5, 4, activation="relu"), fj.Softmax(),
+        ],
+        seed=seed, dtype=dtype,
+    )  # fmt: skip
+
+
+def test_the_plan_says_what_the_layers_are():
+    program = network().program
+    table = program.plan.operations
+    kinds = [
+        kernels.DROPOUT,
+        kernels.DENSE,
+        kernels.ACTIVATION,
+        kernels.DENSE,
+        kernels.DROPOUT,
+        kernels.DENSE,
+        kernels.SOFTMAX,
+    ]
+    assert table[:, kernels.KIND].tolist() == kinds
+    assert table[:, kernels.INPUTS].tolist() == [7, 7, 19, 19, 5, 5, 4]
+    assert table[:, kernels.OUTPUTS].tolist() == [7, 19, 19, 5, 5, 4, 4]
+    assert table[1, kernels.WEIGHT] == 0
+    assert table[1, kernels.BIAS] == 7 * 19
+    assert table[3, kernels.BIAS] == -1
+    assert table[5, kernels.WEIGHT] == 7 * 19 + 19 + 19 * 5
+    assert program.plan.parameters[[0, 4]].tolist() == [0.2, 0.4]
+
+
+def test_every_operation_has_memory_of_its_own_with_rows_of_whole_vectors():
+    program = network().program
+    spans = []
+    for row in program.plan.operations:
+        assert row[kernels.STRIDE] >= row[kernels.OUTPUTS]
+        assert row[kernels.STRIDE] % 16 == 0
+        spans += [
+            (row[place], row[place] + row[kernels.STRIDE]) for place in (kernels.VALUE, kernels.KEPT) if row[place] >= 0
+        ]
+    spans.sort()
+    for (_, end), (begin, _) in pairwise(spans):
+        assert end <= begin
+    assert spans[-1][1] <= program.plan.units.min()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2, 13, 255, 256, 257, 700])
+def test_one_call_gives_the_bits_of_the_layers_one_by_one(dtype, rows):
+    rng = np.random.default_rng(0)
+    X, d = rng.normal(size=(rows, 7)), rng.normal(size=(rows, 4))
+    one, other = network(dtype), network(dtype)
+    other._whole = False
+    assert isinstance(one.program, Program)
+    assert other.program is None
+    for training in (True, False, True):
+        np.testing.assert_array_equal(one.forward(X, training=training), other.forward(X, training=training))
+        np.testing.assert_array_equal(one.backward(d), other.backward(d))
+        np.testing.assert_array_equal(one.gradients, other.gradients)
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+
+
+def test_batches_of_growing_and_shrinking_size_do_not_disturb_each_other():
+    rng = np.random.default_rng(0)
+    X, d = rng.normal(size=(300, 7)), rng.normal(size=(300, 4))
+    net = network()
+    for rows in (3, 300, 1, 40, 299, 7):
+        fresh = network()
+        fresh._training_step = net._training_step
+        np.testing.assert_array_equal(net.forward(X[:rows]), fresh.forward(X[:rows]))
+        np.testing.assert_array_equal(net.backward(d[:rows]), fresh.backward(d[:rows]))
+        np.testing.assert_array_equal(net.gradients, fresh.gradients)
+
+
+def test_a_network_with_a_users_layer_or_on_another_path_has_no_program():
+    net = network()
+    net.path = "unfused"
+    assert net.program is None
+    net.path = "fused"
+    assert net.program is not None
+
+    class Mine(fj.Dense):
+        pass
+
+    assert fj.Sequential([Mine(3, 4)]).program is None
+
+
+def test_threads_are_as_asked_or_as_many_as_pay():
+    program = network().program
+    assert program.threads_for(32, 5) == 5
+    assert program.threads_for(1, None) == 1
+    wide = fj.Sequential([fj.Dense(800, 800)], seed=0).program
+    assert wide.threads_for(1024, None) == default_threads() >= 1
+
+
+def test_predictions_from_many_python_threads_are_those_of_one():
+    net = network()
+    X = np.random.default_rng(0).normal(size=(400, 7))
+    expected, wrong = net.predict(X), []
+
+    def work(k):
+        for _ in range(20):
+            if not np.array_equal(net.predict(X[k:], threads=1 + k % 2), expected[k:]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -1,0 +1,279 @@
+"""How the house is built: who imports whom, what an import costs, and how often anything is compiled."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = sorted((ROOT / "kernels").glob("*.py"))
+LIBRARY = sorted((ROOT / "fastjac").rglob("*.py"))
+DECORATORS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "register_jitable", "overload", "prange"}
+
+
+def imports(path, everywhere=True):
+    """What a file imports, as absolute names: module, or module and name."""
+    package = ["fastjac", "kernels"] if path.parent.name == "kernels" else list(path.relative_to(ROOT).parent.parts)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if node in checked_only:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.update(f"{module}.{name.name}" for name in node.names)
+    return found
+
+
+def within(names, *packages):
+    return {name for name in names if any(name == p or name.startswith(p + ".") for p in packages)}
+
+
+def run(code, **environment):
+    """A new process that prints JSON."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300,
+        check=False, env={**os.environ, **environment}, cwd=environment.get("PWD", ROOT.parent),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+# --- who imports whom ---------------------------------------------------------------------------------------------
+
+
+def test_there_is_something_to_look_at():
+    assert len(KERNELS) > 10
+    assert len(LIBRARY) > 20
+    assert "fastjac.kernels.activations.CODES" in imports(ROOT / "fastjac" / "paths" / "fused.py")
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.name)
+def test_kernels_import_nothing_of_the_library(path):
+    own = {f"fastjac.kernels.{other.stem}" for other in KERNELS}
+    for name in within(imports(path), "fastjac", "kernels"):
+        assert name.startswith("fastjac.kernels."), name
+        assert any(name == one or name.startswith(one + ".") for one in own), name
+    outside = {name.split(".")[0] for name in imports(path)} - {"fastjac"} - set(sys.stdlib_module_names)
+    assert outside <= {"numpy", "numba", "llvmlite"}
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nobody_imports_kernels_as_a_top_level_package(path):
+    assert not within(imports(path), "kernels")
+
+
+def test_the_slow_paths_and_the_course_import_no_kernels():
+    slow = [
+        *(ROOT / "fastjac" / "jacobians").glob("*.py"),
+        *(ROOT / "fastjac" / "paths" / n for n in ("reference.py", "unfused.py")),
+    ]
+    for path in slow:
+        # explain looks at a network from outside; what it needs of the library it imports when it is called
+        names = imports(path, everywhere=path.name != "explain.py")
+        assert not within(names, "fastjac.kernels", "numba", "llvmlite"), path.name
+        assert within(names, "fastjac") == within(names, "fastjac.jacobians"), path.name
+
+
+# from the ground up: a file imports from its own storey or from one below
+STOREYS = [
+    {"jacobians"},
+    {"_arguments", "errors", "report", "data", "progress"},
+    {"activations"},
+    {"paths"},
+    {"program"},
+    {"layers", "losses", "optimizers", "datasets"},
+    {"callbacks", "checks", "comparison", "training"},
+    {"network"},
+    {"__init__"},
+    {"cli"},
+    {"__main__"},
+]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    name = path.relative_to(ROOT / "fastjac").parts[0].removesuffix(".py")
+    height = {one: k for k, storey in enumerate(STOREYS) for one in storey}
+    if name not in height:
+        pytest.skip(f"{name} is not part of this house yet")
+    for imported in within(imports(path, everywhere=path.name != "explain.py"), "fastjac"):
+        parts = imported.split(".")
+        target = parts[1] if len(parts) > 1 else "__init__"
+        if target != "kernels" and target in height:
+            assert height[target] <= height[name], f"{path.name} imports {imported}"
+
+
+def test_only_one_file_imports_numbas_decorators():
+    for path in [*KERNELS, *LIBRARY]:
+        names = within(imports(path), "numba")
+        used = {name.split(".")[-1] for name in names} & DECORATORS
+        assert not used or path.name == "_jit.py", (path.name, used)
+        if path.parent.name != "kernels":
+            assert not names or path.name == "cli.py", (path.name, names)  # which prints Numba's version
+        if path.name not in ("_jit.py", "_cache.py", "_pipeline.py"):
+            assert "numba" not in names or path.name == "cli.py", path.name
+
+
+def test_kernels_do_not_raise_assert_or_allocate():
+    """Compiled functions return a status; what they need is handed in."""
+    for path in KERNELS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            marks = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
+            if not marks & {"kernel", "inline"}:
+                continue
+            for inner in ast.walk(node):
+                assert not isinstance(inner, ast.Raise | ast.Assert), (path.name, node.name)
+                if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute):
+                    assert inner.func.attr not in ("empty", "zeros", "ones", "full", "copy"), (path.name, node.name)
+
+
+# --- imports ------------------------------------------------------------------------------------------------------
+
+
+def test_an_import_compiles_nothing_makes_no_folder_and_brings_no_extras(tmp_path):
+    cache = tmp_path / "cache"
+    result = run(
+        """
+        import json, sys, threading
+        before = threading.active_count()
+        import fastjac
+        from fastjac.kernels import _jit
+        print(json.dumps({
+            "compiles": _jit.statistics().compiles, "hits": _jit.statistics().hits,
+            "top": "kernels" in sys.modules, "threads": threading.active_count() - before,
+            "extras": [m for m in ("torch", "sklearn", "rich", "click", "matplotlib", "pandas", "hypothesis",
+                                   "pytest", "jax", "tqdm") if m in sys.modules],
+        }))
+        """,
+        FASTJAC_CACHE_DIR=str(cache),
+    )
+    assert result == {"compiles": 0, "hits": 0, "top": False, "threads": 0, "extras": []}
+    assert not cache.exists()
+
+
+def test_kernels_can_not_be_imported_from_the_top_of_an_installation(tmp_path):
+    assert run(
+        """
+        import importlib.util, json
+        import fastjac.kernels
+        spec = importlib.util.find_spec("kernels")
+        ours = spec is not None and spec.origin is not None and spec.origin == fastjac.kernels.__file__
+        print(json.dumps(ours))
+        """,
+        PWD=str(tmp_path),
+        PYTHONPATH="",
+    ) is False  # fmt: skip
+
+
+def test_a_program_may_have_a_package_of_its_own_called_kernels(tmp_path):
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("mine = True\n")
+    assert run(
+        """
+        import json, sys
+        sys.path.insert(0, ".")
+        import kernels, fastjac.kernels
+        print(json.dumps([kernels.mine, kernels is fastjac.kernels]))
+        """,
+        PWD=str(tmp_path),
+    ) == [True, False]  # fmt: skip
+
+
+def test_every_public_name_is_documented_and_comes_from_the_library():
+    import fastjac
+
+    names = [name for name in vars(fastjac) if not name.startswith("_")]
+    assert {
+        "Sequential",
+        "Dense",
+        "Adam",
+        "EarlyStopping",
+        "compare",
+        "check_gradients",
+        "jacobians",
+        "kernels",
+    } <= set(names)
+    for name in names:
+        assert getattr(fastjac, name).__doc__, name
+    assert Path(fastjac.__file__).with_name("py.typed").is_file()
+
+
+# --- compilation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_compilation_serves_every_architecture(dtype):
+    result = run(
+        f"""
+        import json
+        import numpy as np
+        import fastjac as fj
+        from fastjac.activations import NAMES
+        from fastjac.kernels import _jit
+
+        rng = np.random.default_rng(0)
+        dtype = "{dtype}"
+
+        def everything(net, X, y, loss, optimizer, batch_size, threads, weight):
+            net.fit(X, y, loss=loss, optimizer=optimizer, batch_size=batch_size, threads=threads, sample_weight=weight)
+            net.predict(X, threads=threads)
+            net.evaluate(X, y, loss)
+            value, d = fj.losses.get(loss)(net.forward(X), y)
+            net.backward(d)
+            fj.optimizers.get(optimizer).step(net)
+
+        def count():
+            s = _jit.statistics()
+            return s.compiles + s.hits
+
+        everything(
+            fj.Sequential([fj.Dense(3, 4), fj.Dense(4, 2)], seed=0, dtype=dtype), rng.normal(size=(9, 3)),
+            rng.integers(0, 2, 9), "softmax_cross_entropy", "sgd", 4, 1, None,
+        )
+        first, loaded = count(), []
+        for k in range(12):
+            loss = list(fj.losses.BY_NAME)[(0, 1, 3, 4)[k % 4]]
+            inputs, outputs, rows = 1 + 7 * k, 1 + (5 * k) % 11, 3 + 60 * k
+            layers, width = [], inputs
+            for j in range(k % 5):
+                layers.append(fj.Dense(width, 3 + 9 * j + k, activation=NAMES[(k + j) % len(NAMES)], bias=bool(j % 2)))
+                width = layers[-1].outputs
+            if k % 3 == 0:
+                layers.insert(0, fj.Dropout(0.1))
+            if k % 4 == 1:
+                layers.append(fj.Activation("gelu"))
+            layers.append(fj.Dense(width, outputs))
+            if loss == "categorical_cross_entropy":
+                layers.append(fj.Softmax())
+            net = fj.Sequential(layers, inputs=inputs, seed=k, dtype=dtype)
+            X = rng.normal(size=(rows, inputs))
+            if k % 2:
+                X = np.asfortranarray(X).astype(dtype)
+            y = rng.integers(0, outputs, rows) if loss.startswith(("softmax", "categ")) else rng.random((rows, outputs))
+            optimizer = [fj.SGD(0.01, momentum=0.5), fj.Adam(clip_norm=1.0), fj.AdamW(fj.cosine_decay(0.1, 9))][k % 3]
+            weight = None if k % 2 else rng.random(rows) + 0.1
+            everything(net, X, y, loss, optimizer, [1, 7, 64, 1000][k % 4], 1 + k % 3, weight)
+            loaded.append(count() - first)
+        print(json.dumps([first, loaded]))
+        """
+    )
+    first, loaded = result
+    assert 0 < first < 20
+    assert loaded == [0] * 12

@@ -1,0 +1,683 @@
+"""`fit`: the compiled epoch and the layers one by one, histories, weights, Ctrl-C, and what it leaves alone."""
+
+import json
+import os
+import random as python_random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastjac as fj
+from fastjac.losses import BY_NAME
+
+
+def problem(loss, samples, inputs=6, outputs=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(samples, inputs))
+    if loss == "mean_squared_error":
+        return X, rng.normal(size=(samples, outputs))
+    if loss.startswith("binary"):
+        return X, (rng.random((samples, outputs)) > 0.5) * 1.0
+    return X, rng.integers(0, outputs, samples)
+
+
+def network(loss="softmax_cross_entropy", *, hidden=(9,), activation="relu", dropout=0.0, seed=0, dtype="float32"):
+    layers, width = [], 6
+    for h in hidden:
+        layers.append(fj.Dense(width, h, activation=activation))
+        if dropout:
+            layers.append(fj.Dropout(dropout))
+        width = h
+    layers.append(fj.Dense(width, 3))
+    if loss == "categorical_cross_entropy":
+        layers.append(fj.Softmax())
+    if loss == "binary_cross_entropy_probabilities":
+        layers.append(fj.Activation("sigmoid"))
+    return fj.Sequential(layers, seed=seed, dtype=dtype)
+
+
+def same_histories(one, other):
+    assert set(one) == set(other)
+    for name in set(one) - {"seconds"}:
+        assert one[name] == other[name], name
+
+
+# --- the two routes -----------------------------------------------------------------------------------------------
+
+OPTIMIZERS = [
+    lambda: fj.SGD(0.05),
+    lambda: fj.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    lambda: fj.Adam(0.01),
+    lambda: fj.AdamW(0.01, clip_norm=0.5),
+    lambda: fj.Adam(fj.exponential_decay(0.02, 0.5, 7), clip_norm=0.1),
+    lambda: fj.SGD(fj.cosine_decay(0.1, 12, warmup=3), momentum=0.5, clip_norm=1.0),
+]
+
+
+def configurations():
+    number = 0
+    for loss in BY_NAME:
+        for make in OPTIMIZERS:
+            for samples, batch in ((53, 16), (53, 200), (1, 4), (600, 257), (300, 256)):
+                number += 1
+                if samples < 100 or number % 3 == 0:
+                    yield number, loss, make, samples, batch
+
+
+@pytest.mark.parametrize(("number", "loss", "make", "samples", "batch"), list(configurations()))
+def test_the_compiled_epoch_and_the_layers_one_by_one_give_the_same_bits(number, loss, make, samples, batch):
+    X, y = problem(loss, samples)
+    rng = np.random.default_rng(number)
+    options = {"epochs": 3, "batch_size": batch, "shuffle": number % 4 != 0}
+    if number % 2 == 0:
+        options["sample_weight"] = rng.random(samples) * (rng.random(samples) > 0.3)
+        options["sample_weight"][0] = 1.0
+    if y.ndim == 1 and number % 3 == 0:
+        options["class_weight"] = "balanced" if number % 2 else {0: 2.0, 2: 0.5}
+    if number % 5 == 0:
+        options["validation_data"] = X[:20], y[:20]
+    results = []
+    for whole in (True, False):
+        net = network(
+            loss, hidden=(9, 17)[: 1 + number % 2], activation=["relu", "gelu", "tanh", "elu", "silu"][number % 5],
+            dropout=0.3 * (number % 3 == 1), dtype=["float32", "float64"][number % 2],
+        )  # fmt: skip
+        net._whole = whole
+        assert (net.program is not None) is whole
+        optimizer = make()
+        history = net.fit(X, y, loss=loss, optimizer=optimizer, **options)
+        results.append((net, history, optimizer.state(net)))
+    (one, history, state), (other, other_history, other_state) = results
+    assert np.isfinite(one.parameters).all()
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+    np.testing.assert_array_equal(state.moments, other_state.moments)
+    assert state.counters[0] == other_state.counters[0] == 3 * -(-samples // batch)
+    same_histories(history, other_history)
+
+
+@pytest.mark.parametrize("samples", [255, 256, 257, 511, 512, 513])
+@pytest.mark.parametrize("batch", [255, 256, 257, 512, 600])
+def test_the_two_routes_agree_at_the_borders_of_chunks(samples, batch):
+    X, y = problem("softmax_cross_entropy", samples)
+    parameters = []
+    for whole in (True, False):
+        net = network(activation="silu", dropout=0.2)
+        net._whole = whole
+        net.fit(X, y, loss="softmax_cross_entropy", epochs=2, batch_size=batch)
+        parameters.append(net.parameters)
+    np.testing.assert_array_equal(*parameters)
+
+
+@pytest.mark.parametrize("samples", [90, 700])
+@pytest.mark.parametrize("hidden", [(9,), (70, 33)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(samples, hidden, dtype):
+    X, y = problem("softmax_cross_entropy", samples)
+    results = []
+    for threads in (1, 2, 3, None):
+        net = network(hidden=hidden, dropout=0.2, dtype=dtype)
+        weight = np.linspace(0, 1, samples)
+        history = net.fit(
+            X, y, loss="softmax_cross_entropy", epochs=2, batch_size=600, threads=threads, sample_weight=weight,
+            optimizer=fj.Adam(0.01, clip_norm=0.5),
+        )  # fmt: skip
+        results.append((net.parameters, history))
+    for parameters, history in results[1:]:
+        np.testing.assert_array_equal(parameters, results[0][0])
+        same_histories(history, results[0][1])
+
+
+@pytest.mark.parametrize("loss", list(BY_NAME))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_loop_by_hand_is_what_fit_does_to_the_bit(loss, dtype, whole):
+    X, y = problem(loss, 50)
+    by_fit, by_hand = network(loss, dropout=0.2, dtype=dtype), network(loss, dropout=0.2, dtype=dtype)
+    by_fit._whole = by_hand._whole = whole
+    history = by_fit.fit(X, y, loss=loss, optimizer=fj.Adam(0.01), epochs=1, batch_size=16, shuffle=False)
+    optimizer, loss_fn, total = fj.Adam(0.01), fj.losses.get(loss), 0.0
+    for first in range(0, 50, 16):
+        rows = slice(first, first + 16)
+        output = by_hand.forward(X[rows])
+        value, d = loss_fn(output, y[rows])
+        by_hand.backward(d)
+        optimizer.step(by_hand)
+        total += value * len(output)
+    np.testing.assert_array_equal(by_hand.parameters, by_fit.parameters)
+    assert history["loss"][0] == pytest.approx(total / 50, rel=1e-12)
+
+
+@pytest.mark.parametrize("path", ["unfused", "reference"])
+@pytest.mark.parametrize("loss", list(BY_NAME))
+def test_the_other_paths_learn_the_same(path, loss):
+    X, y = problem(loss, 20)
+    nets = [network(loss, dtype="float64", activation="tanh") for _ in range(2)]
+    nets[1].path = path
+    histories = [net.fit(X, y, loss=loss, epochs=2, batch_size=8, optimizer=fj.SGD(0.1)) for net in nets]
+    np.testing.assert_allclose(nets[1].parameters, nets[0].parameters, rtol=1e-9, atol=1e-12)
+    assert histories[1]["loss"] == pytest.approx(histories[0]["loss"], rel=1e-10)
+
+
+def test_a_step_is_that_of_pytorch():
+    torch = pytest.importorskip("torch")
+    X, y = problem("softmax_cross_entropy", 64)
+    net = network(hidden=(9, 11), dtype="float64", activation="gelu")
+    leaves = [torch.tensor(a.copy(), requires_grad=True) for layer in net.layers for a in layer.parameters.values()]
+    peer = torch.optim.Adam(leaves, lr=0.01)
+    for _ in range(3):
+        for first in range(0, 64, 16):
+            A = torch.tensor(X[first : first + 16])
+            for k in range(3):
+                A = A @ leaves[2 * k] + leaves[2 * k + 1]
+                A = torch.nn.functional.gelu(A) if k < 2 else A
+            peer.zero_grad()
+            torch.nn.functional.cross_entropy(A, torch.tensor(y[first : first + 16])).backward()
+            peer.step()
+    net.fit(X, y, loss="softmax_cross_entropy", optimizer=fj.Adam(0.01), epochs=3, batch_size=16, shuffle=False)
+    expected = np.concatenate([leaf.detach().numpy().ravel() for leaf in leaves])
+    np.testing.assert_allclose(net.parameters, expected, rtol=1e-9, atol=1e-11)
+
+
+# --- seeds, order, going on ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_seed_repeats_a_training_to_the_bit(whole):
+    X, y = problem("softmax_cross_entropy", 70)
+    results = []
+    for seed in (1, 1, 2):
+        net = network(dropout=0.3, seed=seed)
+        net._whole = whole
+        results.append((net.fit(X, y, loss="softmax_cross_entropy", epochs=3), net.parameters))
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    same_histories(results[0][0], results[1][0])
+    assert not np.array_equal(results[0][1], results[2][1])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_second_fit_goes_on_where_the_first_ended(whole):
+    X, y = problem("softmax_cross_entropy", 70)
+    once, twice = network(dropout=0.3), network(dropout=0.3)
+    once._whole = twice._whole = whole
+    one, two = fj.Adam(0.01), fj.Adam(0.01)
+    history = once.fit(X, y, loss="softmax_cross_entropy", optimizer=one, epochs=5)
+    first = twice.fit(X, y, loss="softmax_cross_entropy", optimizer=two, epochs=2)
+    second = twice.fit(X, y, loss="softmax_cross_entropy", optimizer=two, epochs=3)
+    np.testing.assert_array_equal(once.parameters, twice.parameters)
+    assert history["loss"] == first["loss"] + second["loss"]
+    assert once.epochs_trained == twice.epochs_trained == 5
+
+
+def test_every_epoch_has_an_order_of_its_own_and_every_row_comes_once():
+    seen = []
+
+    class Spy(fj.Layer):
+        def forward(self, X, training):
+            seen.append(X[:, 0].copy())
+            return X
+
+        def backward(self, dA):
+            return dA
+
+    X = np.arange(50.0).reshape(50, 1)
+    for shuffle in (True, False):
+        net = fj.Sequential([Spy(), fj.Dense(1, 1)], seed=0)
+        seen.clear()
+        net.fit(X, X, loss="mean_squared_error", optimizer=fj.SGD(0.0), epochs=2, batch_size=8, shuffle=shuffle)
+        orders = np.concatenate(seen).reshape(2, 50)
+        assert [len(batch) for batch in seen] == [8, 8, 8, 8, 8, 8, 2] * 2
+        np.testing.assert_array_equal(np.sort(orders, axis=1), [np.arange(50)] * 2)
+        if shuffle:
+            assert not np.array_equal(*orders)
+            assert not np.array_equal(orders[0], np.arange(50))
+        else:
+            np.testing.assert_array_equal(orders[0], np.arange(50))
+
+
+# --- the history --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("loss", list(BY_NAME))
+def test_the_history_has_a_number_an_epoch_in_each_column(loss, whole):
+    X, y = problem(loss, 40)
+    net = network(loss)
+    net._whole = whole
+    history = net.fit(X, y, loss=loss, epochs=3, validation_data=(X[:10], y[:10]))
+    columns = ["loss", "val_loss", "seconds"] if loss == "mean_squared_error" else [
+        "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]  # fmt: skip
+    assert set(history) == set(columns)
+    for values in history.values():
+        assert len(values) == 3
+        assert all(type(value) is float for value in values)
+    expected = net.evaluate(X[:10], y[:10], loss)
+    assert history["val_loss"][-1] == expected["loss"]
+    assert set(net.fit(X, y, loss=loss)) == set(columns) - {"val_loss", "val_accuracy"}
+
+
+@pytest.mark.parametrize("loss", list(BY_NAME))
+def test_loss_and_accuracy_of_an_epoch_are_weighted_means_over_its_batches(loss):
+    X, y = problem(loss, 40)
+    weight = np.random.default_rng(3).random(40)
+    net = network(loss, dtype="float64")
+    expected = net.evaluate(X, y, loss, sample_weight=weight)
+    history = net.fit(X, y, loss=loss, optimizer=fj.SGD(0.0), batch_size=7, sample_weight=weight)
+    for name, value in expected.items():
+        assert history[name][0] == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [fj.SGD, fj.Adam, fj.AdamW])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_learning_rate_of_0_changes_no_bit(optimizer, whole):
+    X, y = problem("softmax_cross_entropy", 40)
+    net = network()
+    net._whole = whole
+    before = net.parameters.copy()
+    net.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer(0.0), epochs=2)
+    np.testing.assert_array_equal(net.parameters.view(np.int32), before.view(np.int32))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_schedule_is_asked_for_every_step_once_and_in_order(whole):
+    X, y = problem("softmax_cross_entropy", 40)
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return 0.01
+
+    net = network()
+    net._whole = whole
+    net.fit(X, y, loss="softmax_cross_entropy", optimizer=fj.SGD(schedule), epochs=30, batch_size=8)
+    assert asked == list(range(150))
+
+
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_weight_of_0_is_absence_and_of_2_is_presence_twice(whole):
+    X, y = problem("softmax_cross_entropy", 30)
+    weight = np.array([0.0, 1.0, 2.0] * 10)
+    weighted, repeated = network(dtype="float64"), network(dtype="float64")
+    weighted._whole = repeated._whole = whole
+    options = {"loss": "softmax_cross_entropy", "optimizer": "sgd", "epochs": 4, "batch_size": 60, "shuffle": False}
+    weighted.fit(X, y, sample_weight=weight, **options)
+    rows = np.repeat(np.arange(30), weight.astype(int))
+    repeated.fit(X[rows], y[rows], **options)
+    np.testing.assert_allclose(weighted.parameters, repeated.parameters, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_class_weights_multiply_sample_weights_and_balanced_makes_classes_weigh_the_same(whole):
+    X, _ = problem("softmax_cross_entropy", 30)
+    y = np.array([0] * 20 + [1] * 10)
+    counts = np.array([20, 10])
+    own = np.linspace(0.5, 1.5, 30)
+    options = {"loss": "softmax_cross_entropy", "epochs": 2, "batch_size": 8}
+    for given, factors in (("balanced", 30 / (2 * counts)), ({1: 3.0}, np.array([1.0, 3.0]))):
+        nets = [network(), network()]
+        for net in nets:
+            net._whole = whole
+        nets[0].fit(X, y, class_weight=given, sample_weight=own, **options)
+        nets[1].fit(X, y, sample_weight=factors[y] * own, **options)
+        np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_batch_without_weight_changes_nothing_in_plain_sgd(whole):
+    X, y = problem("softmax_cross_entropy", 16)
+    net, other = network(), network()
+    net._whole = other._whole = whole
+    weight = np.array([1.0] * 8 + [0.0] * 8)
+    options = {"loss": "softmax_cross_entropy", "optimizer": "sgd", "batch_size": 8, "shuffle": False}
+    history = net.fit(X, y, sample_weight=weight, **options)
+    half = other.fit(X[:8], y[:8], **options)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    assert history["loss"] == half["loss"]
+
+
+# --- input --------------------------------------------------------------------------------------------------------
+
+
+def test_input_of_any_type_and_stride_gives_the_bits_of_its_plain_copy(tmp_path):
+    X, y = problem("softmax_cross_entropy", 60)
+    X = np.round(X * 8).astype(np.float32)
+    net = network()
+    net.fit(X, y, loss="softmax_cross_entropy", epochs=2)
+    expected = net.parameters
+    np.save(tmp_path / "X.npy", X)
+    wide = np.zeros((120, 18), np.float32)
+    wide[::2, ::3] = X
+    variants = {
+        "float64": X.astype(float), "int": X.astype(np.int16), "half": X.astype("f2"), "swapped": X.astype(">f4"),
+        "fortran": np.asfortranarray(X), "strided": wide[::2, ::3], "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
+        "list": X.tolist(), "read-only memmap": np.load(tmp_path / "X.npy", mmap_mode="r"),
+    }  # fmt: skip
+    for shuffle in (True, False):
+        reference = network()
+        reference.fit(X, y, loss="softmax_cross_entropy", epochs=2, shuffle=shuffle)
+        for name, variant in variants.items():
+            net = network()
+            net.fit(variant, y.astype("u1"), loss="softmax_cross_entropy", epochs=2, shuffle=shuffle)
+            np.testing.assert_array_equal(net.parameters, reference.parameters, err_msg=name)
+        if shuffle:
+            np.testing.assert_array_equal(reference.parameters, expected)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_arguments_are_not_changed(whole):
+    X, y = problem("softmax_cross_entropy", 40)
+    X, weight, soft = X.astype(np.float32), np.linspace(0.1, 1, 40), np.full((40, 3), 1 / 3, np.float32)
+    for array in (X, y, weight, soft):
+        array.setflags(write=False)
+    copies = [a.copy() for a in (X, y, weight, soft)]
+    for targets in (y, soft):
+        net = fj.Sequential([fj.Activation("relu"), fj.Dropout(0.2), fj.Dense(6, 3)], seed=0)
+        net._whole = whole
+        net.fit(
+            X,
+            targets,
+            loss="softmax_cross_entropy",
+            sample_weight=weight,
+            epochs=2,
+            validation_data=(X, targets, weight),
+        )
+    for array, copied in zip((X, y, weight, soft), copies, strict=True):
+        np.testing.assert_array_equal(array, copied)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_few_samples_and_one_class(samples):
+    X, _ = problem("softmax_cross_entropy", samples)
+    net = fj.Sequential([fj.Dense(6, 1)], seed=0)
+    history = net.fit(X, np.zeros(samples, int), loss="softmax_cross_entropy", epochs=2, batch_size=2)
+    assert history["loss"] == [0.0, 0.0]
+    assert history["accuracy"] == [1.0, 1.0]
+
+
+def test_global_state_is_as_before():
+    X, y = problem("softmax_cross_entropy", 700)
+    before_random, before_python = np.random.get_state()[1].copy(), python_random.getstate()  # noqa: NPY002
+    errors, filters, handler = np.geterr(), list(warnings.filters), signal.getsignal(signal.SIGINT)
+    threads, environment, folder = threading.active_count(), dict(os.environ), Path.cwd()
+    np.seterr(all="raise")
+    raising = np.geterr()
+    try:
+        net = network(hidden=(40,), dropout=0.1)
+        net.fit(X * 1e4, y, loss="softmax_cross_entropy", epochs=2, batch_size=600, threads=2)
+        net.path = "unfused"
+        net.fit(X, y, loss="softmax_cross_entropy", optimizer=fj.SGD(1e-6))
+        net.evaluate(X, y, "softmax_cross_entropy")
+        assert np.geterr() == raising
+    finally:
+        np.seterr(**errors)
+    np.testing.assert_array_equal(np.random.get_state()[1], before_random)  # noqa: NPY002
+    assert python_random.getstate() == before_python
+    assert list(warnings.filters) == filters
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert threading.active_count() == threads
+    assert dict(os.environ) == environment
+    assert Path.cwd() == folder
+
+
+# --- losses that are not finite -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_loss_that_is_not_finite_stops_with_the_layers_name_and_the_last_good_parameters(whole, threads):
+    X, y = problem("mean_squared_error", 64)
+    X[40] *= 1e30  # in batch 5 of 8
+
+    def make():
+        net = fj.Sequential([fj.Dense(6, 9), fj.Activation("relu"), fj.Dense(9, 3)], seed=0)
+        net.parameters[:] *= 1e5
+        net._whole = whole
+        return net
+
+    options = {"loss": "mean_squared_error", "optimizer": fj.SGD(0.0, momentum=0.5), "batch_size": 8, "shuffle": False}
+    net, good = make(), make()
+    with pytest.raises(fj.NonFiniteError, match=r"epoch 0, batch 5; .* come from layers\[2\] \(Dense\)") as caught:
+        net.fit(X, y, threads=threads, **options)
+    assert isinstance(caught.value, ArithmeticError)
+    good.fit(X[:40], y[:40], **options)
+    np.testing.assert_array_equal(net.parameters, good.parameters)
+    assert options["optimizer"].state(net).counters[0] == 5
+    assert net.epochs_trained == 0
+    # the network can be trained on
+    net.fit(X[:40], y[:40], **options)
+    assert np.isfinite(net.parameters).all()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_rate_that_is_too_large_ends_in_an_error_not_in_nan(whole):
+    X, y = problem("mean_squared_error", 64)
+    net = network("mean_squared_error")
+    net._whole = whole
+    with pytest.raises(fj.NonFiniteError, match="smaller learning rate"):
+        net.fit(100 * X, y, loss="mean_squared_error", optimizer=fj.SGD(1e4), epochs=200)
+    assert not np.isnan(net.parameters).any()
+
+
+# --- two at once --------------------------------------------------------------------------------------------------
+
+
+def test_two_threads_may_not_train_one_network_but_may_train_two():
+    X, y = problem("softmax_cross_entropy", 600)
+    net, begun, go_on = network(), threading.Event(), threading.Event()
+
+    class Waits(fj.Callback):
+        def on_epoch_begin(self, epoch):
+            begun.set()
+            assert go_on.wait(20)
+
+    thread = threading.Thread(target=lambda: net.fit(X, y, loss="softmax_cross_entropy", callbacks=[Waits()]))
+    thread.start()
+    assert begun.wait(20)
+    try:
+        with pytest.raises(RuntimeError, match="already being trained"):
+            net.fit(X, y, loss="softmax_cross_entropy")
+        net.predict(X)
+    finally:
+        go_on.set()
+        thread.join()
+    expected = network()
+    expected.fit(X, y, loss="softmax_cross_entropy", epochs=20)
+    nets = [network() for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda net=net: net.fit(X, y, loss="softmax_cross_entropy", epochs=20, threads=2))
+        for net in nets
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for net in nets:
+        np.testing.assert_array_equal(net.parameters, expected.parameters)
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------------------------
+
+CHILD = """
+import json, os, signal, sys, threading, time, warnings
+import numpy as np
+import fastjac as fj
+
+delay, whole, threads, path = float(sys.argv[1]), sys.argv[2] == "whole", int(sys.argv[3]), sys.argv[4]
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(3000, 20)).astype(np.float32), rng.integers(0, 4, 3000)
+
+def make():
+    net = fj.Sequential([fj.Dense(20, 50, activation="relu"), fj.Dropout(0.1), fj.Dense(50, 4)], seed=0)
+    net._whole, net.path = whole, path
+    return net
+
+warm = make()
+warm.fit(X[:200], y[:200], loss="softmax_cross_entropy", batch_size=32, threads=threads)
+net, optimizer, sent = make(), fj.Adam(1e-3), []
+
+def interrupt():
+    time.sleep(delay)
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    options = {"loss": "softmax_cross_entropy", "epochs": 10**6, "batch_size": 32}
+    history = net.fit(X, y, optimizer=optimizer, threads=threads, **options)
+    returned = time.perf_counter()
+parameters, steps = net.parameters.copy(), int(optimizer.state(net).counters[0])
+
+class Stops(fj.Callback):
+    # exactly as many steps
+    def on_train_begin(self):
+        self.left = steps
+    def on_batch_end(self, batch, logs):
+        self.left -= 1
+        self.network.stop_training = self.left <= 0
+
+again = make()
+again.fit(X, y, optimizer=fj.Adam(1e-3), callbacks=[Stops()], **options)
+handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+longer = net.fit(X[:64], y[:64], loss="softmax_cross_entropy", optimizer=optimizer, epochs=2)
+print(json.dumps({
+    "seconds": returned - sent[0], "interrupted": history.interrupted, "epochs": len(history.get("loss", [])),
+    "steps": steps, "warnings": [str(w.message) for w in caught], "finite": bool(np.isfinite(net.parameters).all()),
+    "handler": handler, "longer": len(longer["loss"]), "type": type(history).__name__, "trained": net.epochs_trained,
+    "equal": bool(np.array_equal(parameters, again.parameters)),
+}))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("delay", [0.01, 0.13, 0.37])
+@pytest.mark.parametrize(
+    ("route", "threads", "path"),
+    [("whole", 1, "fused"), ("whole", 2, "fused"), ("layers", 1, "fused"), ("layers", 1, "unfused")],
+)
+def test_ctrl_c_returns_at_once_with_the_network_as_after_the_last_batch(delay, route, threads, path):
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, str(delay), route, str(threads), path],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout)
+    assert result["seconds"] < 0.5
+    assert result["interrupted"] is True
+    assert result["type"] == "History"
+    assert result["finite"]
+    assert result["equal"], "not the parameters after a whole number of steps"
+    assert result["epochs"] == result["steps"] // 94
+    assert result["trained"] == result["epochs"] + 2
+    assert len(result["warnings"]) == 1
+    assert f"interrupted after {result['epochs']} whole epochs" in result["warnings"][0]
+    assert result["handler"]
+    assert result["longer"] == 2
+
+
+def test_a_programs_own_handler_of_ctrl_c_is_left_alone():
+    seen = []
+    held = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        X, y = problem("softmax_cross_entropy", 100)
+
+        class Interrupts(fj.Callback):
+            def on_epoch_end(self, epoch, logs):
+                signal.raise_signal(signal.SIGINT)
+
+        history = network().fit(X, y, loss="softmax_cross_entropy", epochs=3, callbacks=[Interrupts()])
+        assert len(history["loss"]) == 3
+        assert history.interrupted is False
+        assert seen == [signal.SIGINT] * 3
+    finally:
+        signal.signal(signal.SIGINT, held)
+
+
+def test_ctrl_c_within_a_callback_ends_after_it_and_train_end_is_called():
+    X, y = problem("softmax_cross_entropy", 100)
+    ended = []
+
+    class Interrupts(fj.Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 1:
+                signal.raise_signal(signal.SIGINT)
+
+        def on_train_end(self):
+            ended.append(True)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        pytest.skip("the test runner handles Ctrl-C itself")
+    with pytest.warns(RuntimeWarning, match="interrupted after 2 whole epochs"):
+        history = network().fit(X, y, loss="softmax_cross_entropy", epochs=30, callbacks=[Interrupts()])
+    assert len(history["loss"]) == 2
+    assert history.interrupted
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# --- real data ----------------------------------------------------------------------------------------------------
+
+
+def digits():
+    try:
+        from fastjac.datasets import digits as ours
+    except ImportError:
+        from sklearn.datasets import load_digits
+
+        X, y = load_digits(return_X_y=True)
+        return X / 16, y
+    return ours()
+
+
+def test_digits_are_told_apart():
+    X, y = digits()
+    order = np.random.default_rng(0).permutation(len(X))
+    held, rest = order[:360], order[360:]
+    layers = [fj.Dense(64, 128, activation="relu"), fj.Dense(128, 64, activation="relu"), fj.Dense(64, 10)]
+    net = fj.Sequential(layers, seed=0)
+    net.fit(X[rest], y[rest], loss="softmax_cross_entropy", optimizer=fj.Adam(1e-3), epochs=30, batch_size=32)
+    assert net.evaluate(X[held], y[held], "softmax_cross_entropy")["accuracy"] >= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("FASTJAC_MNIST" not in os.environ, reason="FASTJAC_MNIST names no folder of IDX files")
+def test_mnist_is_told_apart():
+    from fastjac.datasets import read_idx
+
+    folder = Path(os.environ["FASTJAC_MNIST"])
+    files = {part: next(iter(sorted(folder.glob(f"*{part}*")))) for part in ("images", "labels")}
+    X = read_idx(files["images"]).reshape(-1, 784).astype(np.float32) / 255
+    y = read_idx(files["labels"]).astype(int)
+    net = fj.Sequential([fj.Dense(784, 128, activation="relu"), fj.Dense(128, 10)], seed=0)
+    net.fit(X[:-2000], y[:-2000], loss="softmax_cross_entropy", optimizer=fj.Adam(1e-3), epochs=20, batch_size=64)
+    assert net.evaluate(X[-2000:], y[-2000:], "softmax_cross_entropy")["accuracy"] >= 0.95
+
+
+def test_progress_prints_a_line_an_epoch_where_there_is_no_terminal(capsys):
+    pytest.importorskip("rich")
+    X, y = problem("softmax_cross_entropy", 40)
+    network().fit(X, y, loss="softmax_cross_entropy", epochs=3, progress=False)
+    assert capsys.readouterr() == ("", "")
+    network().fit(X, y, loss="softmax_cross_entropy", epochs=3, progress=True)
+    text = "".join(capsys.readouterr())
+    assert text.count("loss") >= 3
+
+
+def test_fit_is_quick_to_begin():
+    """A small fit costs what its steps cost: no pause, no thread, no bar to wait for."""
+    X, y = problem("softmax_cross_entropy", 32)
+    net = network()
+    net.fit(X, y, loss="softmax_cross_entropy")
+    begin = time.perf_counter()
+    for _ in range(20):
+        net.fit(X, y, loss="softmax_cross_entropy", progress=False)
+    assert (time.perf_counter() - begin) / 20 < 0.05
