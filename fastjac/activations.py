@@ -27,6 +27,7 @@ class ActivationFunction:
     parameter: float = 0.0
 
     def __post_init__(self) -> None:
+        activation_code(self.name)
         kernel_parameter(self.name, self.parameter, np.float64)
 
     @property

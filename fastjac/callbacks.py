@@ -100,7 +100,8 @@ class EarlyStopping(Callback):
                              " val_ figures need validation_data")  # fmt: skip
         value = logs[self.monitor]
         gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
-        if self.best_epoch is None or gain > self.min_delta:
+        # NaN is no improvement on anything, and anything is one on NaN
+        if self.best_epoch is None or gain > self.min_delta or (math.isnan(self.best) and not math.isnan(value)):
             self.best, self.best_epoch, self._waited = value, epoch, 0
             if self.restore_best:
                 self._parameters = self.network.parameters.copy()
@@ -126,6 +127,10 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
         return []
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            f"callbacks is {callbacks!r}, expected a list of Callback objects or functions of (epoch, logs)"
+        )
     result: list[Callback] = []
     for one in callbacks:
         if isinstance(one, Callback):

@@ -15,6 +15,8 @@ import numpy as np
 import fastjac as fj
 from fastjac import activations, datasets, optimizers, report
 from fastjac.datasets import Split
+from fastjac.kernels._jit import cache_info
+from fastjac.kernels.arrays import unknown
 
 _EXAMPLES = """
 \b
@@ -37,7 +39,7 @@ class _Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
     def convert(self, value: Any, parameter: Any, context: Any) -> str:
         if value not in self.known:
-            self.fail(str(fj.kernels.arrays.unknown(self.kind, value, self.known)), parameter, context)
+            self.fail(str(unknown(self.kind, value, self.known)), parameter, context)
         return str(value)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
@@ -64,10 +66,24 @@ class _Widths(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return "N,N,…"
 
 
-@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Commands; an unknown one is refused as every unknown name is."""
+
+    def resolve_command(self, context: click.Context, arguments: list[str]) -> Any:
+        if self.get_command(context, arguments[0]) is None and not arguments[0].startswith("-"):
+            context.fail(str(unknown("command", arguments[0], self.list_commands(context))))
+        return super().resolve_command(context, arguments)
+
+
+@click.group(cls=_Commands, epilog=_EXAMPLES, invoke_without_command=True,
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
 @click.version_option(fj.__version__, prog_name="fastjac")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Train small neural networks fast on a CPU, and see how backpropagation works."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 def _load(data: str, test: float | None) -> Split:
@@ -75,7 +91,7 @@ def _load(data: str, test: float | None) -> Split:
         return datasets.split(*datasets.digits(), 0.2 if test is None else test, seed=0)
     if not Path(data).exists():
         raise click.BadParameter(
-            f"{data!r} is neither a built-in data set (digits) nor a folder of IDX files", param_hint="DATA"
+            f"{unknown('data set', data, ['digits'])} A folder of IDX files will do, too.", param_hint="DATA"
         )
     return datasets.idx_folder(data, test)
 
@@ -92,7 +108,24 @@ def _network(split: Split, hidden: list[int], activation: str, dropout: float, s
     return fj.Sequential([*layers, fj.Dense(width, classes)], seed=seed, dtype=dtype)
 
 
-@commands.command()
+def _ready(split: Split, net: fj.Sequential, loss: str) -> float:
+    """Compile or load every kernel that training needs, by training a small network; the seconds it took."""
+    begin = time.perf_counter()
+    cache = cache_info()
+    if not Path(cache.folder, cache.version).is_dir():
+        click.echo("compiling kernels, which takes some seconds the first time", err=True)
+    small = fj.Sequential([fj.Dense(split.X.shape[1], net.outputs)], seed=0, dtype=net.dtype)
+    one = split.X[:1], split.y[:1]
+    if small.fit(*one, loss=loss, epochs=1, validation_data=one, progress=False).interrupted:
+        raise KeyboardInterrupt
+    return time.perf_counter() - begin
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
+
+
+@commands.command(short_help="Train a classifier and print how well it does.")
 @click.argument("data")
 @click.option("--hidden", type=_Widths(), help="Widths of the hidden layers.  [digits: 128,64; IDX files: 128]")
 @click.option("--activation", type=_Names("activation", activations.NAMES), default="relu", show_default=True,
@@ -122,20 +155,23 @@ def train(
 
     DATA is "digits" (1,797 real 8×8 images that come with fastjac) or a folder of IDX files such as MNIST's.
     """
+    try:
+        chosen = optimizers.BY_NAME[optimizer](learning_rate=learning_rate)
+    except ValueError as error:  # click's range lets nan and infinity pass
+        raise click.BadParameter(str(error), param_hint="--learning-rate") from error
     split = _load(data, test)
     is_digits = data == "digits"
     net = _network(split, hidden or ([128, 64] if is_digits else [128]), activation, dropout, seed, dtype)
     net.summary()
     click.echo(f"\n{len(split.X):,} rows to train on, {len(split.X_test):,} held out")
-    begin = time.perf_counter()
-    net.predict(split.X[:1])
-    ready = time.perf_counter() - begin
     loss = "softmax_cross_entropy"
     callbacks = [] if patience is None else [fj.EarlyStopping(patience=patience)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an interruption is reported below
+        begin = time.perf_counter()
+        ready = _ready(split, net, loss)
         history = net.fit(
-            split.X, split.y, loss=loss, optimizer=optimizers.BY_NAME[optimizer](learning_rate=learning_rate),
+            split.X, split.y, loss=loss, optimizer=chosen,
             epochs=epochs or (30 if is_digits else 20), batch_size=batch_size,
             validation_data=(split.X_test, split.y_test), callbacks=callbacks, threads=threads, progress=progress,
         )  # fmt: skip
@@ -149,15 +185,16 @@ def train(
         seconds = float(np.median(history["seconds"]))
         done = len(history["seconds"])
         click.echo(
-            f"\n{done} epochs of {seconds * 1e3:.3g} ms (median), {len(split.X) / seconds:,.0f} samples a second;"
-            f" {whole:.1f} s in all, {ready:.1f} s of them to compile or load the first kernel"
+            f"\n{done} {'epochs' if done > 1 else 'epoch'} of {_duration(seconds)} (median),"
+            f" {len(split.X) / seconds:,.0f} samples a second; {_duration(whole)} in all,"
+            f" {_duration(ready)} of them to compile or load the kernels"
         )
     if history.interrupted:
         click.echo("interrupted; the figures are of the network as it was then", err=True)
         sys.exit(130)
 
 
-@commands.command()
+@commands.command(short_help="Compute one batch by kernels, by NumPy and by Jacobians.")
 @click.argument("data")
 @click.option("--hidden", type=_Widths(), default="16", show_default=True, help="Widths of the hidden layers.")
 @click.option("--activation", type=_Names("activation", activations.NAMES), default="relu", show_default=True,
@@ -177,14 +214,13 @@ def compare(data: str, hidden: list[int], activation: str, rows: int, seed: int,
     click.echo(str(fj.compare(net, split.X[:rows], split.y[:rows], loss="softmax_cross_entropy")))
 
 
-@commands.command()
+@commands.command(short_help="Show versions, the CPU and the cache of kernels.")
 @click.option("--clear-cache", is_flag=True, help="Remove all compiled kernels that fastjac has kept on disk.")
 def info(clear_cache: bool) -> None:
     """Show versions, the CPU as the compiler sees it, and where compiled kernels are kept."""
     import llvmlite
     import numba
 
-    from fastjac.kernels._jit import cache_info
     from fastjac.kernels._jit import clear_cache as clear
     from fastjac.kernels.simd import compiler_target, register_bytes
     from fastjac.program import default_threads
@@ -208,10 +244,16 @@ def info(clear_cache: bool) -> None:
     click.echo(report.table("This installation", ["What", "Value"], rows))
 
 
+def _show_warning(message: Any, *rest: Any) -> None:
+    click.echo(f"fastjac: {' '.join(str(message).split())}", err=True)
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C. Errors take one line."""
     try:
-        code = commands.main(args=arguments, prog_name="fastjac", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = commands.main(args=arguments, prog_name="fastjac", standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"fastjac: {' '.join(error.format_message().split())}", err=True)
         sys.exit(error.exit_code)

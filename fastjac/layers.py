@@ -71,6 +71,16 @@ class Layer:
         self.gradients: dict[str, np.ndarray] = {}
         self.path: ModuleType = PATHS["fused"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a file holds: nothing of the network's memory, nor what ``backward`` was to use."""
+        left_out = ("parameters", "gradients", "path", "_network")
+        used = ("_X", "_Z", "_A", "_mask")
+        return {k: None if k in used else v for k, v in vars(self).items() if k not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._prepare()
+        vars(self).update(state)
+
     def build(self, inputs: int) -> None:
         """Set ``self.inputs`` and ``self.outputs`` for this input width.
 
@@ -384,10 +394,10 @@ class Elementwise(Layer):
         return f"Elementwise, {self.name}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if not k.endswith("_loop")}
+        return {k: v for k, v in super().__getstate__().items() if not k.endswith("_loop")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        super().__setstate__(state)
         self._forward_loop, self._backward_loop = compile_loops(_wrapped(self.f), _wrapped(self.slope))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -361,7 +362,8 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = ("_lock", "_fitting", "_program", "_seen", "_ran", "gradients")
-        return {k: v for k, v in vars(self).items() if k not in left_out} | {"parameters": self.parameters.copy()}
+        kept = {k: v for k, v in vars(self).items() if k not in left_out}
+        return kept | {"layers": [copy.copy(layer) for layer in self.layers], "parameters": self.parameters.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         values = state.pop("parameters")

@@ -56,6 +56,8 @@ class Optimizer:
 
     def state(self, network: Sequential) -> _State:
         """The state for this network; new where there is none yet."""
+        if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
+            raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
         if network not in self._states:
             size = rules.STATES[self.rule] * network.parameters.size
             self._states[network] = _State(size, network.dtype)
@@ -86,9 +88,13 @@ class Optimizer:
         >>> net.parameters
         array([ 0.5, -0.5])
         """
+        step = int(self.state(network).counters[0])
+        self.step_at(network, float(self.rates(step, 1)[0]))
+
+    def step_at(self, network: Sequential, rate: float) -> None:
+        """``step`` with a learning rate that is known already."""
         state = self.state(network)
         step = int(state.counters[0])
-        rate = float(self.rates(step, 1)[0])
         optimizer_update(
             self.rule, network.parameters, network.gradients, state.moments, rate, self.settings(), step + 1
         )

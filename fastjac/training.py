@@ -190,7 +190,7 @@ class _Run:
             if not np.isfinite(rows[k, 0]):
                 return rows[:k]
             network.backward_layers(gradient, False)
-            self.optimizer.step(network)
+            self.optimizer.step_at(network, float(rates[k]))
         return rows
 
     def _what_broke(self, batch: int) -> str:

@@ -1,6 +1,7 @@
 """The command line, in this process and as a user's."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -61,17 +62,17 @@ def test_compare_prints_the_three_paths(capsys):
 
 def test_info_shows_and_clears_the_cache(tmp_path):
     # programs of their own: a process settles once where its cache is
-    def program(*arguments):
+    def output(*arguments):
         return subprocess.run(
             [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=True,
             env={**os.environ, "FASTJAC_CACHE_DIR": str(tmp_path / "cache")},
         ).stdout  # fmt: skip
 
-    program("-c", "import fastjac as fj, numpy as np; fj.kernels.softmax(np.zeros((1, 2)))")
-    shown = program("-m", "fastjac", "info")
+    output("-c", "import fastjac as fj, numpy as np; fj.kernels.softmax(np.zeros((1, 2)))")
+    shown = output("-m", "fastjac", "info")
     for word in (str(tmp_path / "cache"), fj.__version__, np.__version__, "1 files"):
         assert word in shown
-    assert "removed 1 files" in program("-m", "fastjac", "info", "--clear-cache")
+    assert "removed 1 files" in output("-m", "fastjac", "info", "--clear-cache")
     assert not list((tmp_path / "cache").rglob("*.nbi"))
 
 
@@ -85,7 +86,11 @@ def test_info_shows_and_clears_the_cache(tmp_path):
         (["train", "digits", "--epochs", "0"], 2, ["--epochs"]),
         (["train", "nowhere"], 2, ["nowhere", "digits"]),
         (["train"], 2, ["DATA"]),
-        (["trian", "digits"], 2, ["trian"]),
+        (["train", "digist"], 2, ["did you mean 'digits'", "folder"]),
+        (["train", "digits", "--learning-rate", "nan"], 2, ["--learning-rate", "nan"]),
+        (["train", "digits", "--learning-rate", "inf"], 2, ["--learning-rate", "inf"]),
+        (["trian", "digits"], 2, ["trian", "did you mean 'train'", "compare, info, train"]),
+        (["--trian"], 2, ["--trian"]),
         (["train", "digits", "--test", "5000"], 1, ["5000", "1797"]),
     ],
 )
@@ -112,6 +117,59 @@ def test_help_has_every_command_and_examples(capsys):
     assert "--learning-rate" in run(capsys, "train", "--help")[1].out
 
 
+def test_without_a_command_it_shows_the_help(capsys):
+    code, shown = run(capsys)
+    assert code == 2
+    assert "fastjac train digits" in shown.err
+
+
+def test_damaged_files_are_one_line(capsys, tmp_path):
+    write_idx_pair(tmp_path)
+    path = tmp_path / "images-idx3-ubyte.gz"
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes(40) + content[60:])
+    code, shown = run(capsys, "train", str(tmp_path))
+    assert code == 1
+    assert shown.err.startswith(f"fastjac: {path} is damaged")
+    assert len(shown.err.strip().splitlines()) == 1
+
+
+def program(*arguments, **options):
+    """A process of its own, its output as text."""
+    environment = {**os.environ, **options.pop("env", {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastjac", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment, **options,
+    )  # fmt: skip
+
+
+def test_a_folder_that_cannot_hold_the_cache_takes_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    arguments = ("train", "digits", "--epochs", "1", "--hidden", "4", "--no-progress")
+    out, err = program(*arguments, env={"FASTJAC_CACHE_DIR": str(tmp_path / "file")}).communicate(timeout=180)
+    compiling, warning = err.strip().splitlines()
+    assert compiling.startswith("compiling kernels")
+    assert warning.startswith("fastjac: compiled kernels are not kept")
+    assert "held out" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are others there")
+def test_ctrl_c_reports_what_was_reached():
+    running = program("train", "digits", "--epochs", "1000000", "--hidden", "4")
+    try:
+        for line in running.stderr:  # a line an epoch
+            if line.startswith("epoch 3/"):
+                break
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130
+    assert "held out" in out and "samples a second" in out
+    assert "Traceback" not in err
+    assert "interrupted" in err
+
+
 def test_as_a_program():
     done = subprocess.run(
         [sys.executable, "-m", "fastjac", "compare", "digits", "--rows", "2"], capture_output=True, text=True,
@@ -126,13 +184,3 @@ def test_without_click_the_program_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "fastjac[cli]" in done.stderr
-
-
-def test_a_terminal_shows_a_bar(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    net = fj.Sequential([fj.Dense(2, 2)], seed=0)
-    net.fit(np.zeros((64, 2)), np.zeros(64, int), loss="softmax_cross_entropy", epochs=3, progress=True)
-    shown = capsys.readouterr().err
-    assert "epoch 3/3" in shown
-    assert "100%" in shown

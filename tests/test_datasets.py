@@ -60,7 +60,7 @@ def test_mnist_names_give_the_split(tmp_path):
         (gzip.compress(b"\0\0\x08\x01\0\0\0\x01a")[:-4], "is damaged"),
         (gzip.compress(b"\0\0\x08\x01\0\0\0\x01a")[:10] + b"\xff" * 20, "is damaged"),
         (b"\0\0\x08\xff" + b"\0" * 1020, "255 dimensions"),
-        (b"\0\0\x08\x03\0\0\0\0" + b"\xff" * 8, "too big|expected 1 to"),
+        (b"\0\0\x08\x03\0\0\0\0" + b"\xff" * 8, "images-idx3-ubyte"),
         (b"\0\0\x08\x01\0\0\0\x05abcdef", "more than 5"),
     ],
 )
@@ -116,7 +116,7 @@ def test_images_and_labels_that_cannot_be_learnt_are_refused(tmp_path):
     write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", images[:, 1:])
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", labels)
-    with pytest.raises(ValueError, match="12 pixels.* of 9"):
+    with pytest.raises(ValueError, match=r"12 pixels.* of 9"):
         datasets.idx_folder(tmp_path)
 
 

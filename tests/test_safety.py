@@ -101,7 +101,9 @@ def one_case(rng):
             if name in ("identity", "relu"):
                 with np.errstate(all="ignore"):
                     wanted = expected_dense(X, W, b, name)
-                    size = np.abs(np.asarray(X, float)) @ np.abs(np.asarray(W, float)) + 10
+                    size = (
+                        np.abs(np.asarray(X, float)) @ np.abs(np.asarray(W, float)) + np.abs(np.asarray(b, float)) + 10
+                    )
                     gap = np.abs(result - wanted)
                 good = (size < 1e30) & np.isfinite(wanted)  # float32 overflows soon after
                 assert (gap <= (1e-3 if result.dtype == np.float32 else 1e-9) * size)[good].all()

@@ -1,0 +1,97 @@
+"""The progress bar: who sees what."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import fastjac as fj
+from fastjac import progress
+
+LOGS = {"loss": 0.5, "accuracy": 0.75, "val_loss": 0.625, "val_accuracy": 0.5}
+
+
+def fit(**arguments):
+    net = fj.Sequential([fj.Dense(2, 2)], seed=0)
+    return net.fit(np.zeros((64, 2)), np.zeros(64, int), loss="softmax_cross_entropy", epochs=3, **arguments)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Make rich take the output for a terminal of a width."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def set_width(width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("LINES", "30")
+
+    set_width(150)
+    return set_width
+
+
+def last_line(text):
+    return text.split("\r")[-1].split("\n")[0]
+
+
+@pytest.mark.parametrize("asked", ["auto", True])
+def test_a_terminal_shows_a_bar_and_its_last_state_is_the_last_epoch(terminal, capsys, asked):
+    history = fit(progress=asked, validation_data=(np.ones((4, 2)), np.ones(4, int)))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for word in ("epoch 3/3", "samples/s", "0:00:00", f"val_loss {history['val_loss'][-1]:.4f}", "val_accuracy"):
+        assert word in last_line(shown.err)
+
+
+def test_a_training_that_ends_early_shows_where_it_ended(terminal, capsys):
+    def stop(epoch, logs):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fit(callbacks=stop)
+    assert "epoch 1/3" in last_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 120, 200])
+def test_nothing_is_cut_where_it_is_narrow(terminal, capsys, width):
+    terminal(width)
+    with progress.bar(True, 1000) as show:
+        show(0, LOGS, 10, 100)
+        show(999, LOGS, 100, 100, epoch_end=True)
+    line = last_line(capsys.readouterr().err)
+    assert "epoch 1000/1000" in line
+    assert "val_accuracy 0.5000" in line or width < 60
+    assert "…" not in line or width < 60
+    assert ("samples/s" in line) == (width >= 100)
+
+
+def test_elsewhere_auto_is_silent_and_true_prints_a_line_an_epoch(capsys):
+    fit()
+    assert capsys.readouterr() == ("", "")
+    fit(progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert [line.split()[:2] for line in shown.err.splitlines()] == [["epoch", f"{k}/3"] for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("asked", [False, 0])
+def test_false_is_silent(terminal, capsys, asked):
+    fit(progress=asked)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_rich_auto_is_silent_and_true_says_what_to_install(monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich"] + ["rich", "rich.console"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    fit()
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(ImportError, match=r"fastjac\[cli\]"):
+        fit(progress=True)
+
+
+@pytest.mark.parametrize("asked", ["yes", None, 2])
+def test_other_values_are_refused(asked):
+    with pytest.raises(ValueError, match="True, False or 'auto'"):
+        fit(progress=asked)
