@@ -28,7 +28,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         drawn.add_row(*row)
     # so wide that nothing is cut: a terminal wraps a long line, a file keeps it
-    console = Console(width=10_000, color_system=None, force_terminal=False, force_jupyter=False)
+    console = Console(
+        width=10_000, color_system=None, force_terminal=False, force_jupyter=False, markup=False, emoji=False
+    )
     with console.capture() as captured:
         console.print(drawn)
     return "\n".join([title, *(line.rstrip() for line in captured.get().rstrip().splitlines())])

@@ -296,10 +296,10 @@ def activation_backward(
         raise ValueError(f"the slope of {activation} needs Z of shape {A.shape}, but Z is None (A has {A.shape})")
     Z = A if Z is None or not TABLE[code].needs_input else rows("Z", Z, A.shape, dtype)
     p = kernel_parameter(activation, parameter, dtype)
-    target = output("out", out, A.shape, dtype)
+    target = None if out is None else output("out", out, A.shape, dtype)
     dZ = dA.copy(order="C")
     _activation_backward(_place(Z), _place(A), _place(dZ), A.size, code, p, _ZEROS[dtype])
-    return _finish(dZ, target) if out is not None else dZ
+    return dZ if target is None else _finish(dZ, target)
 
 
 def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
@@ -332,10 +332,10 @@ def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
     dtype = _float_of(S)
     S = rows("S", S, (None, None), dtype)
     _need_columns("S", S)
-    target = output("out", out, S.shape, dtype)
+    target = None if out is None else output("out", out, S.shape, dtype)
     dZ = floats("dS", dS, S.shape, dtype).copy(order="C")
     _softmax_backward(_place(S), _place(dZ), *S.shape, _ZEROS[dtype])
-    return _finish(dZ, target) if out is not None else dZ
+    return dZ if target is None else _finish(dZ, target)
 
 
 def _need_columns(name: str, array: np.ndarray) -> None:

@@ -127,7 +127,7 @@ def test_damaged_files_are_one_line(capsys, tmp_path):
     write_idx_pair(tmp_path)
     path = tmp_path / "images-idx3-ubyte.gz"
     content = path.read_bytes()
-    path.write_bytes(content[:20] + bytes(40) + content[60:])
+    path.write_bytes(content[:100] + bytes(40) + content[140:])
     code, shown = run(capsys, "train", str(tmp_path))
     assert code == 1
     assert shown.err.startswith(f"fastjac: {path} is damaged")
@@ -143,6 +143,7 @@ def program(*arguments, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow  # compiles again
 def test_a_folder_that_cannot_hold_the_cache_takes_one_line(tmp_path):
     (tmp_path / "file").touch()
     arguments = ("train", "digits", "--epochs", "1", "--hidden", "4", "--no-progress")

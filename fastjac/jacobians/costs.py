@@ -4,8 +4,8 @@ Bytes are those on the way to the results, neither the arguments nor the results
     explicit    the dense Jacobians of all N samples (`paths/reference` holds those of one sample at a time)
     unfused     the temporaries of `paths/unfused` where there are most at once; an activation's slopes count
                 as one array (NumPy may do with less for arrays above 256 KiB, where it reuses temporaries)
-    fused       what the kernel needs beside its results, for outputs that fill whole vectors: it pads rows to
-                16 numbers and works on 256 samples at a time
+    fused       what the kernel needs beside its results, for up to 256 samples, which is how many it takes at a
+                time; rows are padded by up to two cache lines, and a loss has some kilobytes of scratch memory
 Multiplications are those of a gradient with a local derivative: in a vector–Jacobian product, every entry of
 the Jacobian once. The forms do alike, and it is left out: exp, log and the slopes themselves, the factor 1/N,
 the value of a loss.
@@ -92,7 +92,7 @@ _OPERATIONS = {
     "dense_forward": Forms(
         explicit=Form(N * O, N * I * O),
         unfused=Form(N * O, N * I * O),  # Z
-        fused=Form(NOTHING, N * I * O),
+        fused=Form(I * O, N * I * O),  # W in the order in which the product reads it
     ),
     "dense_backward": Forms(
         explicit=Form(_DENSE, _DENSE),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fastjac import jacobians
+from fastjac import jacobians, kernels
 from fastjac.paths import unfused
 
 N, INPUTS, OUTPUTS = 100, 60, 80
@@ -171,3 +171,34 @@ def test_cost_names_what_is_wrong():
         jacobians.cost("conv", 1, 1, 1)
     with pytest.raises(ValueError, match="inputs is -1"):
         jacobians.cost("dense_forward", 1, -1, 1)
+
+
+FUSED = {
+    "dense_forward": lambda a: kernels.dense_forward(a["X"], a["W"], a["b"], "tanh"),
+    "dense_backward": lambda a: kernels.dense_backward(a["dA"], a["Z"], a["X"], a["W"], "leaky_relu"),
+    "activation_backward": lambda a: kernels.activation_backward(a["dA"], a["Z"], "leaky_relu"),
+    "softmax_backward": lambda a: kernels.softmax_backward(a["dA"], a["Z"]),
+    "softmax_cross_entropy": lambda a: kernels.softmax_cross_entropy(a["Z"], a["y"]),
+    "mean_squared_error": lambda a: kernels.mean_squared_error(a["Z"], a["dA"]),
+}
+
+
+@pytest.mark.parametrize("operation", FUSED)
+def test_bytes_of_the_fused_form_are_those_allocated(operation):
+    rng = np.random.default_rng(0)
+    n, i, o = 256, 240, 240  # rows of 15 cache lines of floats: no padding
+    a = {"X": (n, i), "W": (i, o), "b": (o,), "Z": (n, o), "dA": (n, o)}
+    a = {name: rng.normal(size=shape).astype(np.float32) for name, shape in a.items()} | {"y": rng.integers(0, o, n)}
+    run = FUSED[operation]
+    run(a)  # compiles or loads the kernel
+    tracemalloc.start()
+    try:
+        results = run(a)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    results = results if isinstance(results, tuple) else (results,)
+    beside = peak - sum(r.nbytes for r in results if isinstance(r, np.ndarray))
+    wanted = jacobians.cost(operation, N=n, inputs=i, outputs=o).fused.bytes
+    # a panel is a whole number of tiles wide (256 for 240), and losses have a few kilobytes of their own
+    assert wanted <= beside <= wanted * 1.1 + 20_000
