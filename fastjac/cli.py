@@ -252,7 +252,7 @@ def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C. Errors take one line."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             code = commands.main(args=arguments, prog_name="fastjac", standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"fastjac: {' '.join(error.format_message().split())}", err=True)

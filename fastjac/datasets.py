@@ -8,8 +8,9 @@ import numbers
 import struct
 import zlib
 from importlib import resources
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def read_idx(path: str | Path) -> np.ndarray:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _parse_idx(file: IO[bytes]) -> np.ndarray:
+def _parse_idx(file: BufferedReader | gzip.GzipFile) -> np.ndarray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_TYPES:
         raise ValueError(f"is not an IDX file: it begins with {magic.hex(' ') or 'nothing'}")

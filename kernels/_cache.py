@@ -354,9 +354,10 @@ class KernelCache:
             if place is None:
                 return
             payload = _numba.serialize.dumps((signature, result._reduce()))
-            with suppress(FileNotFoundError):  # the folder was cleared this moment
-                _write(*place, payload)
+            _write(*place, payload)
             _prune(os.path.dirname(place[0]))
+        except FileNotFoundError:
+            pass  # the folder was there, or was made, and has been cleared this moment
         except Exception as fault:
             _warn(self._no_cache(fault))
 
