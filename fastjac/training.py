@@ -97,26 +97,34 @@ def _with_class_weight(samples: _Samples, class_weight: Any, classes: int) -> np
     return weights("sample_weight times class_weight", factors[samples.labels] * given, len(samples.X))
 
 
-@contextmanager
-def _interruptible() -> Iterator[list[bool]]:
-    """Make Ctrl-C set a flag instead of raising wherever Python happens to be; a second one raises at once.
+class _Interruption:
+    """Whether Ctrl-C was pressed, and whether training has begun: until then, kernels may be compiling."""
 
-    Only where Ctrl-C would raise KeyboardInterrupt in this thread; a program's own handler is left alone.
+    asked = False
+    begun = False
+
+
+@contextmanager
+def _interruptible() -> Iterator[_Interruption]:
+    """Make Ctrl-C set a flag instead of raising wherever Python happens to be.
+
+    It raises at once before the first steps have been taken, when there is nothing to keep in order, and the second
+    time. Only where Ctrl-C would raise KeyboardInterrupt in this thread; a program's own handler is left alone.
     """
-    asked = [False]
+    state = _Interruption()
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield asked
+        yield state
         return
 
     def note(number: int, frame: Any) -> None:
-        if asked[0]:
+        again, state.asked = state.asked, True
+        if again or not state.begun:
             raise KeyboardInterrupt
-        asked[0] = True
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield asked
+        yield state
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -251,14 +259,14 @@ def fit(
         callback.network = network
     pool = ThreadPoolExecutor(run.threads - 1) if run.threads > 1 else None
     try:
-        with progress.bar(show_progress, epochs) as show, _interruptible() as asked:
+        with progress.bar(show_progress, epochs) as show, _interruptible() as interruption:
             for callback in all_callbacks:
                 callback.on_train_begin()
             try:
                 for epoch in range(epochs):
-                    finished = _epoch(run, epoch, shuffle, validation, history, show, pool, asked)
-                    if not finished or asked[0]:
-                        history.interrupted = asked[0]
+                    finished = _epoch(run, epoch, shuffle, validation, history, show, pool, interruption)
+                    if not finished or interruption.asked:
+                        history.interrupted = interruption.asked
                         break
                     if network.stop_training:
                         break
@@ -278,7 +286,7 @@ def fit(
 
 def _epoch(
     run: _Run, epoch: int, shuffle: bool, validation: _Samples | None, history: History, show: Any,
-    pool: ThreadPoolExecutor | None, asked: list[bool],
+    pool: ThreadPoolExecutor | None, interruption: _Interruption,
 ) -> bool:  # fmt: skip
     """One epoch and its validation; False when it was cut short."""
     network = run.network
@@ -292,6 +300,7 @@ def _epoch(
     done = 0
     while done < run.batches:
         rows = run.steps(done, pool)
+        interruption.begun = True
         sums[done : done + len(rows)] = rows
         done += len(rows)
         if run.each_batch:
@@ -299,7 +308,7 @@ def _epoch(
             for callback in run.callbacks:
                 callback.on_batch_end(done - 1, batch_logs)
         if done < run.batches:
-            if asked[0] or (run.each_batch and network.stop_training):
+            if interruption.asked or (run.each_batch and network.stop_training):
                 return False
             show(epoch, _means(sums[:done], run.loss), min(done * run.batch_size, len(run.samples.X)),
                  len(run.samples.X))  # fmt: skip

@@ -10,6 +10,7 @@ Memory is reached through pointers (``address`` of an array, ``advance`` by elem
 
 import operator
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -563,6 +564,17 @@ def _exact_root(builder, value):
 
 reciprocal_estimate = _estimate("rcp", lambda builder, x: builder.fdiv(_one(x.type), x))
 reciprocal_root_estimate = _estimate("rsqrt", lambda builder, x: builder.fdiv(_one(x.type), _exact_root(builder, x)))
+
+
+@intrinsic
+def smallest_normal(typingctx, x):
+    """The smallest positive number of the lanes' type that has all its digits."""
+    value = float(np.finfo(np.float32 if x.dtype == types.float32 else np.float64).tiny)
+
+    def codegen(context, builder, sig, args):
+        return context.get_constant(x.dtype, value)
+
+    return x.dtype(x), codegen
 
 
 @intrinsic
