@@ -21,7 +21,6 @@ from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row, panel_size
 from fastjac.kernels.dense import CHUNK
 from fastjac.kernels.losses import WORK
-from fastjac.kernels.optimizers import SETTINGS
 
 _ZEROS = 64  # numbers: more than the widest tile
 
@@ -270,8 +269,3 @@ class Program:
         finally:
             if pool is None:
                 own_pool.shutdown()
-
-
-def new_settings() -> np.ndarray:
-    """Room for an optimizer's settings."""
-    return np.zeros(SETTINGS)

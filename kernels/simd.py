@@ -412,28 +412,6 @@ def from_bits(typingctx, n):
 
 
 @intrinsic
-def to_integer(typingctx, x):
-    """Truncate to integers of the same width. A lane that does not fit (NaN too) is undefined: choose it away after."""
-    result = x.of(_integer_of(x.dtype))
-
-    def codegen(context, builder, sig, args):
-        return builder.fptosi(args[0], context.get_value_type(result))
-
-    return result(x), codegen
-
-
-@intrinsic
-def to_float(typingctx, n):
-    """Integers to floating-point numbers of the same width."""
-    result = n.of(_float_of(n.dtype))
-
-    def codegen(context, builder, sig, args):
-        return builder.sitofp(args[0], context.get_value_type(result))
-
-    return result(n), codegen
-
-
-@intrinsic
 def shift_right_logical(typingctx, n, count):
     """Shift in zeros from the left; ``>>`` shifts in the sign."""
 
