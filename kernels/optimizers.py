@@ -4,6 +4,7 @@ The formulas are those of PyTorch's torch.optim (SGD, Adam, AdamW), which the te
 """
 
 import math
+from typing import NamedTuple
 
 from ._jit import inline
 from .counting import least
@@ -15,6 +16,7 @@ from .simd import (
     load,
     load_head,
     newton_steps,
+    prefetch,
     reciprocal_estimate,
     reciprocal_root_estimate,
     smallest_normal,
@@ -55,6 +57,21 @@ def norm(g, count):
 
 
 @inline
+def no_change():
+    """For where a gradient is asked for, and no step."""
+    return Change(SGD, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+
+
+@inline
+def scaled(change, factor):
+    """The same step with gradients multiplied by ``factor``."""
+    return Change(
+        change.rule, factor, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
+        change.beta_2, change.spread, change.epsilon, change.l1, change.l2,
+    )  # fmt: skip
+
+
+@inline
 def _flushed(x):
     """x, with subnormal numbers as 0.
 
@@ -70,19 +87,36 @@ def clip_factor(length, limit):
     return limit / length if limit > 0.0 and length > limit else 1.0
 
 
+class Change(NamedTuple):
+    """One step of a rule: its numbers, worked out once for all parameters."""
+
+    rule: int
+    factor: float  # what gradients are multiplied by
+    decay: float  # what is added to them, times the parameter
+    shrink: float  # what parameters are multiplied by
+    momentum: float
+    nesterov: float
+    step_size: float
+    beta_2: float
+    spread: float
+    epsilon: float
+    l1: float
+    l2: float
+
+
 @inline
-def _sgd(w, g, state, first, last, rate, settings, factor):
-    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov."""
-    momentum, decay, nesterov = settings[MOMENTUM], settings[WEIGHT_DECAY], settings[NESTEROV]
-    for j in range(first, last, lanes(w)):
-        tail = least(lanes(w), last - j)
-        weight = load_head(w, j, tail)
-        gradient = load_head(g, j, tail) * factor + decay * weight
-        if momentum != 0.0:
-            velocity = _flushed(load_head(state, j, tail) * momentum + gradient)
-            store_head(state, j, velocity, tail)
-            gradient = gradient + momentum * velocity if nesterov != 0.0 else velocity
-        store_head(w, j, weight - rate * gradient, tail)
+def change_of(rule, settings, rate, step, factor, l1, l2):
+    """Step number ``step``, from 1 on. l1, l2: of the penalty on weights, as ``add_penalty`` takes them."""
+    momentum, beta_2, decay = settings[MOMENTUM], settings[BETA_2], settings[WEIGHT_DECAY]
+    shrink, step_size, spread = 1.0, rate, 1.0
+    if rule != SGD:
+        step_size = rate / (1.0 - momentum**step)
+        spread = 1.0 / math.sqrt(1.0 - beta_2**step)
+    if rule == ADAMW:
+        shrink, decay = 1.0 - rate * decay, 0.0
+    return Change(
+        rule, factor, decay, shrink, momentum, settings[NESTEROV], step_size, beta_2, spread, settings[EPSILON], l1, l2
+    )
 
 
 @inline
@@ -107,46 +141,101 @@ def _over_root(m, v, spread, epsilon):
 
 
 @inline
-def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupled):
-    """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias."""
-    beta_1, beta_2, epsilon = settings[MOMENTUM], settings[BETA_2], settings[EPSILON]
-    decay = settings[WEIGHT_DECAY]
-    coupled_decay = 0.0 if decoupled else decay
-    shrink = 1.0 - rate * decay if decoupled else 1.0
-    step_size = rate / (1.0 - beta_1**step)
-    spread = 1.0 / math.sqrt(1.0 - beta_2**step)
-    second = advance(state, count)
-    width = lanes(w)
-    j = first
-    while j < last:
-        whole = j + width <= last  # all but the last vector; masks would slow the others down
-        if whole:
-            weight, gradient = load(w, j), load(g, j)
-            m, v = load(state, j), load(second, j)
-        else:
-            weight, gradient = load_head(w, j, last - j), load_head(g, j, last - j)
-            m, v = load_head(state, j, last - j), load_head(second, j, last - j)
-        gradient = fma(gradient, factor, coupled_decay * weight)
-        m = _flushed(fma(m, beta_1, gradient * (1.0 - beta_1)))
-        v = _flushed(fma(v, beta_2, gradient * gradient * (1.0 - beta_2)))
-        weight = fma(weight, shrink, -step_size * _over_root(m, v, spread, epsilon))
-        if whole:
-            store(state, j, m)
-            store(second, j, v)
-            store(w, j, weight)
-        else:
-            store_head(state, j, m, last - j)
-            store_head(second, j, v, last - j)
-            store_head(w, j, weight, last - j)
-        j += width
+def _sgd(change, weight, gradient, velocity):
+    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov. Returns w and v."""
+    gradient = gradient * change.factor + change.decay * weight
+    if change.momentum != 0.0:
+        velocity = _flushed(velocity * change.momentum + gradient)
+        gradient = gradient + change.momentum * velocity if change.nesterov != 0.0 else velocity
+    return weight - change.step_size * gradient, velocity
 
 
 @inline
-def update(rule, w, g, state, count, first, last, rate, settings, factor, step):
-    """One step of the rule on the numbers first … last - 1 of ``count``; ``step`` counts from 1."""
-    if rule == SGD:
-        _sgd(w, g, state, first, last, rate, settings, factor)
-    elif rule == ADAM:
-        _adam(w, g, state, count, first, last, rate, settings, factor, step, False)
-    else:
-        _adam(w, g, state, count, first, last, rate, settings, factor, step, True)
+def _adam(change, weight, gradient, m, v):
+    """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
+
+    Returns w, m and v.
+    """
+    gradient = fma(gradient, change.factor, change.decay * weight)
+    m = _flushed(fma(m, change.momentum, gradient * (1.0 - change.momentum)))
+    v = _flushed(fma(v, change.beta_2, gradient * gradient * (1.0 - change.beta_2)))
+    return fma(weight, change.shrink, -change.step_size * _over_root(m, v, change.spread, change.epsilon)), m, v
+
+
+@inline
+def update(change, w, w_row, g, g_row, state, count, rows, columns):
+    """One step on some rows of parameters.
+
+    state: m (or v of SGD), laid out as the parameters are; Adam's v lies ``count`` numbers further.
+    """
+    width = lanes(w)
+    for r in range(rows):
+        line, gradients = advance(w, r * w_row), advance(g, r * g_row)
+        first = advance(state, r * w_row)
+        second = advance(first, count)
+        j = 0
+        while j < columns:
+            tail = columns - j
+            whole = tail >= width  # all but the last vector; masks would slow the others down
+            if change.rule == SGD:
+                # nothing is kept without momentum, and nothing read
+                tail = least(tail, width)
+                velocity = load_head(first, j, tail) if change.momentum != 0.0 else splat(w, 0.0)
+                weight, velocity = _sgd(change, load_head(line, j, tail), load_head(gradients, j, tail), velocity)
+                store_head(line, j, weight, tail)
+                if change.momentum != 0.0:
+                    store_head(first, j, velocity, tail)
+            elif whole:
+                weight, m, v = _adam(change, load(line, j), load(gradients, j), load(first, j), load(second, j))
+                store(line, j, weight)
+                store(first, j, m)
+                store(second, j, v)
+            else:
+                weight, m, v = _adam(
+                    change, load_head(line, j, tail), load_head(gradients, j, tail), load_head(first, j, tail),
+                    load_head(second, j, tail),
+                )  # fmt: skip
+                store_head(line, j, weight, tail)
+                store_head(first, j, m, tail)
+                store_head(second, j, v, tail)
+            j += width
+
+
+@inline
+def fetch(change, w, state, row, count, rows, columns):
+    """Ask for the memory of ``update``'s rows, to have it there when their gradient is computed."""
+    for r in range(rows):
+        for j in range(0, columns, lanes(w)):
+            prefetch(w, r * row + j)
+            prefetch(state, r * row + j)
+            if change.rule != SGD:
+                prefetch(state, r * row + j + count)
+
+
+@inline
+def add_penalty(change, w, w_row, g, g_row, rows, columns):
+    """g += l1·sign(w) + l2·w, for some rows of weights."""
+    if change.l1 != 0.0 or change.l2 != 0.0:
+        for r in range(rows):
+            line, gradients = advance(w, r * w_row), advance(g, r * g_row)
+            for j in range(0, columns, lanes(w)):
+                tail = least(lanes(w), columns - j)
+                weight = load_head(line, j, tail)
+                zero = splat(w, 0.0)
+                side = where(weight > zero, splat(w, change.l1), where(weight < zero, splat(w, -change.l1), zero))
+                store_head(gradients, j, load_head(gradients, j, tail) + (side + change.l2 * weight), tail)
+
+
+@inline
+def penalty(w, count, l1, l2):
+    """l1·Σ|w| + l2/2·Σw², summed in blocks in double precision."""
+    total = 0.0
+    block = 64 * lanes(w)
+    for first in range(0, count, block):
+        sizes, squares = splat(w, 0.0), splat(w, 0.0)
+        for j in range(first, least(count, first + block), lanes(w)):
+            x = load_head(w, j, least(lanes(w), count - j))
+            sizes = sizes + absolute(x)
+            squares = squares + x * x
+        total += l1 * sum_across(sizes) + 0.5 * l2 * sum_across(squares)
+    return total
