@@ -571,4 +571,4 @@ def optimizer_update(rule, parameters, gradients, state, rate, settings, step):
     if settings[optimizers.CLIP_NORM] > 0.0:
         factor = optimizers.clip_factor(optimizers.norm(g, count), settings[optimizers.CLIP_NORM])
     change = optimizers.change_of(rule, settings, rate, step, factor, 0.0, 0.0)
-    optimizers.update(change, w, 0, g, 0, address(state), count, 1, count)
+    optimizers.update(change, w, 0, g, 0, address(state), optimizers.padded_count(count), 1, count)

@@ -121,12 +121,12 @@ def _column_sum(dz, dz_row, column, depth):
 
 
 @inline
-def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, count, n, i, o, zeros, buffer, part, parts):
+def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i, o, zeros, buffer, part, parts):
     """``backward_parameters`` and the optimizer's step at once: each tile of dW goes into W while it is in a register's
     reach, and never to memory. For at most CHUNK rows, where nobody asks for the gradient.
 
     w, b: W (i, o) and the bias among the parameters. state: as far into the optimizer's state as w is into the
-    parameters, of which there are ``count``. ``buffer``: a tile and more.
+    parameters; its second vector lies ``apart`` further. ``buffer``: a tile and more.
     """
     width = gemm.tile_columns(dz)
     down = blocks(i, gemm.TILE_ROWS)
@@ -137,17 +137,17 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, count, n, i
         rows, columns = least(gemm.TILE_ROWS, i - row), least(width, o - column)
         place = row * o + column
         if far:
-            optimizers.fetch(change, advance(w, place), advance(state, place), o, count, rows, columns)
+            optimizers.fetch(change, advance(w, place), advance(state, place), o, apart, rows, columns)
         gemm.tile(
             advance(x, row * x_column), x_column, x_row, advance(dz, column), dz_row,
             buffer, width, zeros, 0, rows, columns, n, 0,
         )  # fmt: skip
         optimizers.add_penalty(change, advance(w, place), o, buffer, width, rows, columns)
-        optimizers.update(change, advance(w, place), o, buffer, width, advance(state, place), count, rows, columns)
+        optimizers.update(change, advance(w, place), o, buffer, width, advance(state, place), apart, rows, columns)
     beside = distance(w, b)
     for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
         for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
             store(buffer, 0, _column_sum(dz, dz_row, column, n))
             columns = least(lanes(dz), o - column)
             place = advance(state, beside + column)
-            optimizers.update(change, advance(b, column), 0, buffer, 0, place, count, 1, columns)
+            optimizers.update(change, advance(b, column), 0, buffer, 0, place, apart, 1, columns)

@@ -147,7 +147,7 @@ def apply_slope(plan, memory, op, x, x_row, d, d_row, first, last):
 
 @inline
 def backward_block(
-    plan, w, memory, x, x_row, x_column, n, dropout, g, add, fused, change, state, count, input_gradient, sync, part,
+    plan, w, memory, x, x_row, x_column, n, dropout, g, add, fused, change, state, apart, input_gradient, sync, part,
     parts,
 ):  # fmt: skip
     """From the dZ of the last operation, in the scratch memory, down to the gradient of every parameter.
@@ -187,7 +187,7 @@ def backward_block(
             if fused != 0:
                 dense.learn(
                     source, source_row, source_column, d, stride, weight, advance(w, row[BIAS]), has_bias,
-                    change, advance(state, row[WEIGHT]), count, n, i, o, zeros, panel, part, parts,
+                    change, advance(state, row[WEIGHT]), apart, n, i, o, zeros, panel, part, parts,
                 )  # fmt: skip
             else:
                 bias = advance(g, row[BIAS]) if has_bias != 0 else g
@@ -366,7 +366,7 @@ def _train_chunk(
     if fused == 0 or np.isfinite(loss):
         backward_block(
             plan, w, memory, source, source_row, source_column, n, True, g, add, fused, change,
-            address(learning.state), learning.parameters.shape[0], 0, sync, part, parts,
+            address(learning.state), optimizers.padded_count(learning.parameters.shape[0]), 0, sync, part, parts,
         )  # fmt: skip
     return loss, hits
 
@@ -481,7 +481,7 @@ def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
     first = least(count, share(blocks(count, unit), part, parts) * unit)
     last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
     state = advance(address(learning.state), first)
-    optimizers.update(change, advance(w, first), 0, advance(g, first), 0, state, count, 1, last - first)
+    optimizers.update(change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first)
     barrier(sync, parts)
 
 

@@ -7,19 +7,20 @@ import math
 from typing import NamedTuple
 
 from ._jit import inline
-from .counting import least
+from .counting import PADDING, blocks, least
 from .simd import (
     absolute,
     advance,
+    floor_of_normals,
     fma,
     lanes,
+    largest,
     load,
     load_head,
     newton_steps,
     prefetch,
     reciprocal_estimate,
     reciprocal_root_estimate,
-    smallest_normal,
     splat,
     store,
     store_head,
@@ -30,7 +31,7 @@ from .simd import (
 SGD = 0
 ADAM = 1
 ADAMW = 2
-STATES = (1, 2, 2)  # vectors of state that each rule keeps
+STATES = (1, 2, 2)  # vectors of state that each rule keeps, each as long as ``padded_count``
 
 # where each number stands in ``settings``
 MOMENTUM = 0  # Adam: beta_1
@@ -40,6 +41,12 @@ WEIGHT_DECAY = 3
 NESTEROV = 4
 CLIP_NORM = 5  # 0: never clip
 SETTINGS = 6
+
+
+@inline
+def padded_count(count):
+    """How far the second vector of state lies from the first: whole cache lines, as the parameters begin at one."""
+    return blocks(count, PADDING) * PADDING
 
 
 @inline
@@ -59,26 +66,21 @@ def norm(g, count):
 @inline
 def no_change():
     """For where a gradient is asked for, and no step."""
-    return Change(SGD, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    return Change(SGD, 1, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 @inline
 def scaled(change, factor):
     """The same step with gradients multiplied by ``factor``."""
     return Change(
-        change.rule, factor, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
+        change.rule, 0, factor, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
         change.beta_2, change.spread, change.epsilon, change.l1, change.l2,
     )  # fmt: skip
 
 
-@inline
-def _flushed(x):
-    """x, with subnormal numbers as 0.
-
-    Where a gradient stays 0 (a pixel that is always black) a moment decays to the smallest numbers and stays there, and
-    each operation on one costs a hundred others: an epoch of digits took three times as long from the 50th on.
-    """
-    return where(absolute(x) < smallest_normal(x), 0.0, x)
+# x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that is
+# always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an epoch
+# of digits took three times as long from the 50th on.
 
 
 @inline
@@ -91,6 +93,7 @@ class Change(NamedTuple):
     """One step of a rule: its numbers, worked out once for all parameters."""
 
     rule: int
+    plain: int  # whether gradients are taken as they are: factor 1 and no decay
     factor: float  # what gradients are multiplied by
     decay: float  # what is added to them, times the parameter
     shrink: float  # what parameters are multiplied by
@@ -114,30 +117,10 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
         spread = 1.0 / math.sqrt(1.0 - beta_2**step)
     if rule == ADAMW:
         shrink, decay = 1.0 - rate * decay, 0.0
+    plain = 1 if factor == 1.0 and decay == 0.0 else 0
     return Change(
-        rule, factor, decay, shrink, momentum, settings[NESTEROV], step_size, beta_2, spread, settings[EPSILON], l1, l2
+        rule, plain, factor, decay, shrink, momentum, settings[NESTEROV], step_size, beta_2, spread, settings[EPSILON], l1, l2
     )
-
-
-@inline
-def _over_root(m, v, spread, epsilon):
-    """m / (√v·spread + ε) without the divider, which would cost more than all else together.
-
-    Estimates of 14 bits and Newton steps: within 4 units in the last place of the exact quotient (tested). ``least``
-    keeps the estimate of 1/√0 finite; √v is then v times a number, so 0 for 0.
-    """
-    steps = newton_steps(v)
-    least_v = splat(v, 1e-37)
-    held = where(v < least_v, least_v, v)
-    inverse_root = reciprocal_root_estimate(held)
-    for _ in range(steps):
-        inverse_root = inverse_root * fma(held * inverse_root, inverse_root * -0.5, 1.5)
-    bottom = fma(v * inverse_root, spread, epsilon)
-    inverse = reciprocal_estimate(bottom)
-    for _ in range(steps):
-        # an infinite bottom has an estimate of 0, which must stay 0
-        inverse = where(inverse == 0.0, inverse, inverse * fma(-bottom, inverse, 2.0))
-    return m * inverse
 
 
 @inline
@@ -145,7 +128,8 @@ def _sgd(change, weight, gradient, velocity):
     """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov. Returns w and v."""
     gradient = gradient * change.factor + change.decay * weight
     if change.momentum != 0.0:
-        velocity = _flushed(velocity * change.momentum + gradient)
+        floor = floor_of_normals(velocity)
+        velocity = velocity * change.momentum + gradient + floor - floor
         gradient = gradient + change.momentum * velocity if change.nesterov != 0.0 else velocity
     return weight - change.step_size * gradient, velocity
 
@@ -154,25 +138,38 @@ def _sgd(change, weight, gradient, velocity):
 def _adam(change, weight, gradient, m, v):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
 
-    Returns w, m and v.
+    Returns w, m and v. Without the divider, which would cost more than all else together: 1/√v and 1/(√v·spread + ε)
+    are estimates of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as they need.
     """
-    gradient = fma(gradient, change.factor, change.decay * weight)
-    m = _flushed(fma(m, change.momentum, gradient * (1.0 - change.momentum)))
-    v = _flushed(fma(v, change.beta_2, gradient * gradient * (1.0 - change.beta_2)))
-    return fma(weight, change.shrink, -change.step_size * _over_root(m, v, change.spread, change.epsilon)), m, v
+    floor, ceiling = floor_of_normals(v), largest(v)
+    if change.plain == 0:
+        gradient = fma(gradient, change.factor, change.decay * weight)
+    m = fma(m, change.momentum, fma(gradient, 1.0 - change.momentum, floor)) - floor
+    raised = fma(v, change.beta_2, fma(gradient * (1.0 - change.beta_2), gradient, floor))
+    raised = where(raised > ceiling, ceiling, raised)
+    v = raised - floor
+    steps = newton_steps(v)
+    inverse_root = reciprocal_root_estimate(raised)  # of more than 0; √v is v times it, so 0 for 0
+    for _ in range(steps):
+        inverse_root = inverse_root * fma(raised * inverse_root, inverse_root * -0.5, 1.5)
+    bottom = fma(v * inverse_root, change.spread, change.epsilon)
+    inverse = reciprocal_estimate(bottom)
+    for _ in range(steps):
+        inverse = inverse * fma(-bottom, inverse, 2.0)
+    return fma(m * -change.step_size, inverse, weight * change.shrink), m, v
 
 
 @inline
-def update(change, w, w_row, g, g_row, state, count, rows, columns):
+def update(change, w, w_row, g, g_row, state, apart, rows, columns):
     """One step on some rows of parameters.
 
-    state: m (or v of SGD), laid out as the parameters are; Adam's v lies ``count`` numbers further.
+    state: m (or v of SGD), laid out as the parameters are; Adam's v lies ``apart`` numbers further.
     """
     width = lanes(w)
     for r in range(rows):
         line, gradients = advance(w, r * w_row), advance(g, r * g_row)
         first = advance(state, r * w_row)
-        second = advance(first, count)
+        second = advance(first, apart)
         j = 0
         while j < columns:
             tail = columns - j
@@ -202,14 +199,14 @@ def update(change, w, w_row, g, g_row, state, count, rows, columns):
 
 
 @inline
-def fetch(change, w, state, row, count, rows, columns):
+def fetch(change, w, state, row, apart, rows, columns):
     """Ask for the memory of ``update``'s rows, to have it there when their gradient is computed."""
     for r in range(rows):
         for j in range(0, columns, lanes(w)):
             prefetch(w, r * row + j)
             prefetch(state, r * row + j)
             if change.rule != SGD:
-                prefetch(state, r * row + j + count)
+                prefetch(state, r * row + j + apart)
 
 
 @inline

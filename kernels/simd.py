@@ -580,15 +580,23 @@ reciprocal_estimate = _estimate("rcp", lambda builder, x: builder.fdiv(_one(x.ty
 reciprocal_root_estimate = _estimate("rsqrt", lambda builder, x: builder.fdiv(_one(x.type), _exact_root(builder, x)))
 
 
-@intrinsic
-def smallest_normal(typingctx, x):
-    """The smallest positive number of the lanes' type that has all its digits."""
-    value = float(np.finfo(np.float32 if x.dtype == types.float32 else np.float64).tiny)
+def _limit(of):
+    """A constant of the lanes' type."""
 
-    def codegen(context, builder, sig, args):
-        return context.get_constant(x.dtype, value)
+    @intrinsic
+    def limit(typingctx, x):
+        value = float(of(np.finfo(np.float32 if x.dtype == types.float32 else np.float64)))
 
-    return x.dtype(x), codegen
+        def codegen(context, builder, sig, args):
+            return context.get_constant(x.dtype, value)
+
+        return x.dtype(x), codegen
+
+    return limit
+
+
+largest = _limit(lambda kind: kind.max)
+floor_of_normals = _limit(lambda kind: kind.tiny * 2.0 ** (kind.nmant + 3))
 
 
 @intrinsic
