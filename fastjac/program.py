@@ -19,8 +19,7 @@ from fastjac.kernels import threads as meeting
 from fastjac.kernels.arrays import aligned, strides
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
-from fastjac.kernels.dense import CHUNK
-from fastjac.kernels.gemm import PANEL
+from fastjac.kernels.dense import CHUNK, learn_memory
 from fastjac.kernels.losses import WORK
 
 _ZEROS = 64  # numbers: more than the widest tile
@@ -112,6 +111,7 @@ class Program:
         targets = gathered + padded_row(self.inputs)
         gradient = targets + padded_row(self.outputs)
         self._units = gradient + 3 * widest
+        self._panel = max(learn_memory(o.outputs) for o in operations)
         self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._gathers = operations[0].kind != kernels.DENSE
@@ -134,7 +134,7 @@ class Program:
     def _memory(self, capacity: int) -> kernels.Memory:
         return kernels.Memory(
             aligned(capacity * self._units, self.dtype),
-            aligned(PANEL, self.dtype),
+            aligned(self._panel, self.dtype),
             aligned(_ZEROS, self.dtype),
             aligned(capacity, self.dtype),
             np.zeros(capacity, np.int64),
@@ -150,7 +150,7 @@ class Program:
     def _shared_memory(self, count: int) -> list[kernels.Memory]:
         """One memory for some threads, but for what each has of its own."""
         while len(self._panels) < count:
-            self._panels.append(aligned(PANEL, self.dtype))
+            self._panels.append(aligned(self._panel, self.dtype))
         (shared,) = self._memories(1)
         return [shared._replace(panel=panel) for panel in self._panels[:count]]
 

@@ -102,7 +102,7 @@ def _dense_backward(
         multiply_by_slope(code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o)
         dense.backward_parameters(
             advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1 if db_place != 0 else 0, count, i, o,
-            first, empty, 0, 1,
+            first, empty, address(panel), 0, 1,
         )  # fmt: skip
         if dx_place != 0:
             target = advance(dx, first * i)

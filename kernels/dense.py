@@ -17,8 +17,8 @@ from .simd import advance, distance, lanes, load, load_head, splat, store, store
 # batch alone. At 256 rows the activations of widths up to 64 or so stay in the first two cache levels.
 CHUNK = 256
 
-# Numbers in W from which its memory is fetched ahead, while a tile is computed: it is no longer in the second cache.
-FAR = 1 << 17
+# Columns of W from which it pays to copy X's columns together for the product Xᵀ·dZ.
+FEW_COLUMNS = 160
 
 
 @inline
@@ -82,7 +82,7 @@ def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_r
 
 
 @inline
-def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, add, zeros, part, parts):
+def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, add, zeros, buffer, part, parts):
     """dW = Xᵀ·dZ and, with ``bias``, db = Σ dZ over rows (C6, C7). With ``add`` they are added to.
 
     dZ's rows are readable to whole vectors. dW (i, o) without padding.
@@ -97,9 +97,11 @@ def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, a
         t, end = share(down * across, part, parts), share(down * across, part + 1, parts)
         while t < end:
             column, row, rows = _strip(t, end, down, i, width)
+            columns = least(width, o - column)
+            panel, panel_row = gemm.near(advance(dz_chunk, column), dz_row, buffer, depth, columns, o)
             gemm.tile(
-                advance(x_chunk, row * x_column), x_column, x_row, advance(dz_chunk, column), dz_row,
-                advance(dw, row * o + column), o, zeros, 0, rows, least(width, o - column), depth, adding,
+                advance(x_chunk, row * x_column), x_column, x_row, panel, panel_row,
+                advance(dw, row * o + column), o, zeros, 0, rows, columns, depth, adding,
             )  # fmt: skip
             t += blocks(rows, gemm.TILE_ROWS)
         for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
@@ -122,32 +124,54 @@ def _column_sum(dz, dz_row, column, depth):
 
 @inline
 def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i, o, zeros, buffer, part, parts):
-    """``backward_parameters`` and the optimizer's step at once: each tile of dW goes into W while it is in a register's
-    reach, and never to memory. For at most CHUNK rows, where nobody asks for the gradient.
+    """``backward_parameters`` and the optimizer's step at once, some rows of W at a time: their gradient never leaves
+    the second-level cache. For at most CHUNK rows, where nobody asks for the gradient.
 
     w, b: W (i, o) and the bias among the parameters. state: as far into the optimizer's state as w is into the
-    parameters; its second vector lies ``apart`` further. ``buffer``: a tile and more.
+    parameters; its second vector lies ``apart`` further. ``buffer``: ``learn_memory(o)`` numbers.
     """
     width = gemm.tile_columns(dz)
-    down = blocks(i, gemm.TILE_ROWS)
-    across = blocks(o, width)
-    far = i * o >= FAR
-    for t in range(share(down * across, part, parts), share(down * across, part + 1, parts)):
-        column, row = t // down * width, t % down * gemm.TILE_ROWS
-        rows, columns = least(gemm.TILE_ROWS, i - row), least(width, o - column)
-        place = row * o + column
-        if far:
-            optimizers.fetch(change, advance(w, place), advance(state, place), o, apart, rows, columns)
-        gemm.tile(
-            advance(x, row * x_column), x_column, x_row, advance(dz, column), dz_row,
-            buffer, width, zeros, 0, rows, columns, n, 0,
-        )  # fmt: skip
-        optimizers.add_penalty(change, advance(w, place), o, buffer, width, rows, columns)
-        optimizers.update(change, advance(w, place), o, buffer, width, advance(state, place), apart, rows, columns)
+    tiles = blocks(i, gemm.TILE_ROWS)
+    height = learn_rows(o)
+    xt = advance(buffer, gemm.PANEL)
+    dw = advance(xt, height * CHUNK)
+    end = least(i, share(tiles, part + 1, parts) * gemm.TILE_ROWS)
+    for row in range(share(tiles, part, parts) * gemm.TILE_ROWS, end, height):
+        rows = least(height, end - row)
+        source = advance(x, row * x_column)
+        source_row, source_k, source_tile = x_column, x_row, gemm.TILE_ROWS * x_column
+        if o >= FEW_COLUMNS:
+            gemm.pack_tiles(source, x_column, x_row, xt, rows, n)
+            source, source_row, source_k, source_tile = xt, 1, gemm.TILE_ROWS, gemm.TILE_ROWS * n
+        for column in range(0, o, width):
+            columns = least(width, o - column)
+            panel, panel_row = gemm.near(advance(dz, column), dz_row, buffer, n, columns, o)
+            for r in range(0, rows, gemm.TILE_ROWS):
+                gemm.tile(
+                    advance(source, r // gemm.TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
+                    advance(dw, r * o + column), o, zeros, 0, least(gemm.TILE_ROWS, rows - r), columns, n, 0,
+                )  # fmt: skip
+        place = row * o
+        optimizers.add_penalty(change, advance(w, place), 0, dw, 0, 1, rows * o)
+        optimizers.update(change, advance(w, place), 0, dw, 0, advance(state, place), apart, 1, rows * o)
     beside = distance(w, b)
+    across = blocks(o, width)
     for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
         for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
             store(buffer, 0, _column_sum(dz, dz_row, column, n))
             columns = least(lanes(dz), o - column)
             place = advance(state, beside + column)
             optimizers.update(change, advance(b, column), 0, buffer, 0, place, apart, 1, columns)
+
+
+@inline
+def learn_rows(o):
+    """How many rows of W ``learn`` takes at a time: their gradient takes some 128 KiB, and X's columns no more."""
+    rows = least(64, (1 << 15) // o // gemm.TILE_ROWS * gemm.TILE_ROWS)
+    return rows if rows > 0 else gemm.TILE_ROWS
+
+
+@inline
+def learn_memory(o):
+    """Numbers in the buffer that ``learn`` needs."""
+    return gemm.PANEL + learn_rows(o) * (CHUNK + o) + gemm.TILE_ROWS * CHUNK

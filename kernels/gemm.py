@@ -45,6 +45,9 @@ TILE_VECTORS = 2
 # How much of k is summed before the next rows of A: a panel of B this deep, 32 floats wide, is 32 KiB and stays in L1.
 DEPTH = 256
 
+# Columns up to which B's rows are read where they are.
+WIDE = 128
+
 # Numbers in such a panel, on any machine.
 PANEL = DEPTH * TILE_VECTORS * 16
 
@@ -204,6 +207,32 @@ def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, c
             copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
         tile(advance(a, first * a_k), a_row, a_k, buffer, width, c, c_row, start, start_row, rows, columns, this, 0)
         start, start_row = c, c_row
+
+
+@inline
+def near(b, b_row, buffer, depth, columns, width):
+    """Where to read these columns of a matrix ``width`` wide, and how far apart its rows are: a copy in ``buffer``
+    where rows lie so far apart that each step down is a new page of memory."""
+    if width <= WIDE:
+        return b, b_row
+    copy_rows(b, b_row, 1, buffer, tile_columns(b), depth, columns)
+    return buffer, tile_columns(b)
+
+
+@inline
+def pack_tiles(a, a_row, a_k, target, rows, depth):
+    """A as tiles: TILE_ROWS rows, k after k, so that a tile reads memory in its order."""
+    for r in range(0, rows, TILE_ROWS):
+        tail = least(TILE_ROWS, rows - r)
+        for k in range(depth):
+            line, place = advance(a, r * a_row + k * a_k), advance(target, r * depth + k * TILE_ROWS)
+            if a_row == 1:
+                for i in range(0, tail, lanes(a)):
+                    head = least(lanes(a), tail - i)
+                    store_head(place, i, load_head(line, i, head), head)
+            else:
+                for i in range(tail):
+                    put(place, i, get(line, i * a_row))
 
 
 @inline

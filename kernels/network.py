@@ -51,7 +51,7 @@ class Memory(NamedTuple):
     """Where to compute it. Threads share all of it, or only ``zeros``; ``panel`` is always a thread's own."""
 
     scratch: Any  # (capacity · units,) numbers
-    panel: Any  # (gemm.PANEL,) numbers: what the products have in the first-level cache
+    panel: Any  # (dense.learn_memory of the widest,) numbers: what the products keep in the cache
     zeros: Any  # one tile row of zeros
     scales: Any  # (capacity,) each row's share of the mean
     labels: Any  # (capacity,) int64
@@ -193,7 +193,7 @@ def backward_block(
                 bias = advance(g, row[BIAS]) if has_bias != 0 else g
                 dense.backward_parameters(
                     source, source_row, source_column, d, stride, advance(g, row[WEIGHT]), bias, has_bias,
-                    n, i, o, add, zeros, part, parts,
+                    n, i, o, add, zeros, panel, part, parts,
                 )  # fmt: skip
         else:
             line = advance(d, first * stride)
