@@ -83,7 +83,9 @@ def _tile(rows, vectors):
 
             entry = builder.block
             start = {(i, j): read(place(init, init_row, i, j), j) for i, j in cells}
-            a_start = [llvm_hidden(builder, place(a, a_row, i, 0)) for i in range(0, rows, 2)]
+            # four pointers, each with a few rows at fixed distances: what fits into registers
+            group = max(1, rows // 4)
+            a_start = [llvm_hidden(builder, place(a, a_row, i, 0)) for i in range(0, rows, group)]
             body, end = builder.append_basic_block("k"), builder.append_basic_block("end")
             builder.cbranch(builder.icmp_signed(">", depth, constant(0)), body, end)
 
@@ -94,7 +96,7 @@ def _tile(rows, vectors):
             b_row = [llvm_load(builder, place(b_now, b_k, 0, j), vector, alignment) for j in range(vectors)]
             after = {}
             for i in range(rows):
-                number = llvm_splat(builder, builder.load(place(a_now[i // 2], a_row, i % 2, 0)), vector)
+                number = llvm_splat(builder, builder.load(place(a_now[i // group], a_row, i % group, 0)), vector)
                 for j in range(vectors):
                     after[i, j] = llvm_call(builder, fused, vector, [number, b_row[j], sums[i, j]])
             following = builder.add(k, constant(1))

@@ -313,6 +313,36 @@ def _weight_of(data, position):
 
 
 @inline
+def _rows_of_chunk(plan, memory, data, x, place, first, last):
+    """Where the rows of X and the targets of a chunk are: where they always were, or copied together.
+
+    Returns X with its strides, labels, and targets with the distance of their rows.
+    """
+    i, o = plan.operations[0, INPUTS], plan.operations[plan.operations.shape[0] - 1, OUTPUTS]
+    labels, targets, target_row = address(memory.labels), _at(memory, plan.units[TARGETS]), padded_row(o)
+    given_labels, given_targets = integers_at(data.labels), numbers_at(data.targets, x)
+    if data.order == 0:
+        if data.labels != 0:
+            labels = advance(given_labels, place)
+        if data.targets != 0:
+            targets, target_row = advance(given_targets, place * o), o
+    else:
+        for r in range(first, last):
+            sample = _sample(data, place + r)
+            if data.labels != 0:
+                put(labels, r, get(given_labels, sample))
+            if data.targets != 0:
+                copy_rows(advance(given_targets, sample * o), o, 1, advance(targets, r * target_row), o, 1, o)
+    if data.gather == 0:
+        return advance(x, place * data.x_row), data.x_row, data.x_column, labels, targets, target_row
+    gathered, row = _at(memory, plan.units[GATHERED]), padded_row(i)
+    for r in range(first, last):
+        given = advance(x, _sample(data, place + r) * data.x_row)
+        copy_rows(given, data.x_row, data.x_column, advance(gathered, r * row), row, 1, i)
+    return gathered, row, 1, labels, targets, target_row
+
+
+@inline
 def _train_chunk(
     plan, memory, learning, data, x, begin, chunk, n, weight_sum, g, add, fused, change, sync, part, parts
 ):  # fmt: skip
@@ -325,23 +355,13 @@ def _train_chunk(
     first, last = share(n, part, parts), share(n, part + 1, parts)
     last_op = plan.operations.shape[0] - 1
     o, stride = plan.operations[last_op, OUTPUTS], plan.operations[last_op, STRIDE]
-    labels, scales = address(memory.labels), address(memory.scales)
-    targets, target_row = _at(memory, plan.units[TARGETS]), padded_row(o)
-    source, source_row, source_column = advance(x, place * data.x_row), data.x_row, data.x_column
-    i = plan.operations[0, INPUTS]
-    if data.gather != 0:
-        source, source_row, source_column = _at(memory, plan.units[GATHERED]), padded_row(i), 1
+    source, source_row, source_column, labels, targets, target_row = _rows_of_chunk(
+        plan, memory, data, x, place, first, last
+    )  # fmt: skip
+    scales = address(memory.scales)
     for r in range(first, last):
-        sample = _sample(data, place + r)
         weight = _weight_of(data, place + r)
         put(scales, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
-        put(labels, r, get(integers_at(data.labels), sample) if data.labels != 0 else 0)
-        if data.targets != 0:
-            given = advance(numbers_at(data.targets, w), sample * o)
-            copy_rows(given, o, 1, advance(targets, r * target_row), target_row, 1, o)
-        if data.gather != 0:
-            given = advance(x, sample * data.x_row)
-            copy_rows(given, data.x_row, data.x_column, advance(source, r * source_row), source_row, 1, i)
     barrier(sync, parts)
     step = learning.counters[STEP]
     forward_block(
