@@ -420,9 +420,12 @@ def _train_chunk(
         plan, memory, data, x, place, first, last
     )  # fmt: skip
     scales = memory.scales
-    for r in range(first, last):
-        weight = _weight_of(data, place + r)
-        put(scales, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
+    if data.weights == 0:
+        for r in range(first, last):
+            put(scales, r, 1.0 / weight_sum)
+    else:
+        for r in range(first, last):
+            put(scales, r, _weight_of(data, place + r) / weight_sum if weight_sum > 0.0 else 0.0)
     barrier(sync, parts)
     step = learning.counters[STEP]
     forward_block(
