@@ -455,7 +455,19 @@ def _train_chunk(
 
 
 @kernel
-def train(parameters, plan_place, memory_place, learning_place, data_place, first_batch, steps, by_rows, sync_place, part, parts):
+def train(
+    parameters,
+    plan_place,
+    memory_place,
+    learning_place,
+    data_place,
+    first_batch,
+    steps,
+    by_rows,
+    sync_place,
+    part,
+    parts,
+):
     """``steps`` batches from number ``first_batch`` of this epoch on: forward, loss, backward and update of each.
 
     Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``.
@@ -566,7 +578,9 @@ def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
     first = least(count, share(blocks(count, unit), part, parts) * unit)
     last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
     state = advance(learning.state, first)
-    optimizers.update(change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first)
+    optimizers.update(
+        change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first
+    )
     barrier(sync, parts)
 
 

@@ -119,7 +119,19 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
         shrink, decay = 1.0 - rate * decay, 0.0
     plain = 1 if factor == 1.0 and decay == 0.0 else 0
     return Change(
-        rule, plain, factor, decay, shrink, momentum, settings[NESTEROV], step_size, beta_2, spread, settings[EPSILON], l1, l2
+        rule,
+        plain,
+        factor,
+        decay,
+        shrink,
+        momentum,
+        settings[NESTEROV],
+        step_size,
+        beta_2,
+        spread,
+        settings[EPSILON],
+        l1,
+        l2,
     )
 
 
