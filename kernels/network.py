@@ -42,9 +42,9 @@ RATES, RESULTS = 4, 8
 STEP, DONE, NOT_FINITE = 0, 1, 2
 
 
-# From outside, each of these comes as the address of a table of whole numbers: its fields in order, where a field below
-# says "(…) numbers" their address. (As tuples of arrays they cost a fifth of a small step: their references are counted,
-# at every turn, by atomic operations; and some microseconds at every call from Python.)
+# From outside, each of these comes as the address of a table of whole numbers: its fields in order, and where a field
+# below is "(…) numbers", their address. (As tuples of arrays they cost a fifth of a small step: their references are
+# counted, at every turn, by atomic operations; and some microseconds at every call from Python.)
 
 
 class Plan(NamedTuple):
