@@ -78,8 +78,8 @@ def scaled(change, factor):
     )  # fmt: skip
 
 
-# x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that is
-# always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an
+# x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that
+# is always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an
 # epoch of digits took three times as long from the 50th on.
 
 
