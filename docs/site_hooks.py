@@ -22,6 +22,8 @@ from mkdocs.plugins import event_priority
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = tempfile.TemporaryDirectory(prefix="fastjac-docs-")
 REPOSITORY_LINK = re.compile(r"\[([^\]]+)\]\(\.\./tests/[^)]*\)")
+SEVERAL_NAMES = re.compile(r"^( +)([a-z]\w*(?:, [a-z]\w*)+)(?=:)", re.MULTILINE | re.IGNORECASE)
+RETURNS = re.compile(r"^Returns:\n( +)", re.MULTILINE)
 DOCTEST = re.compile(r"^(>>> .*(?:\n(?!\s*$).*)*)", re.MULTILINE)
 
 
@@ -68,5 +70,10 @@ class Docstrings(griffe.Extension):
         text = inspect.cleandoc(obj.docstring.value)
         if obj.path.startswith("fastjac.jacobians."):
             obj.docstring.value = f"```text\n{text}\n```"
-        else:
-            obj.docstring.value = DOCTEST.sub(r"```pycon\n\1\n```", text)
+            return
+        # "weight, bias: …" tells of two at once: to the parser it is one name if the space is not a plain one
+        text = SEVERAL_NAMES.sub(lambda m: m[1] + m[2].replace(", ", ",\u00a0"), text)
+        if isinstance(obj, griffe.Function) and obj.returns is not None:
+            # what stands before a colon would be taken for the type
+            text = RETURNS.sub(lambda m: f"Returns:\n{m[1]}{obj.returns}: ", text)
+        obj.docstring.value = DOCTEST.sub(r"```pycon\n\1\n```", text)
