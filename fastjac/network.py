@@ -202,7 +202,7 @@ class Sequential:
         d = floats("d", d, (len(X), self.outputs), self.dtype)
         with self._lock:
             if self._ran is not None:
-                return self._ran.backward(X, d, self.gradients, training)
+                return self._ran.backward(self.parameters, X, d, self.gradients, training)
             return self.backward_layers(d, True)  # type: ignore[return-value]
 
     def backward_layers(self, d: np.ndarray, input_gradient: bool) -> np.ndarray | None:

@@ -59,7 +59,7 @@ class Optimizer:
         if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
             raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
         if network not in self._states:
-            size = rules.STATES[self.rule] * network.parameters.size
+            size = rules.STATES[self.rule] * rules.padded_count(network.parameters.size)
             self._states[network] = _State(size, network.dtype)
         return self._states[network]
 

@@ -18,8 +18,8 @@ from fastjac.kernels import network as kernels
 from fastjac.kernels import threads as meeting
 from fastjac.kernels.arrays import aligned, strides
 from fastjac.kernels.checked import kernel_parameter
-from fastjac.kernels.counting import padded_row, panel_size
-from fastjac.kernels.dense import CHUNK
+from fastjac.kernels.counting import padded_row
+from fastjac.kernels.dense import CHUNK, learn_memory
 from fastjac.kernels.losses import WORK
 
 _ZEROS = 64  # numbers: more than the widest tile
@@ -67,6 +67,9 @@ class Learner:
     loss: int
     seed: int
     counters: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
+    l1: float = 0.0
+    l2: float = 0.0
+    keep_gradients: bool = False
 
 
 def _place(array: np.ndarray | None) -> int:
@@ -89,7 +92,6 @@ class Program:
         self.outputs = operations[-1].outputs
         table = np.zeros((len(operations), kernels.COLUMNS), np.int64)
         units = 0
-        packed = 0
         for row, operation in zip(table, operations, strict=True):
             stride = padded_row(operation.outputs)
             row[kernels.KIND] = operation.kind
@@ -104,29 +106,23 @@ class Program:
             keeps_input = operation.kind == kernels.DENSE and operation.activation.needs_input
             if keeps_input or operation.kind == kernels.DROPOUT:
                 row[kernels.KEPT], units = units, units + stride
-            if operation.kind == kernels.DENSE:
-                row[kernels.PACKED] = packed
-                packed += panel_size(operation.inputs, operation.outputs)
-                row[kernels.TRANSPOSED] = packed
-                packed += panel_size(operation.outputs, operation.inputs)
         widest = max(padded_row(max(o.inputs, o.outputs)) for o in operations)
         gathered = units
-        gradient = gathered + padded_row(self.inputs)
-        other = gradient + widest
-        targets = other + widest
-        self._units = targets + padded_row(self.outputs)
-        self._packed_size = packed
+        targets = gathered + padded_row(self.inputs)
+        gradient = targets + padded_row(self.outputs)
+        self._units = gradient + 3 * widest
+        self._panel = max(learn_memory(o.outputs) for o in operations)
         self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._gathers = operations[0].kind != kernels.DENSE
         self.plan = kernels.Plan(
             table,
             np.array([self._number_of(o) for o in operations]),
-            np.array([gathered, gradient, other, targets], np.int64),
+            np.array([gathered, targets, *(gradient + k * widest for k in range(3))], np.int64),
         )
-        self._packed = aligned(packed, self.dtype)
         self._sync = np.zeros(meeting.STATE_SIZE, np.int64)
         self._chunk_memory: list[kernels.Memory] = []
+        self._panels: list[np.ndarray] = []
         self._batch_memory: kernels.Memory | None = None
 
     def _number_of(self, operation: Operation) -> float:
@@ -138,7 +134,7 @@ class Program:
     def _memory(self, capacity: int) -> kernels.Memory:
         return kernels.Memory(
             aligned(capacity * self._units, self.dtype),
-            self._packed,
+            aligned(self._panel, self.dtype),
             aligned(_ZEROS, self.dtype),
             aligned(capacity, self.dtype),
             np.zeros(capacity, np.int64),
@@ -150,6 +146,13 @@ class Program:
         while len(self._chunk_memory) < count:
             self._chunk_memory.append(self._memory(CHUNK))
         return self._chunk_memory[:count]
+
+    def _shared_memory(self, count: int) -> list[kernels.Memory]:
+        """One memory for some threads, but for what each has of its own."""
+        while len(self._panels) < count:
+            self._panels.append(aligned(self._panel, self.dtype))
+        (shared,) = self._memories(1)
+        return [shared._replace(panel=panel) for panel in self._panels[:count]]
 
     def _contiguous_if_needed(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
@@ -181,12 +184,14 @@ class Program:
         )  # fmt: skip
         return out
 
-    def backward(self, X: np.ndarray, d: np.ndarray, gradients: np.ndarray, dropout: bool) -> np.ndarray:
+    def backward(
+        self, parameters: np.ndarray, X: np.ndarray, d: np.ndarray, gradients: np.ndarray, dropout: bool
+    ) -> np.ndarray:
         """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
         dX = np.empty((len(X), self.inputs), self.dtype)
         kernels.backward(
-            self.plan, self._batch_memory, _place(X), *strides(X), len(X), _place(d), *strides(d), gradients,
-            _place(dX), dropout, self._sync,
+            self.plan, parameters, self._batch_memory, _place(X), *strides(X), len(X), _place(d), *strides(d),
+            gradients, _place(dX), dropout, self._sync,
         )  # fmt: skip
         return dX
 
@@ -222,7 +227,7 @@ class Program:
         chunks = -(-largest // CHUNK)
         count = learner.parameters.size
         by_rows = self._by_rows(largest, threads)
-        memories = self._memories(threads if by_rows else 1)
+        memories = self._memories(threads) if by_rows else self._shared_memory(threads)
         results = np.zeros((steps, 3))
         chunk_sums = np.zeros((chunks, 2))
         learner.counters[kernels.DONE] = learner.counters[kernels.NOT_FINITE] = 0
@@ -231,12 +236,11 @@ class Program:
             partial = aligned(count if by_rows and threads > 1 else 0, self.dtype)
             learning = kernels.Learning(
                 learner.parameters, learner.gradients, partial, aligned(WORK, self.dtype), learner.state, rates,
-                learner.settings,
-                learner.counters, results, chunk_sums, learner.rule, learner.loss, learner.seed,
+                learner.settings, np.array([learner.l1, learner.l2]), learner.counters, results, chunk_sums,
+                learner.rule, learner.loss, learner.seed, int(learner.keep_gradients),
             )  # fmt: skip
-            memory = memories[part if by_rows else 0]
             kernels.train(
-                self.plan, memory, learning, data, first_batch, steps, int(by_rows), self._sync, part, threads
+                self.plan, memories[part], learning, data, first_batch, steps, int(by_rows), self._sync, part, threads
             )
 
         self._together(threads, part_of, pool)

@@ -18,8 +18,9 @@ from . import dense, losses, optimizers
 from ._jit import kernel
 from .activations import CODES, IDENTITY, TABLE, activate, multiply_by_slope
 from .arrays import FLOATS, aligned, finite, floats, labels, output, place_to_write, rows, strides, unknown, weights
-from .counting import blocks, least, padded_row, panel_size
-from .dense import CHUNK, copy_rows
+from .counting import blocks, least, padded_row
+from .dense import CHUNK
+from .gemm import PANEL, copy_rows
 from .random import dropout_mask as dropout_mask_rows
 from .random import key_of
 from .simd import address, advance, doubles_at, get, integers_at, numbers_at, put
@@ -74,44 +75,40 @@ def _finish(result: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _dense_forward(x_place, x_row, x_column, n, i, o, w_place, b_place, z_place, a_place, code, p, packed, zeros):
+def _dense_forward(x_place, x_row, x_column, n, i, o, w_place, b_place, z_place, a_place, code, p, zeros, panel):
     empty = address(zeros)
     x, w, a = numbers_at(x_place, empty), numbers_at(w_place, empty), numbers_at(a_place, empty)
-    panels = address(packed)
-    dense.pack(w, panels, i, o, 0, 1)
     bias = numbers_at(b_place, empty) if b_place != 0 else empty
     dense.forward(
-        x, x_row, x_column, panels, bias, 1 if b_place != 0 else 0, numbers_at(z_place, empty), o, a, o,
-        n, i, o, code, p, 0, 1,
+        x, x_row, x_column, w, bias, 1 if b_place != 0 else 0, numbers_at(z_place, empty), o, a, o,
+        n, i, o, code, p, address(panel), 0, 1,
     )  # fmt: skip
 
 
 @kernel
 def _dense_backward(
     x_place, x_row, x_column, n, i, o, d_place, d_row, d_column, a_place, z_place, w_place,
-    dx_place, dw_place, db_place, code, p, zeros, dz, wt,
+    dx_place, dw_place, db_place, code, p, zeros, dz, panel,
 ):  # fmt: skip
     """dZ exists a chunk of rows at a time, in ``dz``: it is made, and used three times, while it is in the cache."""
     empty = address(zeros)
     x, d, w = numbers_at(x_place, empty), numbers_at(d_place, empty), numbers_at(w_place, empty)
     a, z, dx = numbers_at(a_place, empty), numbers_at(z_place, empty), numbers_at(dx_place, empty)
     dw, db = numbers_at(dw_place, empty), numbers_at(db_place, empty) if db_place != 0 else empty
-    chunk_dz, row, transposed = address(dz), padded_row(o), address(wt)
-    if dx_place != 0:
-        dense.pack_transposed(w, transposed, i, o, 0, 1)
+    chunk_dz, row = address(dz), padded_row(o)
     for first in range(0, n, CHUNK):
         count = least(CHUNK, n - first)
         copy_rows(advance(d, first * d_row), d_row, d_column, chunk_dz, row, count, o)
         multiply_by_slope(code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o)
         dense.backward_parameters(
             advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1 if db_place != 0 else 0, count, i, o,
-            first, empty, 0, 1,
+            first, empty, address(panel), 0, 1,
         )  # fmt: skip
         if dx_place != 0:
             target = advance(dx, first * i)
             dense.backward_input(
-                chunk_dz, row, transposed, target, i, count, i, o,
-                0, 0.0, target, i, target, i, empty, 0, 1,
+                chunk_dz, row, w, target, i, count, i, o,
+                0, 0.0, target, i, target, i, empty, address(panel), 0, 1,
             )  # fmt: skip
 
 
@@ -160,10 +157,10 @@ def dense_forward(
         raise ValueError(f"out and z_out share memory (both of shape {(n, o)}); expected two arrays of shape {(n, o)}")
     A = place_to_write(target, X, W, b)
     Z = A if z_target is None or code == IDENTITY else place_to_write(z_target, X, W, b)
-    packed = np.empty(panel_size(i, o), W.dtype)
     _dense_forward(
-        _place(X), *strides(X), n, i, o, _place(W), _place(b), _place(Z), _place(A), code, p, packed, _ZEROS[W.dtype]
-    )
+        _place(X), *strides(X), n, i, o, _place(W), _place(b), _place(Z), _place(A), code, p, _ZEROS[W.dtype],
+        aligned(PANEL, W.dtype),
+    )  # fmt: skip
     if z_target is not None:
         _finish(Z, z_target)
     return _finish(A, target)
@@ -224,8 +221,7 @@ def dense_backward(
     _dense_backward(
         _place(X), *strides(X), n, i, o, _place(dA), *strides(dA), _place(A), _place(Z), _place(W),
         _place(places["dX"]), _place(places["dW"]), _place(places["db"]), code, p, _ZEROS[W.dtype],
-        np.empty(least(CHUNK, n) * padded_row(o) + 64, W.dtype),
-        np.empty(panel_size(o, i) if input_gradient else 0, W.dtype),
+        aligned(least(CHUNK, n) * padded_row(o) + 64, W.dtype), aligned(PANEL, W.dtype),
     )  # fmt: skip
     for name, target in targets.items():
         if target is not None:
@@ -574,4 +570,5 @@ def optimizer_update(rule, parameters, gradients, state, rate, settings, step):
     factor = 1.0
     if settings[optimizers.CLIP_NORM] > 0.0:
         factor = optimizers.clip_factor(optimizers.norm(g, count), settings[optimizers.CLIP_NORM])
-    optimizers.update(rule, w, g, address(state), count, 0, count, rate, settings, factor, step)
+    change = optimizers.change_of(rule, settings, rate, step, factor, 0.0, 0.0)
+    optimizers.update(change, w, 0, g, 0, address(state), optimizers.padded_count(count), 1, count)

@@ -3,7 +3,6 @@
 from ._jit import inline
 
 PADDING = 16  # numbers: the widest vector, and one cache line of floats
-_WIDEST_PANEL = 32  # numbers: two of the widest vectors
 
 
 @inline
@@ -28,12 +27,6 @@ def padded_row(count):
     if lines >= 4 and lines % 2 == 0:
         lines += 1
     return lines * PADDING
-
-
-@inline
-def panel_size(rows, columns):
-    """Numbers that a matrix takes when it is packed in panels, on any machine."""
-    return rows * ((columns + _WIDEST_PANEL - 1) // _WIDEST_PANEL * _WIDEST_PANEL)
 
 
 @inline

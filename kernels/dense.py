@@ -7,22 +7,25 @@ diagonal Jacobian of the layer *below*, so that dX·diag(f') leaves as the dZ of
 ``part`` of ``parts`` is the caller's share of the tiles: every tile is computed whole by one thread.
 """
 
-from . import gemm
+from . import gemm, optimizers
 from ._jit import inline
 from .activations import activate, multiply_by_slope
 from .counting import blocks, least, share
-from .simd import advance, get, lanes, load, load_head, put, splat, store, store_head, transpose_block
+from .simd import advance, distance, lanes, load, load_head, splat, store, store_head
 
 # Rows whose contributions to dW and db are summed in one chain. Chunks are added in order, so the bits depend on the
 # batch alone. At 256 rows the activations of widths up to 64 or so stay in the first two cache levels.
 CHUNK = 256
 
+# Columns of W from which it pays to copy X's columns together for the product Xᵀ·dZ.
+FEW_COLUMNS = 160
+
 
 @inline
-def forward(x, x_row, x_column, w_panels, b, b_column, z, z_row, a, a_row, n, i, o, code, p, part, parts):
+def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, code, p, buffer, part, parts):
     """A = f(X·W + b), keeping Z in its own memory where z differs from a.  C7, B5.
 
-    w_panels is W packed by ``pack``. A may not overlap X. Without a bias: b is zeros and b_column 0, else 1.
+    A may not overlap X. Without a bias: b is zeros and b_column 0, else 1. ``buffer``: see ``gemm.panel``.
     """
     width = gemm.tile_columns(a)
     down = blocks(n, gemm.TILE_ROWS)
@@ -32,8 +35,8 @@ def forward(x, x_row, x_column, w_panels, b, b_column, z, z_row, a, a_row, n, i,
         columns = least(width, o - column)
         target = advance(z, row * z_row + column)
         gemm.panel(
-            advance(x, row * x_row), x_row, x_column, advance(w_panels, column * i), width,
-            target, z_row, advance(b, column * b_column), 0, rows, columns, i, 0,
+            advance(x, row * x_row), x_row, x_column, advance(w, column), o, 0,
+            target, z_row, advance(b, column * b_column), 0, rows, columns, i, buffer,
         )  # fmt: skip
         if code != 0:
             activate(code, p, target, z_row, advance(a, row * a_row + column), a_row, rows, columns)
@@ -54,10 +57,10 @@ def _strip(t, end, down, n, width):
 
 
 @inline
-def backward_input(dz, dz_row, wt_panels, dx, dx_row, n, i, o, code, p, z, z_row, a, a_row, zeros, part, parts):
+def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_row, zeros, buffer, part, parts):
     """dX = dZ·Wᵀ (C7), then ⊙ f'(Z) with the layer below's activation, whose input is Z and output A (n, i).
 
-    wt_panels is Wᵀ packed by ``pack_transposed``. ``zeros``: one tile row of zeros.
+    ``zeros``: one tile row of zeros. ``buffer``: see ``gemm.panel``.
     """
     width = gemm.tile_columns(dx)
     down = blocks(n, gemm.TILE_ROWS)
@@ -67,8 +70,8 @@ def backward_input(dz, dz_row, wt_panels, dx, dx_row, n, i, o, code, p, z, z_row
         columns = least(width, i - column)
         target = advance(dx, row * dx_row + column)
         gemm.panel(
-            advance(dz, row * dz_row), dz_row, 1, advance(wt_panels, column * o), width,
-            target, dx_row, zeros, 0, rows, columns, o, 0,
+            advance(dz, row * dz_row), dz_row, 1, advance(w, column * o), o, 1,
+            target, dx_row, zeros, 0, rows, columns, o, buffer,
         )  # fmt: skip
         if code != 0:
             multiply_by_slope(
@@ -79,7 +82,7 @@ def backward_input(dz, dz_row, wt_panels, dx, dx_row, n, i, o, code, p, z, z_row
 
 
 @inline
-def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, add, zeros, part, parts):
+def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, add, zeros, buffer, part, parts):
     """dW = Xᵀ·dZ and, with ``bias``, db = Σ dZ over rows (C6, C7). With ``add`` they are added to.
 
     dZ's rows are readable to whole vectors. dW (i, o) without padding.
@@ -94,63 +97,81 @@ def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, a
         t, end = share(down * across, part, parts), share(down * across, part + 1, parts)
         while t < end:
             column, row, rows = _strip(t, end, down, i, width)
+            columns = least(width, o - column)
+            panel, panel_row = gemm.near(advance(dz_chunk, column), dz_row, buffer, depth, columns, o)
             gemm.tile(
-                advance(x_chunk, row * x_column), x_column, x_row, advance(dz_chunk, column), dz_row,
-                advance(dw, row * o + column), o, zeros, 0, rows, least(width, o - column), depth, adding,
+                advance(x_chunk, row * x_column), x_column, x_row, panel, panel_row,
+                advance(dw, row * o + column), o, zeros, 0, rows, columns, depth, adding,
             )  # fmt: skip
             t += blocks(rows, gemm.TILE_ROWS)
         for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
             for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
-                total = splat(dz, 0.0)
-                for k in range(depth):
-                    total = total + load(dz_chunk, k * dz_row + column)
                 tail = least(lanes(dz), o - column)
+                total = _column_sum(dz_chunk, dz_row, column, depth)
                 if adding != 0:
                     total = load_head(db, column, tail) + total
                 store_head(db, column, total, tail)
 
 
 @inline
-def pack(w, panels, i, o, part, parts):
-    """W (i, o) as panels: one for each tile's columns, its rows next to each other, in the order of use."""
-    width = gemm.tile_columns(w)
+def _column_sum(dz, dz_row, column, depth):
+    """The sums of one vector of columns."""
+    total = splat(dz, 0.0)
+    for k in range(depth):
+        total = total + load(dz, k * dz_row + column)
+    return total
+
+
+@inline
+def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i, o, zeros, buffer, part, parts):
+    """``backward_parameters`` and the optimizer's step at once, some rows of W at a time: their gradient never leaves
+    the second-level cache. For at most CHUNK rows, where nobody asks for the gradient.
+
+    w, b: W (i, o) and the bias among the parameters. state: as far into the optimizer's state as w is into the
+    parameters; its second vector lies ``apart`` further. ``buffer``: ``learn_memory(o)`` numbers.
+    """
+    width = gemm.tile_columns(dz)
+    tiles = blocks(i, gemm.TILE_ROWS)
+    height = learn_rows(o)
+    xt = advance(buffer, gemm.PANEL)
+    dw = advance(xt, height * CHUNK)
+    end = least(i, share(tiles, part + 1, parts) * gemm.TILE_ROWS)
+    for row in range(share(tiles, part, parts) * gemm.TILE_ROWS, end, height):
+        rows = least(height, end - row)
+        source = advance(x, row * x_column)
+        source_row, source_k, source_tile = x_column, x_row, gemm.TILE_ROWS * x_column
+        if o >= FEW_COLUMNS:
+            gemm.pack_tiles(source, x_column, x_row, xt, rows, n)
+            source, source_row, source_k, source_tile = xt, 1, gemm.TILE_ROWS, gemm.TILE_ROWS * n
+        for column in range(0, o, width):
+            columns = least(width, o - column)
+            panel, panel_row = gemm.near(advance(dz, column), dz_row, buffer, n, columns, o)
+            for r in range(0, rows, gemm.TILE_ROWS):
+                gemm.tile(
+                    advance(source, r // gemm.TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
+                    advance(dw, r * o + column), o, zeros, 0, least(gemm.TILE_ROWS, rows - r), columns, n, 0,
+                )  # fmt: skip
+        place = row * o
+        optimizers.add_penalty(change, advance(w, place), 0, dw, 0, 1, rows * o)
+        optimizers.update(change, advance(w, place), 0, dw, 0, advance(state, place), apart, 1, rows * o)
+    beside = distance(w, b)
     across = blocks(o, width)
-    for t in range(share(across, part, parts), share(across, part + 1, parts)):
-        columns = least(width, o - t * width)
-        copy_rows(advance(w, t * width), o, 1, advance(panels, t * width * i), width, i, columns)
+    for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
+        for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
+            store(buffer, 0, _column_sum(dz, dz_row, column, n))
+            columns = least(lanes(dz), o - column)
+            place = advance(state, beside + column)
+            optimizers.update(change, advance(b, column), 0, buffer, 0, place, apart, 1, columns)
 
 
 @inline
-def pack_transposed(w, panels, i, o, part, parts):
-    """Wᵀ (o, i) as panels, from W (i, o), in squares of one vector."""
-    size = lanes(w)
-    width = gemm.tile_columns(w)
-    across = blocks(i, size)
-    for t in range(share(across, part, parts), share(across, part + 1, parts)):
-        row = t * size
-        target = advance(panels, row // width * width * o + row % width)
-        column = 0
-        if row + size <= i:
-            while column + size <= o:
-                transpose_block(advance(w, row * o + column), o, advance(target, column * width), width)
-                column += size
-        for r in range(row, least(i, row + size)):
-            for c in range(column, o):
-                put(target, c * width + r - row, get(w, r * o + c))
+def learn_rows(o):
+    """How many rows of W ``learn`` takes at a time: their gradient takes some 128 KiB, and X's columns no more."""
+    rows = least(64, (1 << 15) // o // gemm.TILE_ROWS * gemm.TILE_ROWS)
+    return rows if rows > 0 else gemm.TILE_ROWS
 
 
 @inline
-def copy_rows(source, source_row, source_column, target, target_row, rows, columns):
-    """target (rows, columns), contiguous in columns, from a source of any strides."""
-    for r in range(rows):
-        line, place = advance(source, r * source_row), advance(target, r * target_row)
-        if source_column == 1:
-            c = 0
-            while c <= columns - lanes(target):
-                store(place, c, load(line, c))
-                c += lanes(target)
-            if c < columns:
-                store_head(place, c, load_head(line, c, columns - c), columns - c)
-        else:
-            for c in range(columns):
-                put(place, c, get(line, c * source_column))
+def learn_memory(o):
+    """Numbers in the buffer that ``learn`` needs."""
+    return gemm.PANEL + learn_rows(o) * (CHUNK + o) + gemm.TILE_ROWS * CHUNK

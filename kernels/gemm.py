@@ -16,15 +16,23 @@ from ._jit import inline
 from .counting import blocks, least
 from .simd import (
     advance,
+    get,
     lanes,
     llvm_call,
     llvm_head,
+    llvm_hidden,
     llvm_load,
     llvm_load_head,
     llvm_splat,
     llvm_store,
     llvm_store_head,
     llvm_suffix,
+    load,
+    load_head,
+    put,
+    store,
+    store_head,
+    transpose_block,
     vector_of,
 )
 
@@ -36,6 +44,12 @@ TILE_VECTORS = 2
 
 # How much of k is summed before the next rows of A: a panel of B this deep, 32 floats wide, is 32 KiB and stays in L1.
 DEPTH = 256
+
+# Columns up to which B's rows are read where they are.
+WIDE = 128
+
+# Numbers in such a panel, on any machine.
+PANEL = DEPTH * TILE_VECTORS * 16
 
 
 def _tile(rows, vectors):
@@ -69,23 +83,26 @@ def _tile(rows, vectors):
 
             entry = builder.block
             start = {(i, j): read(place(init, init_row, i, j), j) for i, j in cells}
+            # four pointers, each with a few rows at fixed distances: what fits into registers
+            group = max(1, rows // 4)
+            a_start = [llvm_hidden(builder, place(a, a_row, i, 0)) for i in range(0, rows, group)]
             body, end = builder.append_basic_block("k"), builder.append_basic_block("end")
             builder.cbranch(builder.icmp_signed(">", depth, constant(0)), body, end)
 
             builder.position_at_end(body)
             k = builder.phi(depth.type)
-            a_now, b_now = builder.phi(a.type), builder.phi(b.type)
+            a_now, b_now = [builder.phi(a.type) for _ in a_start], builder.phi(b.type)
             sums = {cell: builder.phi(vector) for cell in cells}
             b_row = [llvm_load(builder, place(b_now, b_k, 0, j), vector, alignment) for j in range(vectors)]
             after = {}
             for i in range(rows):
-                number = llvm_splat(builder, builder.load(place(a_now, a_row, i, 0)), vector)
+                number = llvm_splat(builder, builder.load(place(a_now[i // group], a_row, i % group, 0)), vector)
                 for j in range(vectors):
                     after[i, j] = llvm_call(builder, fused, vector, [number, b_row[j], sums[i, j]])
             following = builder.add(k, constant(1))
             for phi, first, then in (
                 (k, constant(0), following),
-                (a_now, a, builder.gep(a_now, [a_k])),
+                *((now, first, builder.gep(now, [a_k])) for now, first in zip(a_now, a_start, strict=True)),
                 (b_now, b, builder.gep(b_now, [b_k])),
                 *((sums[cell], start[cell], after[cell]) for cell in cells),
             ):
@@ -120,7 +137,7 @@ def _tile(rows, vectors):
 
 
 _8x2, _4x2, _2x2, _1x2 = (_tile(rows, 2) for rows in (8, 4, 2, 1))
-_8x1, _4x1, _2x1, _1x1 = (_tile(rows, 1) for rows in (8, 4, 2, 1))
+_16x1, _8x1, _4x1, _2x1, _1x1 = (_tile(rows, 1) for rows in (16, 8, 4, 2, 1))
 
 
 @inline
@@ -140,7 +157,10 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
     wide = columns > width
     tail = columns - width if wide else columns
     while rows > 0:
-        if rows >= 8:
+        if rows >= 16 and not wide:
+            done = 16
+            _16x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+        elif rows >= 8:
             done = 8
             if wide:
                 _8x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
@@ -171,20 +191,81 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
 
 
 @inline
-def panel(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add):
-    """As ``tile``, with k in blocks of about DEPTH: B is read from memory once, whatever the number of rows.
+def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, columns, depth, buffer):
+    """As ``tile`` with B = W, or Wᵀ where ``transposed``: a column of tiles, with k in blocks of about DEPTH.
 
-    The blocks continue each other's sums in C, so with ``add`` there may be only one.
+    w: W[k, j] at k·w_row + j (transposed: j·w_row + k). Each block of it is copied to ``buffer`` (PANEL numbers, at the
+    begin of a cache line), which stays in the first-level cache for all rows: W is read from memory once. The blocks
+    continue each other's sums in C.
     """
-    count = blocks(depth, DEPTH)
-    size = blocks(depth, count) if count > 0 else 0
-    if count <= 1:
-        tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add)
-        return
+    width = tile_columns(a)
+    size = blocks(depth, blocks(depth, DEPTH))
+    start, start_row = init, init_row
     for first in range(0, depth, size):
-        a_block, b_block = advance(a, first * a_k), advance(b, first * b_k)
         this = least(size, depth - first)
-        if first == 0:
-            tile(a_block, a_row, a_k, b_block, b_k, c, c_row, init, init_row, rows, columns, this, 0)
+        if transposed != 0:
+            pack_transposed(advance(w, first), w_row, buffer, width, columns, this)
         else:
-            tile(a_block, a_row, a_k, b_block, b_k, c, c_row, c, c_row, rows, columns, this, 0)
+            copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
+        tile(advance(a, first * a_k), a_row, a_k, buffer, width, c, c_row, start, start_row, rows, columns, this, 0)
+        start, start_row = c, c_row
+
+
+@inline
+def near(b, b_row, buffer, depth, columns, width):
+    """Where to read these columns of a matrix ``width`` wide, and how far apart its rows are: a copy in ``buffer``
+    where rows lie so far apart that each step down is a new page of memory."""
+    if width <= WIDE:
+        return b, b_row
+    copy_rows(b, b_row, 1, buffer, tile_columns(b), depth, columns)
+    return buffer, tile_columns(b)
+
+
+@inline
+def pack_tiles(a, a_row, a_k, target, rows, depth):
+    """A as tiles: TILE_ROWS rows, k after k, so that a tile reads memory in its order."""
+    for r in range(0, rows, TILE_ROWS):
+        tail = least(TILE_ROWS, rows - r)
+        for k in range(depth):
+            line, place = advance(a, r * a_row + k * a_k), advance(target, r * depth + k * TILE_ROWS)
+            if a_row == 1:
+                for i in range(0, tail, lanes(a)):
+                    head = least(lanes(a), tail - i)
+                    store_head(place, i, load_head(line, i, head), head)
+            else:
+                for i in range(tail):
+                    put(place, i, get(line, i * a_row))
+
+
+@inline
+def pack_transposed(source, source_row, target, target_row, rows, columns):
+    """target[c·target_row + r] = source[r·source_row + c], in squares of one vector."""
+    size = lanes(source)
+    for r in range(0, rows, size):
+        c = 0
+        if r + size <= rows:
+            while c + size <= columns:
+                transpose_block(
+                    advance(source, r * source_row + c), source_row, advance(target, c * target_row + r), target_row
+                )
+                c += size
+        for one in range(r, least(rows, r + size)):
+            for column in range(c, columns):
+                put(target, column * target_row + one, get(source, one * source_row + column))
+
+
+@inline
+def copy_rows(source, source_row, source_column, target, target_row, rows, columns):
+    """target (rows, columns), contiguous in columns, from a source of any strides."""
+    for r in range(rows):
+        line, place = advance(source, r * source_row), advance(target, r * target_row)
+        if source_column == 1:
+            c = 0
+            while c <= columns - lanes(target):
+                store(place, c, load(line, c))
+                c += lanes(target)
+            if c < columns:
+                store_head(place, c, load_head(line, c, columns - c), columns - c)
+        else:
+            for c in range(columns):
+                put(place, c, get(line, c * source_column))

@@ -20,20 +20,20 @@ from . import dense, optimizers
 from ._jit import inline, kernel
 from .activations import activate, multiply_by_slope
 from .counting import blocks, least, padded_row, share
-from .dense import CHUNK, copy_rows
+from .dense import CHUNK
+from .gemm import copy_rows
 from .losses import loss_rows, softmax, softmax_backward
 from .random import dropout_mask, key_of
 from .simd import address, advance, doubles_at, get, integers_at, lanes, load_head, numbers_at, put, store_head
-from .threads import FAILED, GO_ON, TURN, barrier, pass_turn, read, wait_for_turn, write
+from .threads import FAILED, TURN, barrier, pass_turn, read, wait_for_turn, write
 
 # Kinds of operation
 DENSE, ACTIVATION, SOFTMAX, DROPOUT = 0, 1, 2, 3
 
-# Columns of the plan. Offsets count numbers: WEIGHT and BIAS into the flat parameters; PACKED (W in panels)
-# and TRANSPOSED (Wᵀ in panels) into the packed memory; VALUE and KEPT (what the slope needs besides the
-# value, or a mask; -1 for none) into one row's share of the scratch memory.
-KIND, INPUTS, OUTPUTS, STRIDE, CODE, WEIGHT, BIAS, PACKED, TRANSPOSED, VALUE, KEPT = range(11)
-COLUMNS = 11
+# Columns of the plan. Offsets count numbers: WEIGHT and BIAS into the flat parameters; VALUE and KEPT (what the slope
+# needs besides the value, or a mask; -1 for none) into one row's share of the scratch memory.
+KIND, INPUTS, OUTPUTS, STRIDE, CODE, WEIGHT, BIAS, VALUE, KEPT = range(9)
+COLUMNS = 9
 
 # Where training counts: optimizer steps ever, finished steps of this call, and whether a loss was not finite
 STEP, DONE, NOT_FINITE = 0, 1, 2
@@ -44,14 +44,14 @@ class Plan(NamedTuple):
 
     operations: Any  # (operations, COLUMNS) int64
     parameters: Any  # (operations,) float64: the activation's parameter or the dropout rate
-    units: Any  # (4,) int64: one row's offsets of the gathered X, the two gradient buffers, the gathered targets
+    units: Any  # (5,) int64: one row's offsets of the gathered X, the gathered targets, the three gradient buffers
 
 
 class Memory(NamedTuple):
-    """Where to compute it: one thread's scratch memory, and what threads share."""
+    """Where to compute it. Threads share all of it, or only ``zeros``; ``panel`` is always a thread's own."""
 
     scratch: Any  # (capacity · units,) numbers
-    packed: Any  # packed weights, shared by threads
+    panel: Any  # (dense.learn_memory of the widest,) numbers: what the products keep in the cache
     zeros: Any  # one tile row of zeros
     scales: Any  # (capacity,) each row's share of the mean
     labels: Any  # (capacity,) int64
@@ -59,7 +59,7 @@ class Memory(NamedTuple):
     capacity: int
 
 
-GATHERED, GRADIENT, OTHER_GRADIENT, TARGETS = range(4)
+GATHERED, TARGETS, GRADIENT = range(3)  # GRADIENT is the first of three
 
 
 @inline
@@ -69,26 +69,13 @@ def _at(memory, unit):
 
 
 @inline
-def pack(plan, w, packed, need_transposed, part, parts):
-    """Copy the weights to how the products read them: in panels, and transposed where that is needed."""
-    for op in range(plan.operations.shape[0]):
-        row = plan.operations[op]
-        if row[KIND] == DENSE:
-            weight = advance(w, row[WEIGHT])
-            dense.pack(weight, advance(packed, row[PACKED]), row[INPUTS], row[OUTPUTS], part, parts)
-            if need_transposed > 1 or (need_transposed == 1 and op > 0):
-                place = advance(packed, row[TRANSPOSED])
-                dense.pack_transposed(weight, place, row[INPUTS], row[OUTPUTS], part, parts)
-
-
-@inline
 def forward_block(plan, w, memory, x, x_row, x_column, n, dropout, key_seed, key_step, first_row, sync, part, parts):
     """All operations on n rows of X, every value kept in the scratch memory.
 
     ``first_row`` is the rows' place in the batch, which is what the dropout masks go by.
     """
     operations = plan.operations
-    packed, zeros = address(memory.packed), address(memory.zeros)
+    panel, zeros = address(memory.panel), address(memory.zeros)
     source, source_row, source_column = x, x_row, x_column
     for op in range(operations.shape[0]):
         row = operations[op]
@@ -101,8 +88,8 @@ def forward_block(plan, w, memory, x, x_row, x_column, n, dropout, key_seed, key
         if kind == DENSE:
             bias = advance(w, row[BIAS]) if row[BIAS] >= 0 else zeros
             dense.forward(
-                source, source_row, source_column, advance(packed, row[PACKED]), bias, 1 if row[BIAS] >= 0 else 0,
-                kept, stride, value, stride, n, row[INPUTS], o, row[CODE], p, part, parts,
+                source, source_row, source_column, advance(w, row[WEIGHT]), bias, 1 if row[BIAS] >= 0 else 0,
+                kept, stride, value, stride, n, row[INPUTS], o, row[CODE], p, panel, part, parts,
             )  # fmt: skip
         elif kind == ACTIVATION:
             activate(row[CODE], p, above, source_row, line, stride, last - first, o)
@@ -159,40 +146,55 @@ def apply_slope(plan, memory, op, x, x_row, d, d_row, first, last):
 
 
 @inline
-def backward_block(plan, memory, x, x_row, x_column, n, dropout, g, add, input_gradient, sync, part, parts):
-    """From the dZ of the last operation, in the scratch memory, to all parameter gradients in the flat ``g``.
+def backward_block(
+    plan, w, memory, x, x_row, x_column, n, dropout, g, add, fused, change, state, apart, input_gradient, sync, part,
+    parts,
+):  # fmt: skip
+    """From the dZ of the last operation, in the scratch memory, down to the gradient of every parameter.
 
-    Returns the unit of the buffer that holds dX, of which only ``input_gradient`` makes sense.
+    Those go to the flat ``g``, or straight into the parameters where ``fused``. Returns the unit of the buffer that
+    holds dX, of which only ``input_gradient`` makes sense.
+
+    Of the three gradient buffers one is read, one is written, and one may still be read by a slower thread that is
+    busy with the parameters of the operation above.
     """
     operations = plan.operations
-    packed, zeros = address(memory.packed), address(memory.zeros)
-    here, there = plan.units[GRADIENT], plan.units[OTHER_GRADIENT]
+    panel, zeros = address(memory.panel), address(memory.zeros)
+    turn = 0
     for back in range(operations.shape[0]):
         op = operations.shape[0] - 1 - back
         row = operations[op]
         kind, i, o, stride = row[KIND], row[INPUTS], row[OUTPUTS], row[STRIDE]
-        d = _at(memory, here)
+        d = _at(memory, plan.units[GRADIENT + turn])
         first, last = share(n, part, parts), share(n, part + 1, parts)
         below_stride = operations[op - 1, STRIDE] if op > 0 else padded_row(i)
         if kind == DENSE:
             source, source_row, source_column = x, x_row, x_column
             if op > 0:
                 source, source_row, source_column = _at(memory, operations[op - 1, VALUE]), below_stride, 1
-            bias = advance(g, row[BIAS]) if row[BIAS] >= 0 else g
-            dense.backward_parameters(
-                source, source_row, source_column, d, stride, advance(g, row[WEIGHT]), bias, 1 if row[BIAS] >= 0 else 0,
-                n, i, o, add, zeros, part, parts,
-            )  # fmt: skip
+            weight, has_bias = advance(w, row[WEIGHT]), 1 if row[BIAS] >= 0 else 0
             if op > 0 or input_gradient != 0:
-                dx = _at(memory, there)
+                turn = (turn + 1) % 3
+                dx = _at(memory, plan.units[GRADIENT + turn])
                 code, p, z, z_row, value, value_row = 0, 0.0, dx, below_stride, dx, below_stride
                 if op > 0:
                     code, p, z, z_row, value, value_row = _slope_of(plan, memory, op - 1, x, x_row)
                 dense.backward_input(
-                    d, stride, advance(packed, row[TRANSPOSED]), dx, below_stride, n, i, o,
-                    code, p, z, z_row, value, value_row, zeros, part, parts,
+                    d, stride, weight, dx, below_stride, n, i, o,
+                    code, p, z, z_row, value, value_row, zeros, panel, part, parts,
                 )  # fmt: skip
-                here, there = there, here
+                barrier(sync, parts)  # nobody needs W any more
+            if fused != 0:
+                dense.learn(
+                    source, source_row, source_column, d, stride, weight, advance(w, row[BIAS]), has_bias,
+                    change, advance(state, row[WEIGHT]), apart, n, i, o, zeros, panel, part, parts,
+                )  # fmt: skip
+            else:
+                bias = advance(g, row[BIAS]) if has_bias != 0 else g
+                dense.backward_parameters(
+                    source, source_row, source_column, d, stride, advance(g, row[WEIGHT]), bias, has_bias,
+                    n, i, o, add, zeros, panel, part, parts,
+                )  # fmt: skip
         else:
             line = advance(d, first * stride)
             if kind == SOFTMAX:
@@ -205,19 +207,18 @@ def backward_block(plan, memory, x, x_row, x_column, n, dropout, g, add, input_g
                     _multiply(advance(d, r * stride), advance(mask, r * stride), advance(d, r * stride), o)
             if op > 0:
                 apply_slope(plan, memory, op - 1, x, x_row, d, stride, first, last)
-        barrier(sync, parts)
-    return here
+            barrier(sync, parts)
+    barrier(sync, parts)
+    return plan.units[GRADIENT + turn]
 
 
 @kernel
 def predict(plan, parameters, memory, x_place, x_row, x_column, n, out_place, sync, part, parts):
     """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0."""
-    w, packed = address(parameters), address(memory.packed)
+    w = address(parameters)
     x, out = numbers_at(x_place, w), numbers_at(out_place, w)
     last_row = plan.operations[plan.operations.shape[0] - 1]
     outputs = last_row[OUTPUTS]
-    pack(plan, w, packed, 0, part, parts)
-    barrier(sync, parts)
     for chunk in range(part, blocks(n, memory.capacity), parts):
         first = chunk * memory.capacity
         rows = least(memory.capacity, n - first)
@@ -240,14 +241,15 @@ def forward(plan, parameters, memory, x_place, x_row, x_column, n, out_place, dr
     """Forward of one batch with every value kept for ``backward``; the result into ``out``."""
     w = address(parameters)
     x, out = numbers_at(x_place, w), numbers_at(out_place, w)
-    pack(plan, w, address(memory.packed), 2, 0, 1)
     forward_block(plan, w, memory, x, x_row, x_column, n, dropout, seed, step, 0, sync, 0, 1)
     last_row = plan.operations[plan.operations.shape[0] - 1]
     write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], out, n, last_row[OUTPUTS])
 
 
 @kernel
-def backward(plan, memory, x_place, x_row, x_column, n, d_place, d_row, d_column, gradients, dx_place, dropout, sync):
+def backward(
+    plan, parameters, memory, x_place, x_row, x_column, n, d_place, d_row, d_column, gradients, dx_place, dropout, sync
+):  # fmt: skip
     """From dA of the last operation (n, outputs) to the flat gradients and dX (n, inputs), after ``forward``."""
     g = address(gradients)
     x = numbers_at(x_place, g)
@@ -256,7 +258,11 @@ def backward(plan, memory, x_place, x_row, x_column, n, d_place, d_row, d_column
     d = _at(memory, plan.units[GRADIENT])
     copy_rows(numbers_at(d_place, g), d_row, d_column, d, stride, n, o)
     apply_slope(plan, memory, last_op, x, x_row, d, stride, 0, n)
-    unit = backward_block(plan, memory, x, x_row, x_column, n, dropout, g, 0, 1, sync, 0, 1)
+    nothing = optimizers.no_change()
+    w = address(parameters)
+    unit = backward_block(
+        plan, w, memory, x, x_row, x_column, n, dropout, g, 0, 0, nothing, g, 0, 1, sync, 0, 1
+    )  # fmt: skip
     i = plan.operations[0, INPUTS]
     copy_rows(_at(memory, unit), padded_row(i), 1, numbers_at(dx_place, g), i, n, i)
 
@@ -286,12 +292,14 @@ class Learning(NamedTuple):
     state: Any  # (states · count,) of the optimizer
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
+    penalties: Any  # (2,) float64: l1 and l2
     counters: Any  # (3,) int64: STEP, DONE, NOT_FINITE
     results: Any  # (steps, 3) float64: weighted loss, weighted hits, sum of weights of each step
     chunk_sums: Any  # (chunks of a batch, 2) float64
     rule: int
     loss: int
     seed: int
+    keep_gradients: int  # leave each step's in ``gradients``
 
 
 @inline
@@ -305,48 +313,61 @@ def _weight_of(data, position):
 
 
 @inline
-def _train_chunk(plan, memory, learning, data, x, begin, chunk, n, weight_sum, g, add, sync, part, parts):
-    """Forward, loss and backward of one chunk of a batch, into ``g``."""
+def _rows_of_chunk(plan, memory, data, x, place, first, last):
+    """Where the rows of X and the targets of a chunk are: where they always were, or copied together.
+
+    Returns X with its strides, labels, and targets with the distance of their rows.
+    """
+    i, o = plan.operations[0, INPUTS], plan.operations[plan.operations.shape[0] - 1, OUTPUTS]
+    labels, targets, target_row = address(memory.labels), _at(memory, plan.units[TARGETS]), padded_row(o)
+    given_labels, given_targets = integers_at(data.labels), numbers_at(data.targets, x)
+    if data.order == 0:
+        if data.labels != 0:
+            labels = advance(given_labels, place)
+        if data.targets != 0:
+            targets, target_row = advance(given_targets, place * o), o
+    else:
+        for r in range(first, last):
+            sample = _sample(data, place + r)
+            if data.labels != 0:
+                put(labels, r, get(given_labels, sample))
+            if data.targets != 0:
+                copy_rows(advance(given_targets, sample * o), o, 1, advance(targets, r * target_row), o, 1, o)
+    if data.gather == 0:
+        return advance(x, place * data.x_row), data.x_row, data.x_column, labels, targets, target_row
+    gathered, row = _at(memory, plan.units[GATHERED]), padded_row(i)
+    for r in range(first, last):
+        given = advance(x, _sample(data, place + r) * data.x_row)
+        copy_rows(given, data.x_row, data.x_column, advance(gathered, r * row), row, 1, i)
+    return gathered, row, 1, labels, targets, target_row
+
+
+@inline
+def _train_chunk(
+    plan, memory, learning, data, x, begin, chunk, n, weight_sum, g, add, fused, change, sync, part, parts
+):  # fmt: skip
+    """Forward, loss and backward of one chunk of a batch, into ``g``, or into the parameters where ``fused``.
+
+    Returns weighted sums of the chunk's losses and hits. Without backward where ``fused`` and the loss is not finite.
+    """
     w = address(learning.parameters)
     place = begin + chunk * CHUNK
     first, last = share(n, part, parts), share(n, part + 1, parts)
     last_op = plan.operations.shape[0] - 1
     o, stride = plan.operations[last_op, OUTPUTS], plan.operations[last_op, STRIDE]
-    labels, scales = address(memory.labels), address(memory.scales)
-    targets, target_row = _at(memory, plan.units[TARGETS]), padded_row(o)
-    source, source_row, source_column = advance(x, place * data.x_row), data.x_row, data.x_column
-    i = plan.operations[0, INPUTS]
-    if data.gather != 0:
-        source, source_row, source_column = _at(memory, plan.units[GATHERED]), padded_row(i), 1
+    source, source_row, source_column, labels, targets, target_row = _rows_of_chunk(
+        plan, memory, data, x, place, first, last
+    )  # fmt: skip
+    scales = address(memory.scales)
     for r in range(first, last):
-        sample = _sample(data, place + r)
         weight = _weight_of(data, place + r)
         put(scales, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
-        put(labels, r, get(integers_at(data.labels), sample) if data.labels != 0 else 0)
-        if data.targets != 0:
-            given = advance(numbers_at(data.targets, w), sample * o)
-            copy_rows(given, o, 1, advance(targets, r * target_row), target_row, 1, o)
-        if data.gather != 0:
-            given = advance(x, sample * data.x_row)
-            copy_rows(given, data.x_row, data.x_column, advance(source, r * source_row), source_row, 1, i)
     barrier(sync, parts)
     step = learning.counters[STEP]
     forward_block(
-        plan,
-        w,
-        memory,
-        source,
-        source_row,
-        source_column,
-        n,
-        True,
-        learning.seed,
-        step,
-        chunk * CHUNK,
-        sync,
-        part,
-        parts,
-    )
+        plan, w, memory, source, source_row, source_column, n, True, learning.seed, step, chunk * CHUNK, sync,
+        part, parts,
+    )  # fmt: skip
     d = _at(memory, plan.units[GRADIENT])
     sums = memory.row_sums
     loss_rows(
@@ -356,16 +377,18 @@ def _train_chunk(plan, memory, learning, data, x, begin, chunk, n, weight_sum, g
     )  # fmt: skip
     apply_slope(plan, memory, last_op, source, source_row, d, stride, first, last)
     barrier(sync, parts)
-    if part == 0:
-        loss, hits = 0.0, 0.0
-        for r in range(n):
-            weight = _weight_of(data, place + r)
-            if weight != 0.0:  # a sample without weight says nothing, not even NaN
-                loss += weight * sums[0, r]
-                hits += weight * sums[1, r]
-        learning.chunk_sums[chunk, 0] = loss
-        learning.chunk_sums[chunk, 1] = hits
-    backward_block(plan, memory, source, source_row, source_column, n, True, g, add, 0, sync, part, parts)
+    loss, hits = 0.0, 0.0
+    for r in range(n):  # by every thread: it takes no longer than to wait for one
+        weight = _weight_of(data, place + r)
+        if weight != 0.0:  # a sample without weight says nothing, not even NaN
+            loss += weight * sums[0, r]
+            hits += weight * sums[1, r]
+    if fused == 0 or np.isfinite(loss):
+        backward_block(
+            plan, w, memory, source, source_row, source_column, n, True, g, add, fused, change,
+            address(learning.state), optimizers.padded_count(learning.parameters.shape[0]), 0, sync, part, parts,
+        )  # fmt: skip
+    return loss, hits
 
 
 @kernel
@@ -387,56 +410,99 @@ def train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part,
             weight_sum = 0.0
             for r in range(n):
                 weight_sum += _weight_of(data, begin + r)
+        step = learning.counters[STEP] + 1
+        l1, l2 = _per_weight(learning.penalties, weight_sum)
+        change = optimizers.change_of(learning.rule, learning.settings, learning.rates[done], step, 1.0, l1, l2)
+        clips = learning.settings[optimizers.CLIP_NORM] > 0.0
+        fused = 1 if chunks == 1 and not clips and learning.keep_gradients == 0 else 0
+        penalty = 0.0
         if part == 0:
+            penalty = weight_sum * _penalty(plan, w, l1, l2)
             write(sync, TURN, 0)
-        pack(plan, w, address(memory.packed), 1, part, parts)
         barrier(sync, parts)
+        loss, hits = 0.0, 0.0
         if by_rows != 0 and parts > 1:
             own = address(learning.partial)
             for chunk in range(part, chunks, parts):
                 rows = least(CHUNK, n - chunk * CHUNK)
-                _train_chunk(plan, memory, learning, data, x, begin, chunk, rows, weight_sum, own, 0, sync, 0, 1)
+                sums = _train_chunk(
+                    plan, memory, learning, data, x, begin, chunk, rows, weight_sum, own, 0, 0, change, sync, 0, 1
+                )
+                learning.chunk_sums[chunk, 0], learning.chunk_sums[chunk, 1] = sums
                 wait_for_turn(sync, chunk)
                 _add_gradient(g, own, count, chunk)
                 pass_turn(sync, chunk)
             barrier(sync, parts)
-        else:
-            for chunk in range(chunks):
-                rows = least(CHUNK, n - chunk * CHUNK)
-                _train_chunk(
-                    plan, memory, learning, data, x, begin, chunk, rows, weight_sum, g, chunk, sync, part, parts
-                )
-        if read(sync, FAILED) != 0:
-            return
-        if part == 0:
-            loss, hits = 0.0, 0.0
             for chunk in range(chunks):
                 loss += learning.chunk_sums[chunk, 0]
                 hits += learning.chunk_sums[chunk, 1]
-            learning.results[done, 0] = loss
-            learning.results[done, 1] = hits
-            learning.results[done, 2] = weight_sum
-            write(sync, GO_ON, 1 if np.isfinite(loss) else 0)
-        barrier(sync, parts)
-        if read(sync, GO_ON) == 0:
+        else:
+            for chunk in range(chunks):
+                rows = least(CHUNK, n - chunk * CHUNK)
+                sums = _train_chunk(
+                    plan, memory, learning, data, x, begin, chunk, rows, weight_sum, g, chunk, fused, change, sync,
+                    part, parts,
+                )  # fmt: skip
+                loss += sums[0]
+                hits += sums[1]
+        if read(sync, FAILED) != 0:
+            return
+        if not np.isfinite(loss):
             if part == 0:
                 learning.counters[NOT_FINITE] = 1
             return
-        factor = 1.0
-        if learning.settings[optimizers.CLIP_NORM] > 0.0:
-            factor = optimizers.clip_factor(optimizers.norm(g, count), learning.settings[optimizers.CLIP_NORM])
-        unit = 16 * lanes(w)
-        first = least(count, share(blocks(count, unit), part, parts) * unit)
-        last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
-        optimizers.update(
-            learning.rule, w, g, address(learning.state), count, first, last, learning.rates[done],
-            learning.settings, factor, learning.counters[STEP] + 1,
-        )  # fmt: skip
-        barrier(sync, parts)
+        if fused == 0:
+            _update(plan, w, g, learning, change, clips, count, sync, part, parts)
         if part == 0:
+            learning.results[done, 0] = loss + penalty
+            learning.results[done, 1] = hits
+            learning.results[done, 2] = weight_sum
             learning.counters[STEP] += 1
             learning.counters[DONE] += 1
         barrier(sync, parts)
+
+
+@inline
+def _per_weight(penalties, weight_sum):
+    """l1 and l2 for the mean over a batch."""
+    if weight_sum > 0.0:
+        return penalties[0] / weight_sum, penalties[1] / weight_sum
+    return 0.0, 0.0
+
+
+@inline
+def _penalty(plan, w, l1, l2):
+    """The penalty on all weights; biases pay none."""
+    total = 0.0
+    if l1 != 0.0 or l2 != 0.0:
+        for op in range(plan.operations.shape[0]):
+            row = plan.operations[op]
+            if row[KIND] == DENSE:
+                total += optimizers.penalty(advance(w, row[WEIGHT]), row[INPUTS] * row[OUTPUTS], l1, l2)
+    return total
+
+
+@inline
+def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
+    """The optimizer's step from the gradient in memory."""
+    if change.l1 != 0.0 or change.l2 != 0.0:
+        for op in range(plan.operations.shape[0]):
+            row = plan.operations[op]
+            if row[KIND] == DENSE:
+                size = row[INPUTS] * row[OUTPUTS]
+                first, last = share(size, part, parts), share(size, part + 1, parts)
+                place = row[WEIGHT] + first
+                optimizers.add_penalty(change, advance(w, place), 0, advance(g, place), 0, 1, last - first)
+        barrier(sync, parts)
+    if clips:
+        factor = optimizers.clip_factor(optimizers.norm(g, count), learning.settings[optimizers.CLIP_NORM])
+        change = optimizers.scaled(change, factor)
+    unit = 16 * lanes(w)
+    first = least(count, share(blocks(count, unit), part, parts) * unit)
+    last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
+    state = advance(address(learning.state), first)
+    optimizers.update(change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first)
+    barrier(sync, parts)
 
 
 @inline

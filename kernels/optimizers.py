@@ -4,20 +4,23 @@ The formulas are those of PyTorch's torch.optim (SGD, Adam, AdamW), which the te
 """
 
 import math
+from typing import NamedTuple
 
 from ._jit import inline
-from .counting import least
+from .counting import PADDING, blocks, least
 from .simd import (
     absolute,
     advance,
+    floor_of_normals,
     fma,
     lanes,
+    largest,
     load,
     load_head,
     newton_steps,
+    prefetch,
     reciprocal_estimate,
     reciprocal_root_estimate,
-    smallest_normal,
     splat,
     store,
     store_head,
@@ -28,7 +31,7 @@ from .simd import (
 SGD = 0
 ADAM = 1
 ADAMW = 2
-STATES = (1, 2, 2)  # vectors of state that each rule keeps
+STATES = (1, 2, 2)  # vectors of state that each rule keeps, each as long as ``padded_count``
 
 # where each number stands in ``settings``
 MOMENTUM = 0  # Adam: beta_1
@@ -38,6 +41,12 @@ WEIGHT_DECAY = 3
 NESTEROV = 4
 CLIP_NORM = 5  # 0: never clip
 SETTINGS = 6
+
+
+@inline
+def padded_count(count):
+    """How far the second vector of state lies from the first: whole cache lines, as the parameters begin at one."""
+    return blocks(count, PADDING) * PADDING
 
 
 @inline
@@ -55,13 +64,23 @@ def norm(g, count):
 
 
 @inline
-def _flushed(x):
-    """x, with subnormal numbers as 0.
+def no_change():
+    """For where a gradient is asked for, and no step."""
+    return Change(SGD, 1, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
-    Where a gradient stays 0 (a pixel that is always black) a moment decays to the smallest numbers and stays there, and
-    each operation on one costs a hundred others: an epoch of digits took three times as long from the 50th on.
-    """
-    return where(absolute(x) < smallest_normal(x), 0.0, x)
+
+@inline
+def scaled(change, factor):
+    """The same step with gradients multiplied by ``factor``."""
+    return Change(
+        change.rule, 0, factor, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
+        change.beta_2, change.spread, change.epsilon, change.l1, change.l2,
+    )  # fmt: skip
+
+
+# x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that is
+# always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an epoch
+# of digits took three times as long from the 50th on.
 
 
 @inline
@@ -70,83 +89,150 @@ def clip_factor(length, limit):
     return limit / length if limit > 0.0 and length > limit else 1.0
 
 
-@inline
-def _sgd(w, g, state, first, last, rate, settings, factor):
-    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov."""
-    momentum, decay, nesterov = settings[MOMENTUM], settings[WEIGHT_DECAY], settings[NESTEROV]
-    for j in range(first, last, lanes(w)):
-        tail = least(lanes(w), last - j)
-        weight = load_head(w, j, tail)
-        gradient = load_head(g, j, tail) * factor + decay * weight
-        if momentum != 0.0:
-            velocity = _flushed(load_head(state, j, tail) * momentum + gradient)
-            store_head(state, j, velocity, tail)
-            gradient = gradient + momentum * velocity if nesterov != 0.0 else velocity
-        store_head(w, j, weight - rate * gradient, tail)
+class Change(NamedTuple):
+    """One step of a rule: its numbers, worked out once for all parameters."""
+
+    rule: int
+    plain: int  # whether gradients are taken as they are: factor 1 and no decay
+    factor: float  # what gradients are multiplied by
+    decay: float  # what is added to them, times the parameter
+    shrink: float  # what parameters are multiplied by
+    momentum: float
+    nesterov: float
+    step_size: float
+    beta_2: float
+    spread: float
+    epsilon: float
+    l1: float
+    l2: float
 
 
 @inline
-def _over_root(m, v, spread, epsilon):
-    """m / (√v·spread + ε) without the divider, which would cost more than all else together.
+def change_of(rule, settings, rate, step, factor, l1, l2):
+    """Step number ``step``, from 1 on. l1, l2: of the penalty on weights, as ``add_penalty`` takes them."""
+    momentum, beta_2, decay = settings[MOMENTUM], settings[BETA_2], settings[WEIGHT_DECAY]
+    shrink, step_size, spread = 1.0, rate, 1.0
+    if rule != SGD:
+        step_size = rate / (1.0 - momentum**step)
+        spread = 1.0 / math.sqrt(1.0 - beta_2**step)
+    if rule == ADAMW:
+        shrink, decay = 1.0 - rate * decay, 0.0
+    plain = 1 if factor == 1.0 and decay == 0.0 else 0
+    return Change(
+        rule, plain, factor, decay, shrink, momentum, settings[NESTEROV], step_size, beta_2, spread, settings[EPSILON], l1, l2
+    )
 
-    Estimates of 14 bits and Newton steps: within 4 units in the last place of the exact quotient (tested). ``least``
-    keeps the estimate of 1/√0 finite; √v is then v times a number, so 0 for 0.
+
+@inline
+def _sgd(change, weight, gradient, velocity):
+    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov. Returns w and v."""
+    gradient = gradient * change.factor + change.decay * weight
+    if change.momentum != 0.0:
+        floor = floor_of_normals(velocity)
+        velocity = velocity * change.momentum + gradient + floor - floor
+        gradient = gradient + change.momentum * velocity if change.nesterov != 0.0 else velocity
+    return weight - change.step_size * gradient, velocity
+
+
+@inline
+def _adam(change, weight, gradient, m, v):
+    """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
+
+    Returns w, m and v. Without the divider, which would cost more than all else together: 1/√v and 1/(√v·spread + ε)
+    are estimates of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as they need.
     """
+    floor, ceiling = floor_of_normals(v), largest(v)
+    if change.plain == 0:
+        gradient = fma(gradient, change.factor, change.decay * weight)
+    m = fma(m, change.momentum, fma(gradient, 1.0 - change.momentum, floor)) - floor
+    raised = fma(v, change.beta_2, fma(gradient * (1.0 - change.beta_2), gradient, floor))
+    raised = where(raised > ceiling, ceiling, raised)
+    v = raised - floor
     steps = newton_steps(v)
-    least_v = splat(v, 1e-37)
-    held = where(v < least_v, least_v, v)
-    inverse_root = reciprocal_root_estimate(held)
+    inverse_root = reciprocal_root_estimate(raised)  # of more than 0; √v is v times it, so 0 for 0
     for _ in range(steps):
-        inverse_root = inverse_root * fma(held * inverse_root, inverse_root * -0.5, 1.5)
-    bottom = fma(v * inverse_root, spread, epsilon)
+        inverse_root = inverse_root * fma(raised * inverse_root, inverse_root * -0.5, 1.5)
+    bottom = fma(v * inverse_root, change.spread, change.epsilon)
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):
-        # an infinite bottom has an estimate of 0, which must stay 0
-        inverse = where(inverse == 0.0, inverse, inverse * fma(-bottom, inverse, 2.0))
-    return m * inverse
+        inverse = inverse * fma(-bottom, inverse, 2.0)
+    return fma(m * -change.step_size, inverse, weight * change.shrink), m, v
 
 
 @inline
-def _adam(w, g, state, count, first, last, rate, settings, factor, step, decoupled):
-    """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias."""
-    beta_1, beta_2, epsilon = settings[MOMENTUM], settings[BETA_2], settings[EPSILON]
-    decay = settings[WEIGHT_DECAY]
-    coupled_decay = 0.0 if decoupled else decay
-    shrink = 1.0 - rate * decay if decoupled else 1.0
-    step_size = rate / (1.0 - beta_1**step)
-    spread = 1.0 / math.sqrt(1.0 - beta_2**step)
-    second = advance(state, count)
+def update(change, w, w_row, g, g_row, state, apart, rows, columns):
+    """One step on some rows of parameters.
+
+    state: m (or v of SGD), laid out as the parameters are; Adam's v lies ``apart`` numbers further.
+    """
     width = lanes(w)
-    j = first
-    while j < last:
-        whole = j + width <= last  # all but the last vector; masks would slow the others down
-        if whole:
-            weight, gradient = load(w, j), load(g, j)
-            m, v = load(state, j), load(second, j)
-        else:
-            weight, gradient = load_head(w, j, last - j), load_head(g, j, last - j)
-            m, v = load_head(state, j, last - j), load_head(second, j, last - j)
-        gradient = fma(gradient, factor, coupled_decay * weight)
-        m = _flushed(fma(m, beta_1, gradient * (1.0 - beta_1)))
-        v = _flushed(fma(v, beta_2, gradient * gradient * (1.0 - beta_2)))
-        weight = fma(weight, shrink, -step_size * _over_root(m, v, spread, epsilon))
-        if whole:
-            store(state, j, m)
-            store(second, j, v)
-            store(w, j, weight)
-        else:
-            store_head(state, j, m, last - j)
-            store_head(second, j, v, last - j)
-            store_head(w, j, weight, last - j)
-        j += width
+    for r in range(rows):
+        line, gradients = advance(w, r * w_row), advance(g, r * g_row)
+        first = advance(state, r * w_row)
+        second = advance(first, apart)
+        j = 0
+        while j < columns:
+            tail = columns - j
+            whole = tail >= width  # all but the last vector; masks would slow the others down
+            if change.rule == SGD:
+                # nothing is kept without momentum, and nothing read
+                tail = least(tail, width)
+                velocity = load_head(first, j, tail) if change.momentum != 0.0 else splat(w, 0.0)
+                weight, velocity = _sgd(change, load_head(line, j, tail), load_head(gradients, j, tail), velocity)
+                store_head(line, j, weight, tail)
+                if change.momentum != 0.0:
+                    store_head(first, j, velocity, tail)
+            elif whole:
+                weight, m, v = _adam(change, load(line, j), load(gradients, j), load(first, j), load(second, j))
+                store(line, j, weight)
+                store(first, j, m)
+                store(second, j, v)
+            else:
+                weight, m, v = _adam(
+                    change, load_head(line, j, tail), load_head(gradients, j, tail), load_head(first, j, tail),
+                    load_head(second, j, tail),
+                )  # fmt: skip
+                store_head(line, j, weight, tail)
+                store_head(first, j, m, tail)
+                store_head(second, j, v, tail)
+            j += width
 
 
 @inline
-def update(rule, w, g, state, count, first, last, rate, settings, factor, step):
-    """One step of the rule on the numbers first … last - 1 of ``count``; ``step`` counts from 1."""
-    if rule == SGD:
-        _sgd(w, g, state, first, last, rate, settings, factor)
-    elif rule == ADAM:
-        _adam(w, g, state, count, first, last, rate, settings, factor, step, False)
-    else:
-        _adam(w, g, state, count, first, last, rate, settings, factor, step, True)
+def fetch(change, w, state, row, apart, rows, columns):
+    """Ask for the memory of ``update``'s rows, to have it there when their gradient is computed."""
+    for r in range(rows):
+        for j in range(0, columns, lanes(w)):
+            prefetch(w, r * row + j)
+            prefetch(state, r * row + j)
+            if change.rule != SGD:
+                prefetch(state, r * row + j + apart)
+
+
+@inline
+def add_penalty(change, w, w_row, g, g_row, rows, columns):
+    """g += l1·sign(w) + l2·w, for some rows of weights."""
+    if change.l1 != 0.0 or change.l2 != 0.0:
+        for r in range(rows):
+            line, gradients = advance(w, r * w_row), advance(g, r * g_row)
+            for j in range(0, columns, lanes(w)):
+                tail = least(lanes(w), columns - j)
+                weight = load_head(line, j, tail)
+                zero = splat(w, 0.0)
+                side = where(weight > zero, splat(w, change.l1), where(weight < zero, splat(w, -change.l1), zero))
+                store_head(gradients, j, load_head(gradients, j, tail) + (side + change.l2 * weight), tail)
+
+
+@inline
+def penalty(w, count, l1, l2):
+    """l1·Σ|w| + l2/2·Σw², summed in blocks in double precision."""
+    total = 0.0
+    block = 64 * lanes(w)
+    for first in range(0, count, block):
+        sizes, squares = splat(w, 0.0), splat(w, 0.0)
+        for j in range(first, least(count, first + block), lanes(w)):
+            x = load_head(w, j, least(lanes(w), count - j))
+            sizes = sizes + absolute(x)
+            squares = squares + x * x
+        total += l1 * sum_across(sizes) + 0.5 * l2 * sum_across(squares)
+    return total

@@ -93,6 +93,16 @@ def llvm_store(builder, value, pointer, alignment):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = alignment
 
 
+def llvm_hidden(builder, pointer):
+    """The same pointer, as one that the compiler knows nothing about.
+
+    It would otherwise rewrite pointers that lie a stride apart as a chain of additions, each waiting for the last.
+    """
+    anything = ir.PointerType(ir.IntType(8))
+    hidden = llvm_call(builder, "llvm.launder.invariant.group.p0", anything, [builder.bitcast(pointer, anything)])
+    return builder.bitcast(hidden, pointer.type)
+
+
 def llvm_head(builder, count, lanes):
     """The mask of the first ``count`` lanes."""
     lane_numbers = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
@@ -481,6 +491,32 @@ def transpose_block(typingctx, source, source_stride, target, target_stride):
     return types.void(source, types.intp, target, types.intp), codegen
 
 
+@intrinsic
+def prefetch(typingctx, pointer, index):
+    """Ask for the cache line of ``pointer[index]``, which will be written; any address will do."""
+
+    def codegen(context, builder, sig, args):
+        anything = ir.PointerType(ir.IntType(8))
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), anything)
+        write, near, data = (ir.Constant(_I32, number) for number in (1, 3, 1))
+        llvm_call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, write, near, data])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp), codegen
+
+
+@intrinsic
+def distance(typingctx, first, second):
+    """How many numbers ``second`` is further than ``first``."""
+    size = first.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        start, end = (builder.ptrtoint(pointer, ir.IntType(64)) for pointer in args)
+        return builder.sdiv(builder.sub(end, start), ir.Constant(ir.IntType(64), size))
+
+    return types.intp(first, second), codegen
+
+
 # --- addresses from Python ----------------------------------------------------------------------------------------
 # A user's array reaches a kernel as a number and two strides: whatever its layout or flags, there is one compilation.
 
@@ -544,15 +580,23 @@ reciprocal_estimate = _estimate("rcp", lambda builder, x: builder.fdiv(_one(x.ty
 reciprocal_root_estimate = _estimate("rsqrt", lambda builder, x: builder.fdiv(_one(x.type), _exact_root(builder, x)))
 
 
-@intrinsic
-def smallest_normal(typingctx, x):
-    """The smallest positive number of the lanes' type that has all its digits."""
-    value = float(np.finfo(np.float32 if x.dtype == types.float32 else np.float64).tiny)
+def _limit(of):
+    """A constant of the lanes' type."""
 
-    def codegen(context, builder, sig, args):
-        return context.get_constant(x.dtype, value)
+    @intrinsic
+    def limit(typingctx, x):
+        value = float(of(np.finfo(np.float32 if x.dtype == types.float32 else np.float64)))
 
-    return x.dtype(x), codegen
+        def codegen(context, builder, sig, args):
+            return context.get_constant(x.dtype, value)
+
+        return x.dtype(x), codegen
+
+    return limit
+
+
+largest = _limit(lambda kind: kind.max)
+floor_of_normals = _limit(lambda kind: kind.tiny * 2.0 ** (kind.nmant + 3))
 
 
 @intrinsic

@@ -12,8 +12,8 @@ from numba.extending import intrinsic
 
 from ._jit import inline
 
-ARRIVED, GENERATION, FAILED, TURN, GO_ON = 0, 8, 16, 24, 32
-STATE_SIZE = 40
+ARRIVED, GENERATION, FAILED, TURN = 0, 8, 16, 24
+STATE_SIZE = 32
 _SPINS = 200  # some 10 µs of pauses before the core is offered
 
 
