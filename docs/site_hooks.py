@@ -28,7 +28,7 @@ DOCTEST = re.compile(r"^(>>> .*(?:\n(?!\s*$).*)*)", re.MULTILINE)
 
 
 class _InlineFormula(InlineProcessor):
-    def handleMatch(self, match: re.Match[str], data: str) -> tuple[str | Element, int, int]:  # type: ignore[override]
+    def handleMatch(self, match: re.Match[str], data: str) -> tuple[str | Element, int, int]:
         return self.md.htmlStash.store(convert(match[1])), match.start(), match.end()
 
 
