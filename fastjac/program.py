@@ -43,6 +43,35 @@ class Operation(NamedTuple):
     rate: float = 0.0
 
 
+def _place(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.ctypes.data
+
+
+class _Table:
+    """Whole numbers and addresses as kernels take them: see ``kernels.network``."""
+
+    def __init__(self, *fields: int) -> None:
+        self._fields = np.array(fields, np.int64)
+        self.place = _place(self._fields)
+
+    def __setitem__(self, field: int, value: int) -> None:
+        self._fields[field] = value
+
+
+class _Memory:
+    """Scratch memory of one thread, and its table."""
+
+    def __init__(self, *memory: Any) -> None:
+        *self.arrays, self.capacity = memory
+        self._table = _Table(*(_place(array) for array in self.arrays), self.capacity)
+        self.place = self._table.place
+
+    def with_panel(self, panel: np.ndarray) -> _Memory:
+        """The same memory, but for a panel of its own."""
+        scratch, _, *others = self.arrays
+        return _Memory(scratch, panel, *others, self.capacity)
+
+
 @dataclass
 class Batches:
     """What ``Program.train`` learns from; arrays already in the form kernels take."""
@@ -70,10 +99,11 @@ class Learner:
     l1: float = 0.0
     l2: float = 0.0
     keep_gradients: bool = False
-
-
-def _place(array: np.ndarray | None) -> int:
-    return 0 if array is None else array.ctypes.data
+    # made by ``Program.train``, of what is above
+    own: list[Any] = field(default_factory=list)
+    tables: list[_Table] = field(default_factory=list)
+    chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    penalties: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
 
 def default_threads() -> int:
@@ -107,7 +137,7 @@ class Program:
             if keeps_input or operation.kind == kernels.DROPOUT:
                 row[kernels.KEPT], units = units, units + stride
         widest = max(padded_row(max(o.inputs, o.outputs)) for o in operations)
-        gathered = units
+        self.gathered = gathered = units
         targets = gathered + padded_row(self.inputs)
         gradient = targets + padded_row(self.outputs)
         self._units = gradient + 3 * widest
@@ -115,15 +145,16 @@ class Program:
         self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == kernels.DENSE)
         self._gathers = operations[0].kind != kernels.DENSE
-        self.plan = kernels.Plan(
-            table,
-            np.array([self._number_of(o) for o in operations]),
-            np.array([gathered, targets, *(gradient + k * widest for k in range(3))], np.int64),
-        )
+        self.operations = table
+        self.numbers = np.array([self._number_of(o) for o in operations])
+        self.plan = _Table(_place(table), len(table), _place(self.numbers), gathered, targets, gradient, widest)
+        self._usual = np.empty((0, 0), self.dtype)
         self._sync = np.zeros(meeting.STATE_SIZE, np.int64)
-        self._chunk_memory: list[kernels.Memory] = []
-        self._panels: list[np.ndarray] = []
-        self._batch_memory: kernels.Memory | None = None
+        self._sync_place = _place(self._sync)
+        self._zeros = aligned(_ZEROS, self.dtype)
+        self._chunk_memory: list[_Memory] = []
+        self._shared: list[_Memory] = []
+        self._batch_memory: _Memory | None = None
 
     def _number_of(self, operation: Operation) -> float:
         """What an operation's kernel takes besides its code: a rate, or its activation's parameter."""
@@ -131,28 +162,32 @@ class Program:
             return operation.rate
         return kernel_parameter(operation.activation.name, operation.activation.parameter, self.dtype)
 
-    def _memory(self, capacity: int) -> kernels.Memory:
-        return kernels.Memory(
-            aligned(capacity * self._units, self.dtype),
-            aligned(self._panel, self.dtype),
-            aligned(_ZEROS, self.dtype),
-            aligned(capacity, self.dtype),
-            np.zeros(capacity, np.int64),
-            np.zeros((2, capacity)),
-            capacity,
-        )
+    def _memory(self, capacity: int) -> _Memory:
+        return _Memory(
+            aligned(capacity * self._units, self.dtype), aligned(self._panel, self.dtype), self._zeros,
+            aligned(capacity, self.dtype), np.zeros(capacity, np.int64), np.zeros((2, capacity)), capacity,
+        )  # fmt: skip
 
-    def _memories(self, count: int) -> list[kernels.Memory]:
+    def _memories(self, count: int) -> list[_Memory]:
         while len(self._chunk_memory) < count:
             self._chunk_memory.append(self._memory(CHUNK))
         return self._chunk_memory[:count]
 
-    def _shared_memory(self, count: int) -> list[kernels.Memory]:
+    def _shared_memory(self, count: int) -> list[_Memory]:
         """One memory for some threads, but for what each has of its own."""
-        while len(self._panels) < count:
-            self._panels.append(aligned(self._panel, self.dtype))
-        (shared,) = self._memories(1)
-        return [shared._replace(panel=panel) for panel in self._panels[:count]]
+        (first,) = self._memories(1)
+        if not self._shared:
+            self._shared.append(first)
+        while len(self._shared) < count:
+            self._shared.append(first.with_panel(aligned(self._panel, self.dtype)))
+        return self._shared[:count]
+
+    def _as_usual(self, array: np.ndarray) -> tuple[np.ndarray, int]:
+        """An array as kernels take it: itself, or another and its address where it is not of the usual kind."""
+        flags = array.flags
+        if flags.c_contiguous and flags.writeable:
+            return array, 0
+        return self._usual, _place(array)
 
     def _contiguous_if_needed(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
@@ -164,10 +199,10 @@ class Program:
         out = np.empty((X.shape[0], self.outputs), self.dtype)
         threads = max(1, min(threads, -(-len(X) // CHUNK)))
         memories = self._memories(threads)
-        arguments = (_place(X), *strides(X), len(X), _place(out), self._sync)
+        arguments = (*self._as_usual(X), *strides(X), len(X), out, self._sync_place)
         self._together(
             threads,
-            lambda part: kernels.predict(self.plan, parameters, memories[part], *arguments, part, threads),
+            lambda part: kernels.predict(parameters, self.plan.place, memories[part].place, *arguments, part, threads),
             None,
         )
         return out
@@ -179,8 +214,8 @@ class Program:
             self._batch_memory = self._memory(rows)
         out = np.empty((rows, self.outputs), self.dtype)
         kernels.forward(
-            self.plan, parameters, self._batch_memory, _place(X), *strides(X), rows, _place(out), dropout, seed,
-            step, self._sync,
+            parameters, self.plan.place, self._batch_memory.place, *self._as_usual(X), *strides(X), rows, out, dropout,
+            seed, step, self._sync_place,
         )  # fmt: skip
         return out
 
@@ -188,10 +223,11 @@ class Program:
         self, parameters: np.ndarray, X: np.ndarray, d: np.ndarray, gradients: np.ndarray, dropout: bool
     ) -> np.ndarray:
         """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
+        assert self._batch_memory is not None
         dX = np.empty((len(X), self.inputs), self.dtype)
         kernels.backward(
-            self.plan, parameters, self._batch_memory, _place(X), *strides(X), len(X), _place(d), *strides(d),
-            gradients, _place(dX), dropout, self._sync,
+            parameters, self.plan.place, self._batch_memory.place, *self._as_usual(X), *strides(X), len(X),
+            *self._as_usual(d), *strides(d), gradients, dX, dropout, self._sync_place,
         )  # fmt: skip
         return dX
 
@@ -219,32 +255,48 @@ class Program:
         """
         steps = len(rates)
         X = self._contiguous_if_needed(batches.X)
-        data = kernels.Data(
+        data = _Table(
             _place(X), *strides(X), _place(batches.labels), _place(batches.targets), _place(batches.weights),
             _place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),
         )  # fmt: skip
         largest = min(batches.batch_size, len(X))
         chunks = -(-largest // CHUNK)
-        count = learner.parameters.size
         by_rows = self._by_rows(largest, threads)
         memories = self._memories(threads) if by_rows else self._shared_memory(threads)
         results = np.zeros((steps, 3))
-        chunk_sums = np.zeros((chunks, 2))
+        if len(learner.tables) != threads or learner.chunk_sums.size != 2 * chunks:
+            self._prepare(learner, threads, by_rows, chunks)
+        for table in learner.tables:
+            table[kernels.RATES], table[kernels.RESULTS] = _place(rates), _place(results)
         learner.counters[kernels.DONE] = learner.counters[kernels.NOT_FINITE] = 0
 
         def part_of(part: int) -> None:
-            partial = aligned(count if by_rows and threads > 1 else 0, self.dtype)
-            learning = kernels.Learning(
-                learner.parameters, learner.gradients, partial, aligned(WORK, self.dtype), learner.state, rates,
-                learner.settings, np.array([learner.l1, learner.l2]), learner.counters, results, chunk_sums,
-                learner.rule, learner.loss, learner.seed, int(learner.keep_gradients),
-            )  # fmt: skip
             kernels.train(
-                self.plan, memories[part], learning, data, first_batch, steps, int(by_rows), self._sync, part, threads
-            )
+                learner.parameters, self.plan.place, memories[part].place, learner.tables[part].place, data.place,
+                first_batch, steps, int(by_rows), self._sync_place, part, threads,
+            )  # fmt: skip
 
         self._together(threads, part_of, pool)
         return results[: learner.counters[kernels.DONE]]
+
+    def _prepare(self, learner: Learner, threads: int, by_rows: bool, chunks: int) -> None:
+        """Each thread's table of what a learner changes, and its own memory for it."""
+        count = learner.parameters.size
+        learner.chunk_sums = np.zeros(2 * chunks)
+        learner.penalties = np.array([learner.l1, learner.l2])
+        learner.own = [
+            (aligned(count if by_rows and threads > 1 else 0, self.dtype), aligned(WORK, self.dtype))
+            for _ in range(threads)
+        ]
+        learner.tables = [
+            _Table(
+                _place(learner.gradients), _place(partial), _place(work), _place(learner.state), 0,
+                _place(learner.settings), _place(learner.penalties), _place(learner.counters), 0,
+                _place(learner.chunk_sums), count, learner.rule, learner.loss, learner.seed,
+                int(learner.keep_gradients),
+            )
+            for partial, work in learner.own
+        ]  # fmt: skip
 
     def _together(self, threads: int, part_of: Any, pool: ThreadPoolExecutor | None) -> None:
         """Run all parts at once and wait for all; when one fails, the others are let go and the error is raised."""

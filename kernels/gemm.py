@@ -102,7 +102,10 @@ def _tile(rows, vectors):
             following = builder.add(k, constant(1))
             for phi, first, then in (
                 (k, constant(0), following),
-                *((now, first, builder.gep(now, [a_k])) for now, first in zip(a_now, a_start, strict=True)),
+                *(
+                    (now, begin, llvm_hidden(builder, builder.gep(now, [a_k])))
+                    for now, begin in zip(a_now, a_start, strict=True)
+                ),
                 (b_now, b, builder.gep(b_now, [b_k])),
                 *((sums[cell], start[cell], after[cell]) for cell in cells),
             ):

@@ -35,16 +35,28 @@ DENSE, ACTIVATION, SOFTMAX, DROPOUT = 0, 1, 2, 3
 KIND, INPUTS, OUTPUTS, STRIDE, CODE, WEIGHT, BIAS, VALUE, KEPT = range(9)
 COLUMNS = 9
 
+# Fields of the table of ``Learning`` that are new at every call
+RATES, RESULTS = 4, 8
+
 # Where training counts: optimizer steps ever, finished steps of this call, and whether a loss was not finite
 STEP, DONE, NOT_FINITE = 0, 1, 2
+
+
+# From outside, each of these comes as the address of a table of whole numbers: its fields in order, and where a field
+# below is "(…) numbers", their address. (As tuples of arrays they cost a fifth of a small step: their references are
+# counted, at every turn, by atomic operations; and some microseconds at every call from Python.)
 
 
 class Plan(NamedTuple):
     """What to compute."""
 
-    operations: Any  # (operations, COLUMNS) int64
-    parameters: Any  # (operations,) float64: the activation's parameter or the dropout rate
-    units: Any  # (5,) int64: one row's offsets of the gathered X, the gathered targets, the three gradient buffers
+    operations: Any  # (count, COLUMNS) int64
+    count: int
+    parameters: Any  # (count,) float64: the activation's parameter or the dropout rate
+    gathered: int  # one row's offsets in the scratch memory: of the gathered X,
+    targets: int  # the gathered targets,
+    gradient: int  # and three gradients,
+    width: int  # each so wide
 
 
 class Memory(NamedTuple):
@@ -59,13 +71,37 @@ class Memory(NamedTuple):
     capacity: int
 
 
-GATHERED, TARGETS, GRADIENT = range(3)  # GRADIENT is the first of three
+@inline
+def _plan_at(place):
+    t = integers_at(place)
+    return Plan(integers_at(t[0]), t[1], doubles_at(t[2]), t[3], t[4], t[5], t[6])
+
+
+@inline
+def _memory_at(place, w):
+    t = integers_at(place)
+    return Memory(
+        numbers_at(t[0], w), numbers_at(t[1], w), numbers_at(t[2], w), numbers_at(t[3], w), integers_at(t[4]),
+        doubles_at(t[5]), t[6],
+    )  # fmt: skip
+
+
+@inline
+def _row(plan, op):
+    """One operation: the columns of the plan."""
+    return advance(plan.operations, op * COLUMNS)
+
+
+@inline
+def _gradient(plan, memory, turn):
+    """One of the three buffers for gradients."""
+    return _at(memory, plan.gradient + turn * plan.width)
 
 
 @inline
 def _at(memory, unit):
     """A matrix in the scratch memory."""
-    return advance(address(memory.scratch), memory.capacity * unit)
+    return advance(memory.scratch, memory.capacity * unit)
 
 
 @inline
@@ -74,11 +110,10 @@ def forward_block(plan, w, memory, x, x_row, x_column, n, dropout, key_seed, key
 
     ``first_row`` is the rows' place in the batch, which is what the dropout masks go by.
     """
-    operations = plan.operations
-    panel, zeros = address(memory.panel), address(memory.zeros)
+    panel, zeros = memory.panel, memory.zeros
     source, source_row, source_column = x, x_row, x_column
-    for op in range(operations.shape[0]):
-        row = operations[op]
+    for op in range(plan.count):
+        row = _row(plan, op)
         kind, o, stride = row[KIND], row[OUTPUTS], row[STRIDE]
         value = _at(memory, row[VALUE])
         kept = _at(memory, row[KEPT]) if row[KEPT] >= 0 else value
@@ -121,7 +156,7 @@ def _slope_of(plan, memory, op, x, x_row):
 
     The code is that of the identity where the operation has no activation.
     """
-    row = plan.operations[op]
+    row = _row(plan, op)
     value, stride = _at(memory, row[VALUE]), row[STRIDE]
     code, p, z, z_row = 0, 0.0, value, stride
     if row[KIND] == DENSE or row[KIND] == ACTIVATION:
@@ -131,7 +166,7 @@ def _slope_of(plan, memory, op, x, x_row):
         elif row[KIND] == ACTIVATION:  # its input is the value below
             z, z_row = x, x_row
             if op > 0:
-                z, z_row = _at(memory, plan.operations[op - 1, VALUE]), plan.operations[op - 1, STRIDE]
+                z, z_row = _at(memory, _row(plan, op - 1)[VALUE]), _row(plan, op - 1)[STRIDE]
     return code, p, z, z_row, value, stride
 
 
@@ -141,7 +176,7 @@ def apply_slope(plan, memory, op, x, x_row, d, d_row, first, last):
     code, p, z, z_row, a, a_row = _slope_of(plan, memory, op, x, x_row)
     multiply_by_slope(
         code, p, advance(z, first * z_row), z_row, advance(a, first * a_row), a_row, advance(d, first * d_row), d_row,
-        last - first, plan.operations[op, OUTPUTS],
+        last - first, _row(plan, op)[OUTPUTS],
     )  # fmt: skip
 
 
@@ -152,30 +187,28 @@ def backward_block(
 ):  # fmt: skip
     """From the dZ of the last operation, in the scratch memory, down to the gradient of every parameter.
 
-    Those go to the flat ``g``, or straight into the parameters where ``fused``. Returns the unit of the buffer that
-    holds dX, of which only ``input_gradient`` makes sense.
+    Those go to the flat ``g``, or straight into the parameters where ``fused``. Returns dX, where there is one.
 
     Of the three gradient buffers one is read, one is written, and one may still be read by a slower thread that is
     busy with the parameters of the operation above.
     """
-    operations = plan.operations
-    panel, zeros = address(memory.panel), address(memory.zeros)
+    panel, zeros = memory.panel, memory.zeros
     turn = 0
-    for back in range(operations.shape[0]):
-        op = operations.shape[0] - 1 - back
-        row = operations[op]
+    for back in range(plan.count):
+        op = plan.count - 1 - back
+        row = _row(plan, op)
         kind, i, o, stride = row[KIND], row[INPUTS], row[OUTPUTS], row[STRIDE]
-        d = _at(memory, plan.units[GRADIENT + turn])
+        d = _gradient(plan, memory, turn)
         first, last = share(n, part, parts), share(n, part + 1, parts)
-        below_stride = operations[op - 1, STRIDE] if op > 0 else padded_row(i)
+        below_stride = _row(plan, op - 1)[STRIDE] if op > 0 else padded_row(i)
         if kind == DENSE:
             source, source_row, source_column = x, x_row, x_column
             if op > 0:
-                source, source_row, source_column = _at(memory, operations[op - 1, VALUE]), below_stride, 1
+                source, source_row, source_column = _at(memory, _row(plan, op - 1)[VALUE]), below_stride, 1
             weight, has_bias = advance(w, row[WEIGHT]), 1 if row[BIAS] >= 0 else 0
             if op > 0 or input_gradient != 0:
                 turn = (turn + 1) % 3
-                dx = _at(memory, plan.units[GRADIENT + turn])
+                dx = _gradient(plan, memory, turn)
                 code, p, z, z_row, value, value_row = 0, 0.0, dx, below_stride, dx, below_stride
                 if op > 0:
                     code, p, z, z_row, value, value_row = _slope_of(plan, memory, op - 1, x, x_row)
@@ -209,15 +242,22 @@ def backward_block(
                 apply_slope(plan, memory, op - 1, x, x_row, d, stride, first, last)
             barrier(sync, parts)
     barrier(sync, parts)
-    return plan.units[GRADIENT + turn]
+    return _gradient(plan, memory, turn)
+
+
+@inline
+def _numbers(array, place):
+    """Pointer to a user's array. One of the usual kind comes as itself, which is quick; any other as an address."""
+    return numbers_at(place, address(array)) if place != 0 else address(array)
 
 
 @kernel
-def predict(plan, parameters, memory, x_place, x_row, x_column, n, out_place, sync, part, parts):
+def predict(parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, out_array, sync_place, part, parts):
     """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0."""
     w = address(parameters)
-    x, out = numbers_at(x_place, w), numbers_at(out_place, w)
-    last_row = plan.operations[plan.operations.shape[0] - 1]
+    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    x, out = _numbers(X, x_place), address(out_array)
+    last_row = _row(plan, plan.count - 1)
     outputs = last_row[OUTPUTS]
     for chunk in range(part, blocks(n, memory.capacity), parts):
         first = chunk * memory.capacity
@@ -237,34 +277,38 @@ def write_rows(source, source_row, out, rows, columns):
 
 
 @kernel
-def forward(plan, parameters, memory, x_place, x_row, x_column, n, out_place, dropout, seed, step, sync):
+def forward(
+    parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, out_array, dropout, seed, step, sync_place
+):  # fmt: skip
     """Forward of one batch with every value kept for ``backward``; the result into ``out``."""
     w = address(parameters)
-    x, out = numbers_at(x_place, w), numbers_at(out_place, w)
+    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    x, out = _numbers(X, x_place), address(out_array)
     forward_block(plan, w, memory, x, x_row, x_column, n, dropout, seed, step, 0, sync, 0, 1)
-    last_row = plan.operations[plan.operations.shape[0] - 1]
+    last_row = _row(plan, plan.count - 1)
     write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], out, n, last_row[OUTPUTS])
 
 
 @kernel
 def backward(
-    plan, parameters, memory, x_place, x_row, x_column, n, d_place, d_row, d_column, gradients, dx_place, dropout, sync
+    parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, D, d_place, d_row, d_column, gradients,
+    dx_array, dropout, sync_place,
 ):  # fmt: skip
     """From dA of the last operation (n, outputs) to the flat gradients and dX (n, inputs), after ``forward``."""
-    g = address(gradients)
-    x = numbers_at(x_place, g)
-    last_op = plan.operations.shape[0] - 1
-    o, stride = plan.operations[last_op, OUTPUTS], plan.operations[last_op, STRIDE]
-    d = _at(memory, plan.units[GRADIENT])
-    copy_rows(numbers_at(d_place, g), d_row, d_column, d, stride, n, o)
+    w = address(parameters)
+    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    g, x = address(gradients), _numbers(X, x_place)
+    last_op = plan.count - 1
+    o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
+    d = _gradient(plan, memory, 0)
+    copy_rows(_numbers(D, d_place), d_row, d_column, d, stride, n, o)
     apply_slope(plan, memory, last_op, x, x_row, d, stride, 0, n)
     nothing = optimizers.no_change()
-    w = address(parameters)
-    unit = backward_block(
+    dx = backward_block(
         plan, w, memory, x, x_row, x_column, n, dropout, g, 0, 0, nothing, g, 0, 1, sync, 0, 1
     )  # fmt: skip
-    i = plan.operations[0, INPUTS]
-    copy_rows(_at(memory, unit), padded_row(i), 1, numbers_at(dx_place, g), i, n, i)
+    i = _row(plan, 0)[INPUTS]
+    copy_rows(dx, padded_row(i), 1, address(dx_array), i, n, i)
 
 
 class Data(NamedTuple):
@@ -285,21 +329,38 @@ class Data(NamedTuple):
 class Learning(NamedTuple):
     """What changes while learning, and how."""
 
-    parameters: Any  # (count,) numbers
+    parameters: Any  # (count,) numbers; not in the table
     gradients: Any  # (count,)
     partial: Any  # (count,) this thread's gradient of one chunk
     work: Any  # (losses.WORK,) this thread's scratch memory for the loss
-    state: Any  # (states · count,) of the optimizer
+    state: Any  # of the optimizer
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
     penalties: Any  # (2,) float64: l1 and l2
     counters: Any  # (3,) int64: STEP, DONE, NOT_FINITE
     results: Any  # (steps, 3) float64: weighted loss, weighted hits, sum of weights of each step
     chunk_sums: Any  # (chunks of a batch, 2) float64
+    count: int
     rule: int
     loss: int
     seed: int
     keep_gradients: int  # leave each step's in ``gradients``
+
+
+@inline
+def _data_at(place):
+    t = integers_at(place)
+    return Data(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9])
+
+
+@inline
+def _learning_at(place, w):
+    t = integers_at(place)
+    return Learning(
+        w, numbers_at(t[0], w), numbers_at(t[1], w), numbers_at(t[2], w), numbers_at(t[3], w), doubles_at(t[4]),
+        doubles_at(t[5]), doubles_at(t[6]), integers_at(t[7]), doubles_at(t[8]), doubles_at(t[9]), t[10], t[11], t[12],
+        t[13], t[14],
+    )  # fmt: skip
 
 
 @inline
@@ -318,8 +379,8 @@ def _rows_of_chunk(plan, memory, data, x, place, first, last):
 
     Returns X with its strides, labels, and targets with the distance of their rows.
     """
-    i, o = plan.operations[0, INPUTS], plan.operations[plan.operations.shape[0] - 1, OUTPUTS]
-    labels, targets, target_row = address(memory.labels), _at(memory, plan.units[TARGETS]), padded_row(o)
+    i, o = _row(plan, 0)[INPUTS], _row(plan, plan.count - 1)[OUTPUTS]
+    labels, targets, target_row = memory.labels, _at(memory, plan.targets), padded_row(o)
     given_labels, given_targets = integers_at(data.labels), numbers_at(data.targets, x)
     if data.order == 0:
         if data.labels != 0:
@@ -335,7 +396,7 @@ def _rows_of_chunk(plan, memory, data, x, place, first, last):
                 copy_rows(advance(given_targets, sample * o), o, 1, advance(targets, r * target_row), o, 1, o)
     if data.gather == 0:
         return advance(x, place * data.x_row), data.x_row, data.x_column, labels, targets, target_row
-    gathered, row = _at(memory, plan.units[GATHERED]), padded_row(i)
+    gathered, row = _at(memory, plan.gathered), padded_row(i)
     for r in range(first, last):
         given = advance(x, _sample(data, place + r) * data.x_row)
         copy_rows(given, data.x_row, data.x_column, advance(gathered, r * row), row, 1, i)
@@ -350,30 +411,32 @@ def _train_chunk(
 
     Returns weighted sums of the chunk's losses and hits. Without backward where ``fused`` and the loss is not finite.
     """
-    w = address(learning.parameters)
+    w = learning.parameters
     place = begin + chunk * CHUNK
     first, last = share(n, part, parts), share(n, part + 1, parts)
-    last_op = plan.operations.shape[0] - 1
-    o, stride = plan.operations[last_op, OUTPUTS], plan.operations[last_op, STRIDE]
+    last_op = plan.count - 1
+    o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
     source, source_row, source_column, labels, targets, target_row = _rows_of_chunk(
         plan, memory, data, x, place, first, last
     )  # fmt: skip
-    scales = address(memory.scales)
-    for r in range(first, last):
-        weight = _weight_of(data, place + r)
-        put(scales, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
+    scales = memory.scales
+    if data.weights == 0:
+        for r in range(first, last):
+            put(scales, r, 1.0 / weight_sum)
+    else:
+        for r in range(first, last):
+            put(scales, r, _weight_of(data, place + r) / weight_sum if weight_sum > 0.0 else 0.0)
     barrier(sync, parts)
     step = learning.counters[STEP]
     forward_block(
         plan, w, memory, source, source_row, source_column, n, True, learning.seed, step, chunk * CHUNK, sync,
         part, parts,
     )  # fmt: skip
-    d = _at(memory, plan.units[GRADIENT])
+    d = _gradient(plan, memory, 0)
     sums = memory.row_sums
     loss_rows(
-        learning.loss, _at(memory, plan.operations[last_op, VALUE]), stride, labels, targets, target_row, scales,
-        d, stride, address(sums), advance(address(sums), memory.capacity), first, last, o,
-        address(learning.work),
+        learning.loss, _at(memory, _row(plan, last_op)[VALUE]), stride, labels, targets, target_row, scales,
+        d, stride, sums, advance(sums, memory.capacity), first, last, o, learning.work,
     )  # fmt: skip
     apply_slope(plan, memory, last_op, source, source_row, d, stride, first, last)
     barrier(sync, parts)
@@ -381,25 +444,39 @@ def _train_chunk(
     for r in range(n):  # by every thread: it takes no longer than to wait for one
         weight = _weight_of(data, place + r)
         if weight != 0.0:  # a sample without weight says nothing, not even NaN
-            loss += weight * sums[0, r]
-            hits += weight * sums[1, r]
+            loss += weight * sums[r]
+            hits += weight * sums[memory.capacity + r]
     if fused == 0 or np.isfinite(loss):
         backward_block(
             plan, w, memory, source, source_row, source_column, n, True, g, add, fused, change,
-            address(learning.state), optimizers.padded_count(learning.parameters.shape[0]), 0, sync, part, parts,
+            learning.state, optimizers.padded_count(learning.count), 0, sync, part, parts,
         )  # fmt: skip
     return loss, hits
 
 
 @kernel
-def train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part, parts):
+def train(
+    parameters,
+    plan_place,
+    memory_place,
+    learning_place,
+    data_place,
+    first_batch,
+    steps,
+    by_rows,
+    sync_place,
+    part,
+    parts,
+):
     """``steps`` batches from number ``first_batch`` of this epoch on: forward, loss, backward and update of each.
 
     Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``.
     Ends early, before the update, when a batch's loss is not finite.
     """
-    w, g = address(learning.parameters), address(learning.gradients)
-    count = learning.parameters.shape[0]
+    w = address(parameters)
+    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    learning, data = _learning_at(learning_place, w), _data_at(data_place)
+    g, count = learning.gradients, learning.count
     x = numbers_at(data.x, w)
     for done in range(steps):
         begin = (first_batch + done) * data.batch_size
@@ -422,20 +499,20 @@ def train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part,
         barrier(sync, parts)
         loss, hits = 0.0, 0.0
         if by_rows != 0 and parts > 1:
-            own = address(learning.partial)
+            own = learning.partial
             for chunk in range(part, chunks, parts):
                 rows = least(CHUNK, n - chunk * CHUNK)
                 sums = _train_chunk(
                     plan, memory, learning, data, x, begin, chunk, rows, weight_sum, own, 0, 0, change, sync, 0, 1
                 )
-                learning.chunk_sums[chunk, 0], learning.chunk_sums[chunk, 1] = sums
+                learning.chunk_sums[2 * chunk], learning.chunk_sums[2 * chunk + 1] = sums
                 wait_for_turn(sync, chunk)
                 _add_gradient(g, own, count, chunk)
                 pass_turn(sync, chunk)
             barrier(sync, parts)
             for chunk in range(chunks):
-                loss += learning.chunk_sums[chunk, 0]
-                hits += learning.chunk_sums[chunk, 1]
+                loss += learning.chunk_sums[2 * chunk]
+                hits += learning.chunk_sums[2 * chunk + 1]
         else:
             for chunk in range(chunks):
                 rows = least(CHUNK, n - chunk * CHUNK)
@@ -454,9 +531,9 @@ def train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part,
         if fused == 0:
             _update(plan, w, g, learning, change, clips, count, sync, part, parts)
         if part == 0:
-            learning.results[done, 0] = loss + penalty
-            learning.results[done, 1] = hits
-            learning.results[done, 2] = weight_sum
+            learning.results[3 * done + 0] = loss + penalty
+            learning.results[3 * done + 1] = hits
+            learning.results[3 * done + 2] = weight_sum
             learning.counters[STEP] += 1
             learning.counters[DONE] += 1
         barrier(sync, parts)
@@ -475,8 +552,8 @@ def _penalty(plan, w, l1, l2):
     """The penalty on all weights; biases pay none."""
     total = 0.0
     if l1 != 0.0 or l2 != 0.0:
-        for op in range(plan.operations.shape[0]):
-            row = plan.operations[op]
+        for op in range(plan.count):
+            row = _row(plan, op)
             if row[KIND] == DENSE:
                 total += optimizers.penalty(advance(w, row[WEIGHT]), row[INPUTS] * row[OUTPUTS], l1, l2)
     return total
@@ -486,8 +563,8 @@ def _penalty(plan, w, l1, l2):
 def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
     """The optimizer's step from the gradient in memory."""
     if change.l1 != 0.0 or change.l2 != 0.0:
-        for op in range(plan.operations.shape[0]):
-            row = plan.operations[op]
+        for op in range(plan.count):
+            row = _row(plan, op)
             if row[KIND] == DENSE:
                 size = row[INPUTS] * row[OUTPUTS]
                 first, last = share(size, part, parts), share(size, part + 1, parts)
@@ -500,8 +577,10 @@ def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
     unit = 16 * lanes(w)
     first = least(count, share(blocks(count, unit), part, parts) * unit)
     last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
-    state = advance(address(learning.state), first)
-    optimizers.update(change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first)
+    state = advance(learning.state, first)
+    optimizers.update(
+        change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first
+    )
     barrier(sync, parts)
 
 

@@ -79,8 +79,8 @@ def scaled(change, factor):
 
 
 # x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that is
-# always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an epoch
-# of digits took three times as long from the 50th on.
+# always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an
+# epoch of digits took three times as long from the 50th on.
 
 
 @inline
@@ -119,7 +119,19 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
         shrink, decay = 1.0 - rate * decay, 0.0
     plain = 1 if factor == 1.0 and decay == 0.0 else 0
     return Change(
-        rule, plain, factor, decay, shrink, momentum, settings[NESTEROV], step_size, beta_2, spread, settings[EPSILON], l1, l2
+        rule,
+        plain,
+        factor,
+        decay,
+        shrink,
+        momentum,
+        settings[NESTEROV],
+        step_size,
+        beta_2,
+        spread,
+        settings[EPSILON],
+        l1,
+        l2,
     )
 
 

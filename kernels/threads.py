@@ -20,8 +20,7 @@ _SPINS = 200  # some 10 µs of pauses before the core is offered
 @intrinsic
 def _add(typingctx, state, index, value):
     def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.atomic_rmw("add", builder.gep(data, [args[1]]), args[2], "seq_cst")
+        return builder.atomic_rmw("add", builder.gep(args[0], [args[1]]), args[2], "seq_cst")
 
     return types.int64(state, types.intp, types.int64), codegen
 
@@ -31,8 +30,7 @@ def read(typingctx, state, index):
     """The number as the other threads last wrote it."""
 
     def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.load_atomic(builder.gep(data, [args[1]]), "acquire", 8)
+        return builder.load_atomic(builder.gep(args[0], [args[1]]), "acquire", 8)
 
     return types.int64(state, types.intp), codegen
 
@@ -42,8 +40,7 @@ def write(typingctx, state, index, value):
     """Make the number visible to the other threads, after all that was written before."""
 
     def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        builder.store_atomic(args[2], builder.gep(data, [args[1]]), "release", 8)
+        builder.store_atomic(args[2], builder.gep(args[0], [args[1]]), "release", 8)
         return context.get_dummy_value()
 
     return types.void(state, types.intp, types.int64), codegen

@@ -23,7 +23,7 @@ def network(dtype="float32", seed=0):
 
 def test_the_plan_says_what_the_layers_are():
     program = network().program
-    table = program.plan.operations
+    table = program.operations
     kinds = [
         kernels.DROPOUT,
         kernels.DENSE,
@@ -40,13 +40,13 @@ def test_the_plan_says_what_the_layers_are():
     assert table[1, kernels.BIAS] == 7 * 19
     assert table[3, kernels.BIAS] == -1
     assert table[5, kernels.WEIGHT] == 7 * 19 + 19 + 19 * 5
-    assert program.plan.parameters[[0, 4]].tolist() == [0.2, 0.4]
+    assert program.numbers[[0, 4]].tolist() == [0.2, 0.4]
 
 
 def test_every_operation_has_memory_of_its_own_with_rows_of_whole_vectors():
     program = network().program
     spans = []
-    for row in program.plan.operations:
+    for row in program.operations:
         assert row[kernels.STRIDE] >= row[kernels.OUTPUTS]
         assert row[kernels.STRIDE] % 16 == 0
         spans += [
@@ -55,7 +55,7 @@ def test_every_operation_has_memory_of_its_own_with_rows_of_whole_vectors():
     spans.sort()
     for (_, end), (begin, _) in pairwise(spans):
         assert end <= begin
-    assert spans[-1][1] <= program.plan.units.min()
+    assert spans[-1][1] <= program.gathered
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
