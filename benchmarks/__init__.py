@@ -1,1 +1,1 @@
-"""How fast fastjac is, beside the machine's roof and beside its peers. ``fastjac bench`` runs it; see README.md here."""
+"""How fast fastjac is, beside the machine's roof and beside its peers: ``fastjac bench``. See README.md here."""

@@ -130,7 +130,7 @@ def run(
                 say(f"{name}: preparing {peer}")
                 answer = process.ask(name, "check")
                 lanes[peer].loss, lanes[peer].error = answer.get("loss"), answer.get("error", "")
-            _compare_losses(lanes, w.regression)
+            _compare_losses(lanes)
             target = w.one_thread if threads == 1 else w.all_threads
             modes: list[tuple[str, float | None]] = [("train", target)]
             if name == "tiny":
@@ -151,10 +151,10 @@ def run(
     return races
 
 
-def _compare_losses(lanes: dict[str, Lane], regression: bool) -> None:
+def _compare_losses(lanes: dict[str, Lane]) -> None:
     """A peer that learnt something else is out of the race."""
     ours = lanes["fastjac"].loss
-    for name, lane in lanes.items():
+    for lane in lanes.values():
         if lane.loss is None or ours is None:
             continue
         if not abs(lane.loss - ours) <= AGREEMENT * abs(ours):

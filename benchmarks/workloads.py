@@ -80,8 +80,8 @@ WORKLOADS = {
     for w in (
         Workload("expm", (4, 32, 16, 4), "tanh", 10_000, 1, 3.0, 3.0),
         Workload("tiny", (8, 32, 32, 3), "relu", 32, 200, 3.5, 3.5),
-        Workload("digits", (64, 128, 64, 10), "relu", 64, 40, 2.0, 2.0),
-        Workload("mnist", (784, 128, 10), "relu", 64, 40, 2.0, 2.0),
+        Workload("digits", (64, 128, 64, 10), "relu", 64, 200, 2.0, 2.0),
+        Workload("mnist", (784, 128, 10), "relu", 64, 100, 2.0, 2.0),
         Workload("medium", (784, 512, 512, 10), "relu", 128, 8, 1.4, 1.4),
         Workload("large", (1024, 1024, 1024, 10), "relu", 256, 4, 1.3, 1.3),
     )

@@ -24,7 +24,20 @@ from .dense import CHUNK
 from .gemm import copy_rows
 from .losses import loss_rows, softmax, softmax_backward
 from .random import dropout_mask, key_of
-from .simd import address, advance, doubles_at, get, integers_at, lanes, load_head, numbers_at, put, store_head
+from .simd import (
+    address,
+    advance,
+    doubles_at,
+    flush_subnormals,
+    get,
+    integers_at,
+    lanes,
+    load_head,
+    numbers_at,
+    put,
+    restore_subnormals,
+    store_head,
+)
 from .threads import FAILED, TURN, barrier, pass_turn, read, wait_for_turn, write
 
 # Kinds of operation
@@ -474,9 +487,17 @@ def train(
     Ends early, before the update, when a batch's loss is not finite.
     """
     w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
-    learning, data = _learning_at(learning_place, w), _data_at(data_place)
-    g, count = learning.gradients, learning.count
+    before = flush_subnormals()
+    _train(
+        _plan_at(plan_place), _memory_at(memory_place, w), _learning_at(learning_place, w), _data_at(data_place),
+        first_batch, steps, by_rows, integers_at(sync_place), part, parts,
+    )  # fmt: skip
+    restore_subnormals(before)
+
+
+@inline
+def _train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part, parts):
+    w, g, count = learning.parameters, learning.gradients, learning.count
     x = numbers_at(data.x, w)
     for done in range(steps):
         begin = (first_batch + done) * data.batch_size

@@ -517,6 +517,54 @@ def distance(typingctx, first, second):
     return types.intp(first, second), codegen
 
 
+# --- subnormal numbers ---------------------------------------------------------------------------------------------
+# Below the smallest normal number an operation takes a hundred times as long, and gradients get there: epochs of
+# digits, where many pixels are always black, take twice as long without this, and five times from the 2000th on.
+
+_X86_FLUSH, _ARM_FLUSH = 0x8040, 1 << 24  # results and operands (FTZ, DAZ); both (FZ)
+
+
+@intrinsic
+def flush_subnormals(typingctx):
+    """Take subnormal numbers for 0 in this thread, on machines that can; returns what ``restore_subnormals`` takes."""
+
+    def codegen(context, builder, sig, args):
+        wide = ir.IntType(64)
+        if builder.module.triple.startswith(("x86_64", "i386", "i686")):
+            state = cgutils.alloca_once(builder, _I32)
+            place = builder.bitcast(state, ir.PointerType(ir.IntType(8)))
+            llvm_call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [place])
+            before = builder.load(state)
+            builder.store(builder.or_(before, ir.Constant(_I32, _X86_FLUSH)), state)
+            llvm_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [place])
+            return builder.zext(before, wide)
+        if builder.module.triple.startswith(("aarch64", "arm64")):
+            before = llvm_call(builder, "llvm.aarch64.get.fpcr", wide, [])
+            after = builder.or_(before, ir.Constant(wide, _ARM_FLUSH))
+            llvm_call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [after])
+            return before
+        return ir.Constant(wide, 0)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore_subnormals(typingctx, before):
+    """Undo ``flush_subnormals``."""
+
+    def codegen(context, builder, sig, args):
+        if builder.module.triple.startswith(("x86_64", "i386", "i686")):
+            state = cgutils.alloca_once(builder, _I32)
+            builder.store(builder.trunc(args[0], _I32), state)
+            place = builder.bitcast(state, ir.PointerType(ir.IntType(8)))
+            llvm_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [place])
+        elif builder.module.triple.startswith(("aarch64", "arm64")):
+            llvm_call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [args[0]])
+        return context.get_dummy_value()
+
+    return types.void(before), codegen
+
+
 # --- addresses from Python ----------------------------------------------------------------------------------------
 # A user's array reaches a kernel as a number and two strides: whatever its layout or flags, there is one compilation.
 
