@@ -248,8 +248,9 @@ class Sklearn(Peer):
 
         def estimator(epochs: int) -> Any:
             return FromWeights(
-                self.workload.widths[1:-1], activation=self.workload.activation, alpha=0, learning_rate_init=RATE,
-                batch_size=self.workload.batch, shuffle=False, max_iter=epochs, tol=0, n_iter_no_change=10**9,
+                hidden_layer_sizes=self.workload.widths[1:-1], activation=self.workload.activation, alpha=0,
+                learning_rate_init=RATE, batch_size=self.workload.batch, shuffle=False, max_iter=epochs, tol=0,
+                n_iter_no_change=10**9,
             )  # fmt: skip
 
         self.estimator = estimator

@@ -1,0 +1,89 @@
+"""``fastjac bench``: measure, print tables, and write JSON, Markdown and pictures on request."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from fastjac.benchmarks import feel, machine, pages, products, race, roof
+from fastjac.benchmarks.peers import PEERS
+from fastjac.benchmarks.workloads import WORKLOADS
+
+from fastjac.program import default_threads
+
+PARTS = ("roof", "kernels", "steps", "feel")
+
+
+def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
+    names = list(known) if given is None else [word.strip() for word in given.split(",") if word.strip()]
+    for name in names:
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=f"--{kind}")
+    return names
+
+
+@click.command(short_help="Measure kernels against the machine's roof, and training against installed peers.")
+@click.option("--only", help=f"Parts, as steps,feel: of {', '.join(PARTS)}.")
+@click.option("--workloads", help=f"Networks, of {', '.join(WORKLOADS)}.")
+@click.option("--peers", help=f"Peers, of {', '.join(list(PEERS)[1:])}.  [those that are installed]")
+@click.option("--threads", help="Numbers of threads, as 1,2.  [1 and all cores]")
+@click.option("--quick", is_flag=True, help="A minute or two instead of ten: fewer and shorter rounds.")
+@click.option("--json", "as_json", is_flag=True, help="Print numbers instead of tables.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path),
+              help="A folder for results.json, results.md and pictures.")  # fmt: skip
+def bench(
+    only: str | None, workloads: str | None, peers: str | None, threads: str | None, quick: bool, as_json: bool,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """Measure kernels against the machine's roof, and training steps against installed peers.
+
+    Leave the machine alone while it runs: what else computes is in the figures.
+    """
+    parts = _chosen("only", only, PARTS)
+    names = _chosen("workloads", workloads, WORKLOADS)
+    here, absent = race.installed(None if peers is None else _chosen("peers", peers, list(PEERS)))
+    try:
+        counts = sorted({int(word) for word in threads.split(",")} if threads else {1, default_threads()})
+    except ValueError:
+        counts = [0]
+    if counts[0] < 1:
+        raise click.BadParameter(f"{threads!r} is not a list of positive whole numbers, such as 1,2",
+                                 param_hint="--threads")  # fmt: skip
+    rounds, seconds = (3, 0.03) if quick else (9, 0.15)
+
+    def say(what: str) -> None:
+        click.echo(what, err=True)
+
+    found: dict[str, Any] = {"machine": machine.describe(), "absent": absent}
+    try:
+        if "roof" in parts:
+            say("roof")
+            found["roof"] = asdict(roof.measure(default_threads()))
+        if "kernels" in parts:
+            say("products and functions")
+            measured = products.measure_apart(rounds, seconds / 3, 8 if quick else 40)
+            found |= {kind: [asdict(figure) for figure in figures] for kind, figures in measured.items()}
+        if "steps" in parts:
+            found["races"] = [
+                one.as_json() for count in counts for one in race.run(count, rounds, seconds, names, here, say)
+            ]
+        if "feel" in parts:
+            found["feelings"] = [asdict(one) for one in feel.measure(2 if quick else 5, say)]
+    except subprocess.CalledProcessError as error:
+        raise click.ClickException(f"a measured process failed: {error.stderr.strip()[-300:]}") from error
+    click.echo(json.dumps(found, indent=1) if as_json else pages.text(found))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        command = "fastjac bench" + (f" --only {only}" if only else "") + (" --quick" if quick else "")
+        (output / "results.md").write_text(pages.markdown(found, command), encoding="utf-8")
+        pages.pictures(found, output, say)
+        say(f"written to {output}")
+
+
+if __name__ == "__main__":
+    bench()
