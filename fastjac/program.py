@@ -65,6 +65,7 @@ class Learner:
     settings: np.ndarray
     rule: int
     loss: int
+    loss_parameter: float
     seed: int
     counters: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
 
@@ -232,7 +233,8 @@ class Program:
             learning = kernels.Learning(
                 learner.parameters, learner.gradients, partial, aligned(WORK, self.dtype), learner.state, rates,
                 learner.settings,
-                learner.counters, results, chunk_sums, learner.rule, learner.loss, learner.seed,
+                learner.counters, results, chunk_sums, learner.rule, learner.loss,
+                learner.loss_parameter, learner.seed,
             )  # fmt: skip
             memory = memories[part if by_rows else 0]
             kernels.train(

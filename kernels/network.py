@@ -291,6 +291,7 @@ class Learning(NamedTuple):
     chunk_sums: Any  # (chunks of a batch, 2) float64
     rule: int
     loss: int
+    loss_parameter: float
     seed: int
 
 
@@ -350,8 +351,8 @@ def _train_chunk(plan, memory, learning, data, x, begin, chunk, n, weight_sum, g
     d = _at(memory, plan.units[GRADIENT])
     sums = memory.row_sums
     loss_rows(
-        learning.loss, _at(memory, plan.operations[last_op, VALUE]), stride, labels, targets, target_row, scales,
-        d, stride, address(sums), advance(address(sums), memory.capacity), first, last, o,
+        learning.loss, learning.loss_parameter, _at(memory, plan.operations[last_op, VALUE]), stride, labels, targets,
+        target_row, scales, d, stride, address(sums), advance(address(sums), memory.capacity), first, last, o,
         address(learning.work),
     )  # fmt: skip
     apply_slope(plan, memory, last_op, source, source_row, d, stride, first, last)
