@@ -374,7 +374,8 @@ def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, p
 
 @kernel
 def _loss(
-    code, parameter, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits, work,
+    code, parameter, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits,
+    work,
 ):  # fmt: skip
     """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
     scale = address(scales)
@@ -419,8 +420,8 @@ def loss_sums(
 ) -> tuple[float, float, float]:  # fmt: skip
     """Weighted sums of losses and hits, and the sum of weights; the gradient of the mean into ``d``.
 
-    For callers that have checked: ``parameter`` is the loss's, 0.0 where it has none; Z, targets and d (N, K) contiguous of one type, d may be Z; labels int64; weights
-    float64.
+    For callers that have checked: Z, targets and d (N, K) contiguous of one type, d may be Z; labels int64; weights
+    float64. ``parameter`` is the loss's own number, 0.0 where it has none.
     """
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
@@ -609,8 +610,8 @@ def huber(
     >>> huber([[3.0]], [1.0])
     (1.5, array([[1.]]))
     """
-    code = losses.HUBER
-    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, loss_parameter("delta", delta))
+    code, delta = losses.HUBER, loss_parameter("delta", delta)
+    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, delta)
 
 
 def quantile(
@@ -623,8 +624,8 @@ def quantile(
     >>> quantile([[3.0]], [1.0], 0.25)
     (1.5, array([[0.75]]))
     """
-    code = losses.QUANTILE
-    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, loss_parameter("quantile", quantile, 1))
+    code, q = losses.QUANTILE, loss_parameter("quantile", quantile, 1)
+    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, q)
 
 
 def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:

@@ -6,6 +6,7 @@ This file looks at a network, which is built on top of this package: it imports 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -375,7 +376,8 @@ def _of_loss(
     pairs = [of_sample(p, y, *loss.parameters) for p, y in zip(P, Y, strict=True)]
     J0 = np.array([value for value, _ in pairs], P.dtype)
     factors = [_Factor(name, row, np.stack([slope.reshape(1, -1) for _, slope in pairs]).astype(P.dtype, copy=False))]
-    fused_J0 = np.array([kernel(fused_P[i : i + 1], Y[i : i + 1], None, *loss.parameters)[0] for i in range(len(P))], P.dtype)
+    each = [kernel(fused_P[i : i + 1], Y[i : i + 1], None, *loss.parameters)[0] for i in range(len(P))]
+    fused_J0 = np.array(each, P.dtype)
     formula = f"J0 = {form.format(name)}"
     first = _Step(loss.name, formula, None, row, {name: P, "y": Y}, "J0", J0, fused_J0, factors)
 
@@ -441,7 +443,7 @@ def _poisson(z: Array, y: Array) -> tuple[Any, Array]:
 
 
 # The row of the course, the formula of J0, and from one sample's output and target J0 and its Jacobian.
-_LOSSES = {
+_LOSSES: dict[str, tuple[str, str, Callable[..., tuple[Any, Array]]]] = {
     "softmax_cross_entropy": ("E2", "-Σ y·log softmax({})", _softmax_cross_entropy),
     "binary_cross_entropy": ("B10", "binary cross-entropy(σ({}), y)", _binary_cross_entropy),
     "binary_cross_entropy_probabilities": (
