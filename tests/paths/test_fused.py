@@ -4,10 +4,10 @@ import inspect
 
 import numpy as np
 import pytest
+from fastjac.kernels.checked import NUMBERS
 
 import fastjac as fj
 from fastjac.activations import NAMES
-from fastjac.kernels.checked import NUMBERS
 from fastjac.losses import BY_NAME
 from fastjac.paths import PATHS
 
