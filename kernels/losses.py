@@ -327,10 +327,11 @@ def _poisson(z, y, d, columns, scale):
         tail = _tail(columns, j, z)
         x, target = load_head(z, j, tail), load_head(y, j, tail)
         rate = vectormath.exp(x)
-        rest = where(target == 0.0, 0.0, target * (vectormath.log(target) - x - 1.0))
-        value = where(rate < np.inf, rate + rest, rate)  # never inf - inf
+        slope = rate - target
+        gap = where(target == 0.0, 0.0, target * (vectormath.log(target) - x))
+        value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
         total = total + where(lane_numbers(total) < tail, value, 0.0)
-        store_head(d, j, (rate - target) * (scale / columns), tail)
+        store_head(d, j, slope * (scale / columns), tail)
     return sum_across(total) / columns
 
 

@@ -144,11 +144,21 @@ def test_losses_of_regression_are_those_of_scikit_learn(q, outputs, weighted):
 
 def test_poisson_has_the_loss_curve_of_scikit_learns_mlp_regressor():
     base = pytest.importorskip("sklearn.neural_network._base")
+    if "poisson" not in base.LOSS_FUNCTIONS:
+        pytest.skip("this scikit-learn's MLPRegressor has no Poisson loss")
     p, y = regression(40, 1, "float64")
     weight = np.random.default_rng(1).random(40)
     for given in (None, weight):
         expected = base.LOSS_FUNCTIONS["poisson"](y, np.exp(p), given)
         assert fj.Poisson()(p, y, given)[0] == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", [name for name, loss in BY_NAME.items() if not loss.counts_hits])
+def test_no_prediction_of_an_amount_counts_as_a_hit(name):
+    p, y = regression(9, 2, "float64")
+    total, hits, weights = BY_NAME[name].sums(p, None, y, None, np.empty_like(p))
+    assert total > 0
+    assert (hits, weights) == (0, 9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,4 +1,4 @@
-"""Every Jacobian of the course as a function from arrays to arrays; `ROWS` says which is which.
+"""Every Jacobian of the course, and some losses beyond it, as a function from arrays to arrays; see `ROWS`.
 
 Numerator layout, rows are outputs and columns are inputs; `layout="denominator"` gives the transpose where
 the two differ. A name says what the Jacobian is of: `softmax(p)` is ∂softmax/∂logits. Names in `_gradient` or

@@ -438,7 +438,7 @@ def _quantile(p: Array, y: Array, q: float) -> tuple[Any, Array]:
 
 def _poisson(z: Array, y: Array) -> tuple[Any, Array]:
     mean = batch_mean(len(z), dtype=z.dtype)
-    value = np.exp(z) + np.where(y == 0, 0, y * (np.log(y) - z - 1))
+    value = np.exp(z) - y + np.where(y == 0, 0, y * (np.log(y) - z))
     return mean[0] @ value, mean @ loss_per_sample_diagonal(poisson_slope, z, y)
 
 

@@ -246,7 +246,7 @@ def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
         z, y = Z[i], Y[i].astype(Z.dtype)
         rate = np.exp(z)
         # Where a rate overflows so does the loss: inf − inf would make it NaN.
-        loss += share * (mean @ rate + _dot(mean * y, np.where(rate < math.inf, np.log(y) - z - 1, 0)))
+        loss += share * (mean @ (rate - y) + _dot(mean * y, np.where(rate < math.inf, np.log(y) - z, 0)))
         dZ[i] = share * (mean @ loss_per_sample_diagonal(poisson_slope, z, y))
     return float(loss), dZ
 

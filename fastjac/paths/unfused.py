@@ -219,7 +219,7 @@ def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
     Y = Y.astype(Z.dtype, copy=False)
     rates = np.exp(Z)
     # Where a rate overflows so does the loss: inf − inf would make it NaN. Without counts 0·ln 0 counts as 0.
-    losses = np.where(rates < math.inf, rates + np.where(Y == 0, 0, Y * (np.log(Y) - Z - 1)), rates)
+    losses = np.where(rates < math.inf, rates - Y + np.where(Y == 0, 0, Y * (np.log(Y) - Z)), rates)
     return _mean(losses.mean(axis=1), (rates - Y) / Z.shape[1], weights)
 
 
