@@ -24,7 +24,8 @@ def _arrays(shape, dtype):
     make = lambda *size: rng.normal(size=size).astype(dtype)  # noqa: E731
     return {
         "X": make(n, i), "W": make(i, o), "b": make(o), "Z": make(n, o), "d": make(n, o),
-        "P": kernels.softmax(make(n, o)), "labels": rng.integers(0, o, n), "bits": rng.integers(0, 2, (n, o)).astype(dtype),
+        "P": kernels.softmax(make(n, o)), "labels": rng.integers(0, o, n),
+        "bits": rng.integers(0, 2, (n, o)).astype(dtype),
         "numbers": make(n, o),
     }  # fmt: skip
 

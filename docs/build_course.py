@@ -23,7 +23,8 @@ INTRODUCTION = """\
 # The course, row by row
 
 Every derivation of the course is a function of `fastjac.jacobians` that returns the explicit Jacobian as an \
-array, and a test that compares it with something that does not know the formula. Numerator layout \
+array, and a test that compares it with something that does not know the formula; rows F1 to F4 do the same for \
+losses that the course does not have. Numerator layout \
 throughout: rows are outputs, columns are inputs; `layout="denominator"` gives the transpose where the two \
 differ.
 

@@ -22,7 +22,11 @@ from fastjac.layers import Layer as Layer
 from fastjac.layers import Softmax as Softmax
 from fastjac.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from fastjac.losses import CategoricalCrossEntropy as CategoricalCrossEntropy
+from fastjac.losses import Huber as Huber
+from fastjac.losses import MeanAbsoluteError as MeanAbsoluteError
 from fastjac.losses import MeanSquaredError as MeanSquaredError
+from fastjac.losses import Poisson as Poisson
+from fastjac.losses import QuantileLoss as QuantileLoss
 from fastjac.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from fastjac.network import Sequential as Sequential
 from fastjac.optimizers import SGD as SGD

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastjac.kernels import losses as codes
 from fastjac.kernels.arrays import place_to_write, rows, unknown, weights
-from fastjac.kernels.checked import BITS, LABELS, NUMBERS, loss_sums, loss_targets
+from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
 
 
 class Loss:
@@ -24,6 +24,16 @@ class Loss:
     row_code: int  # the kernel for rows
     counts_hits: bool = True  # whether there is an accuracy
     probabilities: bool = False  # whether the network's output must lie in [0, 1]
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """What a path's function takes after output, targets and weights; at most one number."""
+        return ()
+
+    @property
+    def parameter(self) -> float:
+        """The same as the kernels take it: 0 for a loss that has none."""
+        return self.parameters[0] if self.parameters else 0.0
 
     def code(self, labels: np.ndarray | None) -> int:
         """The kernel for these targets."""
@@ -42,7 +52,7 @@ class Loss:
         gradient: np.ndarray,
     ) -> tuple[float, float, float]:  # fmt: skip
         """Weighted sums of losses and hits, and of the weights, from checked arrays; the gradient is written."""
-        return loss_sums(self.code(labels), output, labels, targets, weight, gradient)
+        return loss_sums(self.code(labels), self.parameter, output, labels, targets, weight, gradient)
 
     def __call__(self, output: Any, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and its gradient with respect to ``output``.
@@ -147,6 +157,98 @@ class MeanSquaredError(Loss):
     counts_hits = False
 
 
+class MeanAbsoluteError(Loss):
+    """Mean over samples *and outputs* of |y - ŷ|, PyTorch's L1Loss. At y = ŷ the slope is 0.
+
+    Takes targets (N, K), or (N,) for one output.
+
+    >>> MeanAbsoluteError()([[3.0]], [1.0])
+    (2.0, array([[1.]]))
+    """
+
+    name = "absolute_error"
+    kind = NUMBERS
+    label_code = row_code = codes.ABSOLUTE_ERROR
+    counts_hits = False
+
+
+class Huber(Loss):
+    """Mean over samples *and outputs* of (y - ŷ)²/2 up to |y - ŷ| = delta, and of delta·(|y - ŷ| - delta/2) beyond.
+
+    As PyTorch's HuberLoss: half the squared error for small errors, and no more than ``delta`` of slope for large ones.
+    Takes targets (N, K), or (N,) for one output.
+
+    Args:
+        delta: where the parabola ends, a number above 0.
+
+    >>> Huber(delta=1.0)([[3.0]], [1.0])
+    (1.5, array([[1.]]))
+    """
+
+    name = "huber"
+    kind = NUMBERS
+    label_code = row_code = codes.HUBER
+    counts_hits = False
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = loss_parameter("delta", delta)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        return (self.delta,)
+
+    def __repr__(self) -> str:
+        return f"Huber(delta={self.delta})"
+
+
+class QuantileLoss(Loss):
+    """Mean over samples *and outputs* of max(q·(y - ŷ), (q - 1)·(y - ŷ)), the pinball loss: ŷ learns the quantile q.
+
+    As scikit-learn's mean_pinball_loss. With q = 1/2 it is half the absolute error; at y = ŷ the slope is 0 too.
+    Takes targets (N, K), or (N,) for one output.
+
+    Args:
+        quantile: q, above 0 and below 1.
+
+    >>> QuantileLoss(quantile=0.25)([[3.0]], [1.0])
+    (1.5, array([[0.75]]))
+    """
+
+    name = "quantile"
+    kind = NUMBERS
+    label_code = row_code = codes.QUANTILE
+    counts_hits = False
+
+    def __init__(self, quantile: float = 0.5) -> None:
+        self.quantile = loss_parameter("quantile", quantile, 1)
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        return (self.quantile,)
+
+    def __repr__(self) -> str:
+        return f"QuantileLoss(quantile={self.quantile})"
+
+
+class Poisson(Loss):
+    """Mean over samples *and outputs* of e^z - y + y·(log y - z), z being the network's output; gradient (e^z - y)/N/K.
+
+    The output is the logarithm of the rate: let the last layer have no activation, and take ``np.exp`` of what the
+    network predicts. Takes targets (N, K) of at least 0, or (N,) for one output.
+
+    It is half the Poisson deviance, as in scikit-learn's MLPRegressor(loss="poisson") with one output (which adds the
+    outputs up). PyTorch's PoissonNLLLoss(log_input=True) leaves out y·log y - y, which no gradient depends on.
+
+    >>> Poisson()([[0.0]], [0.0])
+    (1.0, array([[1.]]))
+    """
+
+    name = "poisson"
+    kind = AMOUNTS
+    label_code = row_code = codes.POISSON
+    counts_hits = False
+
+
 BY_NAME: dict[str, Loss] = {
     loss.name: loss
     for loss in (
@@ -155,6 +257,10 @@ BY_NAME: dict[str, Loss] = {
         BinaryCrossEntropy(from_logits=False),
         CategoricalCrossEntropy(),
         MeanSquaredError(),
+        MeanAbsoluteError(),
+        Huber(),
+        QuantileLoss(),
+        Poisson(),
     )
 }
 

@@ -244,7 +244,8 @@ class Sequential:
         result = loss.sums(output, labels, targets, weight, gradient)
         if self._path == "fused":
             return result
-        value, d = getattr(PATHS[self._path], loss.name)(output, labels if targets is None else targets, weight)
+        function = getattr(PATHS[self._path], loss.name)
+        value, d = function(output, labels if targets is None else targets, weight, *loss.parameters)
         gradient[...] = d
         return float(value) * result[2], result[1], result[2]
 
@@ -257,7 +258,7 @@ class Sequential:
             sample_weight: (N,) weights for a weighted mean.
 
         Returns:
-            {"loss": …, "accuracy": …}; no accuracy for mean_squared_error.
+            {"loss": …, "accuracy": …}; no accuracy for the losses of regression.
 
         Raises:
             TypeError, ValueError: arrays that don't fit, labels out of range, no rows, an unknown loss.
@@ -314,7 +315,8 @@ class Sequential:
         Args:
             X: (N, inputs) finite numbers, any strides, copied only if they must be converted.
             y: targets, as the loss takes them.
-            loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", … or a loss object.
+            loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", "huber", … or a loss
+                object.
             optimizer: "adam", "adamw", "sgd" or an optimizer object, which keeps its state for a next ``fit``.
             epochs: how many times to go through the data.
             batch_size: rows a step; the last batch of an epoch may be smaller.

@@ -94,6 +94,7 @@ class Learner:
     settings: np.ndarray
     rule: int
     loss: int
+    loss_parameter: float
     seed: int
     counters: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
     l1: float = 0.0
@@ -103,7 +104,7 @@ class Learner:
     own: list[Any] = field(default_factory=list)
     tables: list[_Table] = field(default_factory=list)
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    penalties: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    numbers: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
 
 def default_threads() -> int:
@@ -283,7 +284,7 @@ class Program:
         """Each thread's table of what a learner changes, and its own memory for it."""
         count = learner.parameters.size
         learner.chunk_sums = np.zeros(2 * chunks)
-        learner.penalties = np.array([learner.l1, learner.l2])
+        learner.numbers = np.array([learner.l1, learner.l2, learner.loss_parameter])
         learner.own = [
             (aligned(count if by_rows and threads > 1 else 0, self.dtype), aligned(WORK, self.dtype))
             for _ in range(threads)
@@ -291,7 +292,7 @@ class Program:
         learner.tables = [
             _Table(
                 _place(learner.gradients), _place(partial), _place(work), _place(learner.state), 0,
-                _place(learner.settings), _place(learner.penalties), _place(learner.counters), 0,
+                _place(learner.settings), _place(learner.numbers), _place(learner.counters), 0,
                 _place(learner.chunk_sums), count, learner.rule, learner.loss, learner.seed,
                 int(learner.keep_gradients),
             )

@@ -147,7 +147,7 @@ class _Run:
         state = optimizer.state(network)
         self.learner = Learner(
             network.parameters, network.gradients, state.moments, optimizer.settings(), optimizer.rule,
-            loss.code(samples.labels), network.dropout_seed, state.counters,
+            loss.code(samples.labels), loss.parameter, network.dropout_seed, state.counters,
         )  # fmt: skip
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
         self.order: np.ndarray | None = None

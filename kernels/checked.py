@@ -10,6 +10,8 @@ output, tells z < 0 from z = 0, where the slope is 1 (course B4).
 
 from __future__ import annotations
 
+import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -367,7 +369,10 @@ def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, p
 
 
 @kernel
-def _loss(code, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits, work):
+def _loss(
+    code, parameter, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits,
+    work,
+):  # fmt: skip
     """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
     scale = address(scales)
     z, d, targets = numbers_at(z_place, scale), numbers_at(d_place, scale), numbers_at(target_place, scale)
@@ -386,7 +391,8 @@ def _loss(code, z_place, n, k, label_place, target_place, weight_place, d_place,
             put(scale, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
         # without labels or targets the pointer stands still at what is never read
         losses.loss_rows(
-            code, advance(z, first * k), k, advance(class_of, first) if label_place != 0 else address(_NO_LABELS),
+            code, parameter, advance(z, first * k), k,
+            advance(class_of, first) if label_place != 0 else address(_NO_LABELS),
             advance(targets, first * k) if target_place != 0 else advance(z, first * k), k, scale,
             advance(d, first * k), k, address(row_losses), address(row_hits), 0, count, k, address(work),
         )  # fmt: skip
@@ -405,23 +411,23 @@ _NO_LABELS = np.zeros(CHUNK, np.int64)
 
 
 def loss_sums(
-    code: int, Z: np.ndarray, class_of: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None,
-    d: np.ndarray,
+    code: int, parameter: float, Z: np.ndarray, class_of: np.ndarray | None, targets: np.ndarray | None,
+    weight: np.ndarray | None, d: np.ndarray,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Weighted sums of losses and hits, and the sum of weights; the gradient of the mean into ``d``.
 
     For callers that have checked: Z, targets and d (N, K) contiguous of one type, d may be Z; labels int64; weights
-    float64.
+    float64. ``parameter`` is the loss's own number, 0.0 where it has none.
     """
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
-        code, _place(Z), *Z.shape, _place(class_of), _place(targets), _place(weight), _place(d),
+        code, parameter, _place(Z), *Z.shape, _place(class_of), _place(targets), _place(weight), _place(d),
         np.empty(chunk, Z.dtype), np.empty(chunk), np.empty(chunk), np.zeros(losses.WORK, Z.dtype),
     )  # fmt: skip
     return result
 
 
-LABELS, DISTRIBUTIONS, BITS, NUMBERS = range(4)  # what a target may be
+LABELS, BITS, AMOUNTS, NUMBERS = range(4)  # what a target may be
 
 
 def loss_targets(
@@ -431,7 +437,8 @@ def loss_targets(
 
     Args:
         y: class indices (N,) or rows (N, K); for one output, also (N,) numbers.
-        kind: LABELS for classes (indices or rows), BITS for independent outputs in [0, 1], NUMBERS for any numbers.
+        kind: LABELS for classes (indices or rows), BITS for independent outputs in [0, 1], AMOUNTS for numbers of at
+            least 0, NUMBERS for any numbers.
 
     Raises:
         TypeError, ValueError: another length or width, an index out of range, not finite, negative, above 1.
@@ -453,9 +460,25 @@ def loss_targets(
     return None, target
 
 
+def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
+    """The number of a loss that has one: above 0 and below ``high``.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: outside.
+    """
+    wanted = f"a number above 0 and below {high:g}" if high < math.inf else "a finite number above 0"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected {wanted}")
+    if not 0 < value < high:
+        raise ValueError(f"{name} is {value!r}, expected {wanted}")
+    return float(value)
+
+
 def _loss_and_gradient(
-    label_code: int, row_code: int, kind: int, name: str, Z: Any, y: Any, sample_weight: Any, out: Any
-) -> tuple[float, np.ndarray]:
+    label_code: int, row_code: int, kind: int, name: str, Z: Any, y: Any, sample_weight: Any, out: Any,
+    parameter: float = 0.0,
+) -> tuple[float, np.ndarray]:  # fmt: skip
     dtype = _float_of(Z)
     Z = rows(name, Z, (None, None), dtype)
     _need_columns(name, Z)
@@ -465,7 +488,8 @@ def _loss_and_gradient(
     d = place_to_write(result, Z, class_of, target, weight)
     if len(Z) == 0:
         return float("nan"), result
-    loss, _, weight_sum = loss_sums(label_code if target is None else row_code, Z, class_of, target, weight, d)
+    code = label_code if target is None else row_code
+    loss, _, weight_sum = loss_sums(code, parameter, Z, class_of, target, weight, d)
     return loss / weight_sum, _finish(d, result)
 
 
@@ -558,6 +582,59 @@ def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = 
     """
     code = losses.MEAN_SQUARED_ERROR
     return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out)
+
+
+def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
+    """Mean over samples and outputs of |y - p|, and sign(p - y)/(N·K), 0 where p = y (row F1).
+
+    ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
+
+    >>> absolute_error([[3.0]], [1.0])
+    (2.0, array([[1.]]))
+    """
+    code = losses.ABSOLUTE_ERROR
+    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out)
+
+
+def huber(
+    p: Any, y: Any, delta: float = 1.0, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """Mean over samples and outputs of r²/2 where r = p - y is within ±delta, else delta·(|r| - delta/2) (row F2).
+
+    The gradient is r cut at ±delta, over N·K. Otherwise as ``absolute_error``.
+
+    >>> huber([[3.0]], [1.0])
+    (1.5, array([[1.]]))
+    """
+    code, delta = losses.HUBER, loss_parameter("delta", delta)
+    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, delta)
+
+
+def quantile(
+    p: Any, y: Any, quantile: float = 0.5, *, sample_weight: Any = None, out: Any = None
+) -> tuple[float, np.ndarray]:
+    """Mean over samples and outputs of max(q·(y - p), (q - 1)·(y - p)) for the quantile q (row F3).
+
+    The gradient is -q where y > p, 1 - q where y < p, 0 where p = y, over N·K. Otherwise as ``absolute_error``.
+
+    >>> quantile([[3.0]], [1.0], 0.25)
+    (1.5, array([[0.75]]))
+    """
+    code, q = losses.QUANTILE, loss_parameter("quantile", quantile, 1)
+    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, q)
+
+
+def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
+    """Mean over samples and outputs of e^z - y + y·(log y - z), and (e^z - y)/(N·K) (row F4).
+
+    ``z`` is the logarithm of the rate, ``y`` numbers of at least 0, (N, K), or (N,) for one output. It is half the
+    Poisson deviance: 0 where e^z = y. Otherwise as ``absolute_error``.
+
+    >>> poisson([[0.0]], [0.0])
+    (1.0, array([[1.]]))
+    """
+    code = losses.POISSON
+    return _loss_and_gradient(code, code, AMOUNTS, "z", z, y, sample_weight, out)
 
 
 # --- optimizers ---------------------------------------------------------------------------------------------------

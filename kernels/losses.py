@@ -1,4 +1,4 @@
-"""Losses: value and gradient of a row in one visit (course B9, B10, C1 to C4, E2).
+"""Losses: value and gradient of a row in one visit (course B9, B10, C1 to C4, E2; beyond it F1 to F4).
 
 Every function reads a row of the network's output (logits z or probabilities p), returns the row's loss and writes
 ``scale`` times the gradient over it or beside it. ``scale`` is the row's share of the mean: 1/N, or w_i/Σw.
@@ -35,7 +35,11 @@ BINARY_CROSS_ENTROPY = 2
 BINARY_CROSS_ENTROPY_PROBABILITIES = 3
 CATEGORICAL_CROSS_ENTROPY_LABELS = 4
 CATEGORICAL_CROSS_ENTROPY_ROWS = 5
-MEAN_SQUARED_ERROR = 6
+MEAN_SQUARED_ERROR = 6  # from here on targets are amounts, and no prediction is right or wrong
+ABSOLUTE_ERROR = 7
+HUBER = 8
+QUANTILE = 9
+POISSON = 10
 
 NARROW = 32  # columns up to which softmax with cross-entropy takes a vector of rows at a time
 WORK = (NARROW + 4) * 16  # numbers of scratch memory that a loss needs, with the widest vectors
@@ -274,6 +278,64 @@ def _mean_squared_error(p, y, d, columns, scale):
 
 
 @inline
+def _absolute_error(p, y, d, columns, scale):
+    """Mean over the outputs of |p - y|, and sign(p - y)·scale/K, 0 at 0 (F1)."""
+    total = splat(p, 0.0)
+    for j in range(0, columns, lanes(p)):
+        tail = _tail(columns, j, p)
+        error = load_head(p, j, tail) - load_head(y, j, tail)
+        total = total + absolute(error)
+        sign = where(error > 0.0, 1.0, where(error < 0.0, -1.0, error))  # a NaN passes
+        store_head(d, j, sign * (scale / columns), tail)
+    return sum_across(total) / columns
+
+
+@inline
+def _huber(p, y, delta, d, columns, scale):
+    """Mean over the outputs of c·(r - c/2) with r = p - y and c = r cut at ±delta, and c·scale/K (F2).
+
+    That is r²/2 where nothing is cut, else delta·(|r| - delta/2); a huge r is never squared.
+    """
+    total = splat(p, 0.0)
+    for j in range(0, columns, lanes(p)):
+        tail = _tail(columns, j, p)
+        error = load_head(p, j, tail) - load_head(y, j, tail)
+        cut = where(error > delta, delta, where(error < -delta, -delta, error))
+        total = total + cut * (error - 0.5 * cut)
+        store_head(d, j, cut * (scale / columns), tail)
+    return sum_across(total) / columns
+
+
+@inline
+def _quantile(p, y, q, d, columns, scale):
+    """Mean over the outputs of q·(y - p) where y > p, else (1 - q)·(p - y); -q, or 1 - q, or 0 at 0, ·scale/K (F3)."""
+    total = splat(p, 0.0)
+    for j in range(0, columns, lanes(p)):
+        tail = _tail(columns, j, p)
+        error = load_head(p, j, tail) - load_head(y, j, tail)
+        slope = where(error > 0.0, 1.0 - q, where(error < 0.0, -q, error))  # a NaN passes
+        total = total + slope * error
+        store_head(d, j, slope * (scale / columns), tail)
+    return sum_across(total) / columns
+
+
+@inline
+def _poisson(z, y, d, columns, scale):
+    """Mean over the outputs of e^z - y + y·(log y - z), and (e^z - y)·scale/K: z is the log of the rate (F4)."""
+    total = splat(z, 0.0)
+    for j in range(0, columns, lanes(z)):
+        tail = _tail(columns, j, z)
+        x, target = load_head(z, j, tail), load_head(y, j, tail)
+        rate = vectormath.exp(x)
+        slope = rate - target
+        gap = where(target == 0.0, 0.0, target * (vectormath.log(target) - x))
+        value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
+        total = total + where(lane_numbers(total) < tail, value, 0.0)
+        store_head(d, j, slope * (scale / columns), tail)
+    return sum_across(total) / columns
+
+
+@inline
 def _place_of_largest(z, columns):
     best = 0
     for j in range(1, columns):
@@ -289,7 +351,7 @@ def _hit(code, z, label, y, columns):
         return 1.0 if _place_of_largest(z, columns) == label else 0.0
     if code == SOFTMAX_CROSS_ENTROPY_ROWS or code == CATEGORICAL_CROSS_ENTROPY_ROWS:
         return 1.0 if _place_of_largest(z, columns) == _place_of_largest(y, columns) else 0.0
-    if code == MEAN_SQUARED_ERROR:
+    if code >= MEAN_SQUARED_ERROR:
         return 0.0
     threshold = 0.0 if code == BINARY_CROSS_ENTROPY else 0.5
     right = 0.0
@@ -300,8 +362,11 @@ def _hit(code, z, label, y, columns):
 
 
 @inline
-def loss_rows(code, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns, work):
-    """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z. ``work``: NARROW + 4 vectors."""
+def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns, work):
+    """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z. ``work``: NARROW + 4 vectors.
+
+    ``parameter``: Huber's delta, the quantile; the other losses have none.
+    """
     if code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW:
         for r in range(first, last, lanes(z)):
             _softmax_cross_entropy_narrow(
@@ -329,6 +394,14 @@ def loss_rows(code, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, 
             loss = _categorical_cross_entropy_label(row, label, gradient, columns, scale)
         elif code == CATEGORICAL_CROSS_ENTROPY_ROWS:
             loss = _categorical_cross_entropy_row(row, target, gradient, columns, scale)
-        else:
+        elif code == MEAN_SQUARED_ERROR:
             loss = _mean_squared_error(row, target, gradient, columns, scale)
+        elif code == ABSOLUTE_ERROR:
+            loss = _absolute_error(row, target, gradient, columns, scale)
+        elif code == HUBER:
+            loss = _huber(row, target, parameter, gradient, columns, scale)
+        elif code == QUANTILE:
+            loss = _quantile(row, target, parameter, gradient, columns, scale)
+        else:
+            loss = _poisson(row, target, gradient, columns, scale)
         put(losses, r, loss)

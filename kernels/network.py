@@ -51,6 +51,9 @@ COLUMNS = 9
 # Fields of the table of ``Learning`` that are new at every call
 RATES, RESULTS = 4, 8
 
+# Where ``numbers`` has what
+L1, L2, LOSS_PARAMETER = 0, 1, 2
+
 # Where training counts: optimizer steps ever, finished steps of this call, and whether a loss was not finite
 STEP, DONE, NOT_FINITE = 0, 1, 2
 
@@ -349,7 +352,7 @@ class Learning(NamedTuple):
     state: Any  # of the optimizer
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
-    penalties: Any  # (2,) float64: l1 and l2
+    numbers: Any  # (3,) float64: l1, l2, the loss's parameter
     counters: Any  # (3,) int64: STEP, DONE, NOT_FINITE
     results: Any  # (steps, 3) float64: weighted loss, weighted hits, sum of weights of each step
     chunk_sums: Any  # (chunks of a batch, 2) float64
@@ -448,8 +451,8 @@ def _train_chunk(
     d = _gradient(plan, memory, 0)
     sums = memory.row_sums
     loss_rows(
-        learning.loss, _at(memory, _row(plan, last_op)[VALUE]), stride, labels, targets, target_row, scales,
-        d, stride, sums, advance(sums, memory.capacity), first, last, o, learning.work,
+        learning.loss, learning.numbers[LOSS_PARAMETER], _at(memory, _row(plan, last_op)[VALUE]), stride, labels,
+        targets, target_row, scales, d, stride, sums, advance(sums, memory.capacity), first, last, o, learning.work,
     )  # fmt: skip
     apply_slope(plan, memory, last_op, source, source_row, d, stride, first, last)
     barrier(sync, parts)
@@ -509,7 +512,7 @@ def _train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part
             for r in range(n):
                 weight_sum += _weight_of(data, begin + r)
         step = learning.counters[STEP] + 1
-        l1, l2 = _per_weight(learning.penalties, weight_sum)
+        l1, l2 = _per_weight(learning.numbers, weight_sum)
         change = optimizers.change_of(learning.rule, learning.settings, learning.rates[done], step, 1.0, l1, l2)
         clips = learning.settings[optimizers.CLIP_NORM] > 0.0
         fused = 1 if chunks == 1 and not clips and learning.keep_gradients == 0 else 0
@@ -561,10 +564,10 @@ def _train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part
 
 
 @inline
-def _per_weight(penalties, weight_sum):
+def _per_weight(numbers, weight_sum):
     """l1 and l2 for the mean over a batch."""
     if weight_sum > 0.0:
-        return penalties[0] / weight_sum, penalties[1] / weight_sum
+        return numbers[L1] / weight_sum, numbers[L2] / weight_sum
     return 0.0, 0.0
 
 

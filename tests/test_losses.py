@@ -1,9 +1,11 @@
 """Losses: values and gradients against their formulas, what they take for targets, and what they refuse."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
+from fastjac.kernels.checked import LABELS
 
 import fastjac as fj
 from fastjac import losses
@@ -27,6 +29,10 @@ FORMULAS = {
     "binary_cross_entropy_probabilities": lambda p, y: -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(axis=1),
     "categorical_cross_entropy": lambda p, y: -(y * np.log(p)).sum(axis=1),
     "mean_squared_error": lambda p, y: np.square(y - p).mean(axis=1),
+    "absolute_error": lambda p, y: np.abs(y - p).mean(axis=1),
+    "huber": lambda p, y: np.where(np.abs(y - p) <= 1, (y - p) ** 2 / 2, np.abs(y - p) - 1 / 2).mean(axis=1),
+    "quantile": lambda p, y: np.abs(y - p).mean(axis=1) / 2,
+    "poisson": lambda z, y: (np.exp(z) - y * z + y * np.log(y) - y).mean(axis=1),
 }
 
 
@@ -73,7 +79,7 @@ def test_class_indices_of_any_integer_type_are_one_hot_rows(name, kind):
     np.testing.assert_allclose(d, expected[1], atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_probabilities", "mean_squared_error"])
+@pytest.mark.parametrize("name", [name for name, loss in BY_NAME.items() if loss.kind != LABELS])
 def test_targets_of_one_output_may_be_a_vector(name):
     p, y = problem(name, 9, 1)
     one, other = BY_NAME[name](p, y[:, 0]), BY_NAME[name](p, y)
@@ -87,6 +93,116 @@ def test_means_are_over_samples_or_over_samples_and_outputs():
     loss, d = fj.MeanSquaredError()(np.full((5, 4), 3.0), np.ones((5, 4)))
     assert loss == 4.0
     np.testing.assert_allclose(d, 2 * 2 / 20)
+
+
+def regression(samples, outputs, dtype, seed=0):
+    """Predictions, and targets of at least 0, among them zeros and predictions that hit exactly."""
+    rng = np.random.default_rng(seed)
+    p = rng.normal(0, 2, (samples, outputs)).astype(dtype)
+    y = rng.gamma(1, 2, (samples, outputs)).astype(dtype)
+    y[::3, 0] = 0
+    p[1::4, -1] = y[1::4, -1]
+    return p, y
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-6), ("float64", 1e-13)])
+@pytest.mark.parametrize("outputs", [1, 3, 20])
+@pytest.mark.parametrize("loss", [fj.MeanAbsoluteError(), fj.Huber(), fj.Huber(0.3), fj.Poisson()], ids=repr)
+def test_losses_of_regression_are_those_of_pytorch(loss, outputs, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    p, y = regression(50, outputs, dtype)
+    theirs = {
+        "absolute_error": torch.nn.L1Loss(),
+        "huber": torch.nn.HuberLoss(delta=getattr(loss, "delta", 1.0)),
+        "poisson": torch.nn.PoissonNLLLoss(log_input=True, full=False),
+    }[loss.name]
+    leaf = torch.tensor(p, requires_grad=True)
+    expected = theirs(leaf, torch.tensor(y))
+    expected.backward()
+    value, d = loss(p, y)
+    if loss.name == "poisson":  # the constant that PyTorch leaves out
+        exact = y.astype(float)
+        value -= (exact * np.log(np.where(exact == 0, 1, exact)) - exact).mean()
+    assert value == pytest.approx(expected.item(), rel=10 * tolerance)
+    np.testing.assert_allclose(d, leaf.grad.numpy(), rtol=tolerance, atol=tolerance / p.size)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("outputs", [1, 4])
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.8])
+def test_losses_of_regression_are_those_of_scikit_learn(q, outputs, weighted):
+    metrics = pytest.importorskip("sklearn.metrics")
+    p, y = regression(40, outputs, "float64")
+    weight = np.random.default_rng(1).random(40) if weighted else None
+    expected = metrics.mean_pinball_loss(y, p, alpha=q, sample_weight=weight)
+    assert fj.QuantileLoss(q)(p, y, weight)[0] == pytest.approx(expected, rel=1e-13)
+    expected = metrics.mean_absolute_error(y, p, sample_weight=weight)
+    assert fj.MeanAbsoluteError()(p, y, weight)[0] == pytest.approx(expected, rel=1e-13)
+    deviance = metrics.mean_poisson_deviance(y[:, 0], np.exp(p[:, 0]), sample_weight=weight)
+    assert 2 * fj.Poisson()(p[:, :1], y[:, :1], weight)[0] == pytest.approx(deviance, rel=1e-13)
+
+
+def test_poisson_has_the_loss_curve_of_scikit_learns_mlp_regressor():
+    base = pytest.importorskip("sklearn.neural_network._base")
+    if "poisson" not in base.LOSS_FUNCTIONS:
+        pytest.skip("this scikit-learn's MLPRegressor has no Poisson loss")
+    p, y = regression(40, 1, "float64")
+    weight = np.random.default_rng(1).random(40)
+    for given in (None, weight):
+        expected = base.LOSS_FUNCTIONS["poisson"](y, np.exp(p), given)
+        assert fj.Poisson()(p, y, given)[0] == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", [name for name, loss in BY_NAME.items() if not loss.counts_hits])
+def test_no_prediction_of_an_amount_counts_as_a_hit(name):
+    p, y = regression(9, 2, "float64")
+    total, hits, weights = BY_NAME[name].sums(p, None, y, None, np.empty_like(p))
+    assert total > 0
+    assert (hits, weights) == (0, 9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.75])
+def test_the_slope_of_the_quantile_loss_is_one_of_two_numbers_and_0_between_them(q, dtype):
+    y = np.zeros((3, 7), dtype)
+    p = np.repeat(np.array([[-2.0], [0.0], [3.0]], dtype), 7, axis=1)
+    _, d = fj.QuantileLoss(q)(p, y)
+    np.testing.assert_allclose(21 * d, np.repeat([[-q], [0], [1 - q]], 7, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(2 * fj.QuantileLoss(0.5)(p, y)[1], fj.MeanAbsoluteError()(p, y)[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [fj.MeanAbsoluteError(), fj.QuantileLoss(0.9), fj.QuantileLoss(0.25)], ids=repr)
+def test_a_constant_that_minimises_the_loss_is_the_quantile(loss):
+    y = np.random.default_rng(0).gamma(2, 1, (400, 1))
+    net = fj.Sequential([fj.Dense(1, 1)], seed=0, dtype="float64")
+    net.fit(np.zeros((400, 1)), y, loss=loss, optimizer=fj.SGD(fj.cosine_decay(2.0, 400)), epochs=400, batch_size=400)
+    found = net.predict([[0.0]])[0, 0]
+    assert found == pytest.approx(np.quantile(y, getattr(loss, "quantile", 0.5)), abs=0.05)
+
+
+def test_a_constant_that_minimises_the_poisson_loss_is_the_logarithm_of_the_mean():
+    y = np.random.default_rng(0).poisson(3.0, (200, 1))
+    net = fj.Sequential([fj.Dense(1, 1)], seed=0, dtype="float64")
+    net.fit(np.zeros((200, 1)), y, loss="poisson", optimizer=fj.SGD(0.2), epochs=200, batch_size=200)
+    assert net.predict([[0.0]])[0, 0] == pytest.approx(np.log(y.mean()), rel=1e-9)
+
+
+def test_the_three_paths_and_the_explanation_take_a_losss_own_number():
+    net = fj.Sequential([fj.Dense(3, 4, activation="tanh"), fj.Dense(4, 2)], seed=0, dtype="float64")
+    X, y = np.random.default_rng(0).normal(size=(6, 3)), np.random.default_rng(1).normal(size=(6, 2))
+    for losses_of_a_kind in ([fj.Huber(0.1), fj.Huber(0.5)], [fj.QuantileLoss(0.1), fj.QuantileLoss(0.7)]):
+        values = set()
+        for loss in losses_of_a_kind:
+            value = net.evaluate(X, y, loss)["loss"]
+            values.add(value)
+            for one in fj.compare(net, X, y, loss, repeats=1).results.values():
+                assert one.loss == pytest.approx(value, rel=1e-14)
+                assert max(one.differences.values()) < 1e-13
+            assert fj.check_gradients(net, X, y, loss).passed
+            result = fj.jacobians.explain(net, X, y, loss)
+            assert result.loss == pytest.approx(value, rel=1e-14)
+            assert max(result.differences.values()) < 1e-14
+        assert len(values) == 2
 
 
 @pytest.mark.parametrize("name", list(BY_NAME))
@@ -157,6 +273,20 @@ def test_strides_and_types_do_not_change_the_bits_and_arguments_stay(name):
         (lambda: fj.CategoricalCrossEntropy()(np.full((2, 2), -0.5), [0, 1]), ValueError, "takes probabilities"),
         (lambda: fj.CategoricalCrossEntropy()(np.full((2, 2), np.nan), [0, 1]), ValueError, "takes probabilities"),
         (lambda: fj.MeanSquaredError()(np.zeros((2, 3)), np.zeros((3, 2))), ValueError, r"\(3, 2\), expected \(2, 3\)"),
+        (lambda: fj.MeanAbsoluteError()(np.zeros((2, 1)), [0, np.nan]), ValueError, "NaN or infinity"),
+        (lambda: fj.Huber()(np.zeros((2, 2)), [0, 1]), ValueError, r"y has shape \(2,\), expected \(2, 2\)"),
+        (lambda: fj.Poisson()(np.zeros((2, 1)), [1, -0.5]), ValueError, "-0.5 to 1.0, expected values of at least 0"),
+        (lambda: fj.Poisson()(np.zeros((2, 1)), [0, np.inf]), ValueError, "NaN or infinity"),
+        (lambda: fj.Huber(0), ValueError, "delta is 0, expected a finite number above 0"),
+        (lambda: fj.Huber(math.inf), ValueError, "delta is inf, expected a finite number"),
+        (lambda: fj.Huber(math.nan), ValueError, "delta is nan, expected a finite number"),
+        (lambda: fj.Huber("1"), TypeError, "delta is '1', expected a finite number"),
+        (lambda: fj.Huber(True), TypeError, "delta is True"),
+        (lambda: fj.QuantileLoss(1), ValueError, "quantile is 1, expected a number above 0 and below 1"),
+        (lambda: fj.QuantileLoss(0.0), ValueError, "quantile is 0.0"),
+        (lambda: fj.QuantileLoss(math.nan), ValueError, "quantile is nan"),
+        (lambda: fj.QuantileLoss(None), TypeError, "quantile is None, expected a number above 0 and below 1"),
+        (lambda: losses.get("mean_absolute_error"), ValueError, "did you mean 'absolute_error'"),
         (lambda: losses.get("mse"), ValueError, r"unknown loss 'mse'.*Known: softmax_cross_entropy"),
         (lambda: losses.get("mean_square_error"), ValueError, "did you mean 'mean_squared_error'"),
         (lambda: losses.get(None), TypeError, "loss is None, expected a name"),
@@ -173,6 +303,9 @@ def test_losses_are_found_by_name_class_or_object():
         assert losses.get(loss) is loss
     assert isinstance(losses.get(fj.MeanSquaredError), fj.MeanSquaredError)
     assert repr(losses.get("softmax_cross_entropy")) == "SoftmaxCrossEntropy()"
+    for loss in (fj.Huber(0.1), fj.QuantileLoss(0.9), fj.Huber(np.float32(0.5))):
+        assert eval(repr(loss), vars(fj)).parameters == loss.parameters
+        assert pickle.loads(pickle.dumps(loss)).parameters == loss.parameters
 
 
 @pytest.mark.parametrize(
@@ -188,6 +321,8 @@ def test_losses_are_found_by_name_class_or_object():
         (None, "categorical_cross_entropy", False),
         ("relu", "binary_cross_entropy_probabilities", False),
         ("softmax", "mean_squared_error", True),
+        ("relu", "huber", True),
+        (None, "poisson", True),
     ],
 )
 def test_a_loss_and_a_last_layer_that_do_not_belong_together_are_refused(last, loss, ok):

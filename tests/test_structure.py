@@ -227,6 +227,7 @@ def test_one_compilation_serves_every_architecture(dtype):
         import fastjac as fj
         from fastjac.activations import NAMES
         from fastjac.kernels import _jit
+        from fastjac.kernels.checked import LABELS
 
         rng = np.random.default_rng(0)
         dtype = "{dtype}"
@@ -248,8 +249,10 @@ def test_one_compilation_serves_every_architecture(dtype):
             rng.integers(0, 2, 9), "softmax_cross_entropy", "sgd", 4, 1, None,
         )
         first, loaded = count(), []
+        losses = [loss for name, loss in fj.losses.BY_NAME.items() if name != "binary_cross_entropy_probabilities"]
+        losses += [fj.Huber(0.25), fj.QuantileLoss(0.9), fj.Huber(3), fj.QuantileLoss(np.float32(0.125))]
         for k in range(12):
-            loss = list(fj.losses.BY_NAME)[(0, 1, 3, 4)[k % 4]]
+            loss = losses[k]
             inputs, outputs, rows = 1 + 7 * k, 1 + (5 * k) % 11, 3 + 60 * k
             layers, width = [], inputs
             for j in range(k % 5):
@@ -260,13 +263,13 @@ def test_one_compilation_serves_every_architecture(dtype):
             if k % 4 == 1:
                 layers.append(fj.Activation("gelu"))
             layers.append(fj.Dense(width, outputs))
-            if loss == "categorical_cross_entropy":
+            if loss.probabilities:
                 layers.append(fj.Softmax())
             net = fj.Sequential(layers, inputs=inputs, seed=k, dtype=dtype)
             X = rng.normal(size=(rows, inputs))
             if k % 2:
                 X = np.asfortranarray(X).astype(dtype)
-            y = rng.integers(0, outputs, rows) if loss.startswith(("softmax", "categ")) else rng.random((rows, outputs))
+            y = rng.random((rows, outputs)) if loss.kind != LABELS else rng.integers(0, outputs, rows)
             optimizer = [fj.SGD(0.01, momentum=0.5), fj.Adam(clip_norm=1.0), fj.AdamW(fj.cosine_decay(0.1, 9))][k % 3]
             weight = None if k % 2 else rng.random(rows) + 0.1
             everything(net, X, y, loss, optimizer, [1, 7, 64, 1000][k % 4], 1 + k % 3, weight)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastjac.kernels.checked import AMOUNTS, NUMBERS
 
 import fastjac as fj
 from fastjac.losses import BY_NAME
@@ -21,8 +22,10 @@ from fastjac.losses import BY_NAME
 def problem(loss, samples, inputs=6, outputs=3, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(samples, inputs))
-    if loss == "mean_squared_error":
+    if BY_NAME[loss].kind == NUMBERS:
         return X, rng.normal(size=(samples, outputs))
+    if BY_NAME[loss].kind == AMOUNTS:
+        return X / 4, rng.poisson(0.5, (samples, outputs))  # so that e^z stays moderate at the rates tried here
     if loss.startswith("binary"):
         return X, (rng.random((samples, outputs)) > 0.5) * 1.0
     return X, rng.integers(0, outputs, samples)
@@ -132,6 +135,40 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(samples, hidden, dtype)
     for parameters, history in results[1:]:
         np.testing.assert_array_equal(parameters, results[0][0])
         same_histories(history, results[0][1])
+
+
+REGRESSION = [fj.MeanSquaredError(), fj.MeanAbsoluteError(), fj.Huber(0.5), fj.QuantileLoss(0.8), fj.Poisson()]
+
+
+@pytest.mark.parametrize("loss", REGRESSION, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_of_regression_falls_to_the_same_bits_on_any_number_of_threads(loss, dtype):
+    X, y = problem(loss.name, 700)
+    y = y + (X[:, :3] > 0) * 3.0
+    weight = np.linspace(0, 1, 700) * (np.arange(700) % 5 > 0)
+    results = []
+    for threads in (1, 2):
+        net = network(dtype=dtype)
+        before = net.evaluate(X, y, loss, sample_weight=weight)["loss"]
+        history = net.fit(X, y, loss=loss, epochs=15, batch_size=600, threads=threads, sample_weight=weight,
+                          optimizer=fj.Adam(0.03))  # fmt: skip
+        assert net.evaluate(X, y, loss, sample_weight=weight)["loss"] < 0.8 * before
+        results.append((net.parameters, history))
+    np.testing.assert_array_equal(results[1][0], results[0][0])
+    same_histories(results[1][1], results[0][1])
+
+
+def test_a_losss_own_number_changes_what_is_learnt_but_a_sample_without_weight_does_not():
+    X, y = problem("huber", 60)
+    weight = (np.arange(60) % 3 > 0) * 1.0
+    for one, other in ((fj.Huber(0.1), fj.Huber(2.0)), (fj.QuantileLoss(0.1), fj.QuantileLoss(0.9))):
+        learnt = []
+        for loss, add in ((one, 0.0), (one, 1e6), (other, 0.0)):
+            net = network()
+            net.fit(X, y + add * (weight == 0)[:, None], loss=loss, epochs=2, sample_weight=weight)
+            learnt.append(net.parameters)
+        np.testing.assert_array_equal(learnt[1], learnt[0])
+        assert not np.array_equal(learnt[2], learnt[0])
 
 
 @pytest.mark.parametrize("loss", list(BY_NAME))
@@ -251,7 +288,7 @@ def test_the_history_has_a_number_an_epoch_in_each_column(loss, whole):
     net = network(loss)
     net._whole = whole
     history = net.fit(X, y, loss=loss, epochs=3, validation_data=(X[:10], y[:10]))
-    columns = ["loss", "val_loss", "seconds"] if loss == "mean_squared_error" else [
+    columns = ["loss", "val_loss", "seconds"] if BY_NAME[loss].kind in (NUMBERS, AMOUNTS) else [
         "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]  # fmt: skip
     assert set(history) == set(columns)
     for values in history.values():
@@ -465,6 +502,28 @@ def test_a_rate_that_is_too_large_ends_in_an_error_not_in_nan(whole):
     with pytest.raises(fj.NonFiniteError, match="smaller learning rate"):
         net.fit(100 * X, y, loss="mean_squared_error", optimizer=fj.SGD(1e4), epochs=200)
     assert not np.isnan(net.parameters).any()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("dtype", "rate"), [("float32", 100.0), ("float64", 800.0)])
+def test_a_poisson_rate_that_overflows_ends_in_an_error(whole, dtype, rate):
+    net = fj.Sequential([fj.Dense(1, 1)], seed=0, dtype=dtype)
+    net.parameters[:] = rate, 0.0
+    net._whole = whole
+    with pytest.raises(fj.NonFiniteError, match=r"epoch 0, batch 1; .* come from the loss itself"):
+        net.fit([[0.0], [1.0]], [1.0, 1.0], loss="poisson", batch_size=1, shuffle=False, optimizer=fj.SGD(0.0))
+    np.testing.assert_array_equal(net.parameters, [rate, 0.0])
+
+
+@pytest.mark.parametrize("loss", REGRESSION, ids=repr)
+def test_targets_that_are_not_finite_are_refused_before_anything_changes(loss):
+    X, y = problem(loss.name, 20)
+    net = network()
+    before = net.parameters.copy()
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"y has shape .* entries that are NaN or infinity"):
+            net.fit(X, np.where(np.arange(60).reshape(20, 3) == 7, bad, y), loss=loss)
+    np.testing.assert_array_equal(net.parameters, before)
 
 
 # --- two at once --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every Jacobian of the course as a function from arrays to arrays; `ROWS` says which is which.
+"""Every Jacobian of the course, and some losses beyond it, as a function from arrays to arrays; see `ROWS`.
 
 Numerator layout, rows are outputs and columns are inputs; `layout="denominator"` gives the transpose where
 the two differ. A name says what the Jacobian is of: `softmax(p)` is ∂softmax/∂logits. Names in `_gradient` or
@@ -45,15 +45,23 @@ from .elementwise import (
 from .explain import Derivative, Explanation, Operation, explain
 from .layout import to_layout
 from .losses import (
+    absolute_error,
+    absolute_error_slope,
     batch_mean,
     binary_cross_entropy,
     binary_cross_entropy_gradient,
     binary_cross_entropy_slope,
     categorical_cross_entropy_gradient,
+    huber,
+    huber_slope,
     loss_per_sample,
     loss_per_sample_diagonal,
     mean_squared_error,
     mean_squared_error_gradient,
+    poisson,
+    poisson_slope,
+    quantile,
+    quantile_slope,
     squared_error_slope,
 )
 from .matrices import AffineGradients, MatmulGradients, affine_gradients, bias_gradient, matmul_gradients
@@ -101,6 +109,8 @@ __all__ = [
     "MatrixVectorJacobians",
     "Operation",
     "Row",
+    "absolute_error",
+    "absolute_error_slope",
     "activation_slope",
     "activation_value",
     "add",
@@ -131,6 +141,8 @@ __all__ = [
     "elu",
     "explain",
     "gelu",
+    "huber",
+    "huber_slope",
     "identity",
     "jacobian",
     "leaky_relu",
@@ -147,6 +159,10 @@ __all__ = [
     "multiply",
     "network_chain",
     "neuron",
+    "poisson",
+    "poisson_slope",
+    "quantile",
+    "quantile_slope",
     "relu",
     "sigmoid",
     "silu",

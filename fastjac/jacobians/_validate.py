@@ -48,6 +48,17 @@ def check_unit_interval(name: str, array: Array) -> None:
         raise ValueError(f"{name} holds {array[outside].flat[0]!s}, expected numbers in [0, 1]")
 
 
+def check_not_negative(name: str, array: Array) -> None:
+    below = ~(array >= 0)  # so written, NaN counts as below
+    if below.any():
+        raise ValueError(f"{name} holds {array[below].flat[0]!s}, expected numbers of at least 0")
+
+
+def check_inside(name: str, value: float, high: float) -> None:
+    if not 0 < value < high:
+        raise ValueError(f"{name} is {value!r}, expected a number above 0 and below {high:g}")
+
+
 def check_distribution(name: str, p: Array) -> None:
     """p, or every row of p, is non-negative and sums to 1 within the square root of its dtype's epsilon."""
     if p.shape[-1] == 0:

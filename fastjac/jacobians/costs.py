@@ -129,6 +129,27 @@ _OPERATIONS = {
         unfused=Form(2 * N * O, N * O),
         fused=Form(NOTHING, N * O),
     ),
+    # Their slopes are signs, cuts and exponentials: with 1/N left out nothing is multiplied.
+    "absolute_error": Forms(
+        explicit=Form(N * O * O, N * O * O),
+        unfused=Form(2 * N * O, NOTHING),
+        fused=Form(NOTHING, NOTHING),
+    ),
+    "huber": Forms(
+        explicit=Form(N * O * O, N * O * O),
+        unfused=Form(4 * N * O, NOTHING),
+        fused=Form(NOTHING, NOTHING),
+    ),
+    "quantile": Forms(
+        explicit=Form(N * O * O, N * O * O),
+        unfused=Form(4 * N * O, NOTHING),
+        fused=Form(NOTHING, NOTHING),
+    ),
+    "poisson": Forms(
+        explicit=Form(N * O * O, N * O * O),
+        unfused=Form(4 * N * O, NOTHING),
+        fused=Form(NOTHING, NOTHING),
+    ),
 }
 
 OPERATIONS = tuple(_OPERATIONS)

@@ -6,6 +6,7 @@ This file looks at a network, which is built on top of this package: it imports 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,10 +19,14 @@ from .chain import chain_rule
 from .elementwise import activation_value, elementwise, elementwise_diagonal, multiply
 from .losses import (
     LOG_FLOOR,
+    absolute_error_slope,
     batch_mean,
     binary_cross_entropy_slope,
     categorical_cross_entropy_gradient,
+    huber_slope,
     loss_per_sample_diagonal,
+    poisson_slope,
+    quantile_slope,
     squared_error_slope,
 )
 from .numerical import jacobian
@@ -368,16 +373,17 @@ def _of_loss(
 
     row, form, of_sample = _LOSSES[loss.name]
     kernel = getattr(fused, loss.name)
-    pairs = [of_sample(p, y) for p, y in zip(P, Y, strict=True)]
+    pairs = [of_sample(p, y, *loss.parameters) for p, y in zip(P, Y, strict=True)]
     J0 = np.array([value for value, _ in pairs], P.dtype)
     factors = [_Factor(name, row, np.stack([slope.reshape(1, -1) for _, slope in pairs]).astype(P.dtype, copy=False))]
-    fused_J0 = np.array([kernel(fused_P[i : i + 1], Y[i : i + 1], None)[0] for i in range(len(P))], P.dtype)
+    each = [kernel(fused_P[i : i + 1], Y[i : i + 1], None, *loss.parameters)[0] for i in range(len(P))]
+    fused_J0 = np.array(each, P.dtype)
     formula = f"J0 = {form.format(name)}"
     first = _Step(loss.name, formula, None, row, {name: P, "y": Y}, "J0", J0, fused_J0, factors)
 
     shares = batch_mean(len(P), weight, dtype=P.dtype).astype(P.dtype, copy=False)
     inputs = {"J0": J0} if weight is None else {"J0": J0, "weights": weight}
-    J, d = kernel(fused_P, Y, weight)
+    J, d = kernel(fused_P, Y, weight, *loss.parameters)
     formula = "J = mean(J0)" if weight is None else "J = Σ weights·J0 / Σ weights"
     last = _Step(
         "mean", formula, None, "B8", inputs, "J", shares[0] @ J0, np.array(J), [_Factor("J0", "B8", shares[None])]
@@ -412,8 +418,32 @@ def _mean_squared_error(p: Array, y: Array) -> tuple[Any, Array]:
     return mean[0] @ np.square(y - p), mean @ loss_per_sample_diagonal(squared_error_slope, p, y)
 
 
+def _absolute_error(p: Array, y: Array) -> tuple[Any, Array]:
+    mean = batch_mean(len(p), dtype=p.dtype)
+    return mean[0] @ np.abs(y - p), mean @ loss_per_sample_diagonal(absolute_error_slope, p, y)
+
+
+def _huber(p: Array, y: Array, delta: float) -> tuple[Any, Array]:
+    mean = batch_mean(len(p), dtype=p.dtype)
+    distance = np.abs(y - p)
+    value = np.where(distance <= delta, np.square(distance) / 2, delta * (distance - delta / 2))
+    return mean[0] @ value, mean @ loss_per_sample_diagonal(lambda p, y: huber_slope(p, y, delta), p, y)
+
+
+def _quantile(p: Array, y: Array, q: float) -> tuple[Any, Array]:
+    mean = batch_mean(len(p), dtype=p.dtype)
+    value = np.maximum(q * (y - p), (q - 1) * (y - p))
+    return mean[0] @ value, mean @ loss_per_sample_diagonal(lambda p, y: quantile_slope(p, y, q), p, y)
+
+
+def _poisson(z: Array, y: Array) -> tuple[Any, Array]:
+    mean = batch_mean(len(z), dtype=z.dtype)
+    value = np.exp(z) - y + np.where(y == 0, 0, y * (np.log(y) - z))
+    return mean[0] @ value, mean @ loss_per_sample_diagonal(poisson_slope, z, y)
+
+
 # The row of the course, the formula of J0, and from one sample's output and target J0 and its Jacobian.
-_LOSSES = {
+_LOSSES: dict[str, tuple[str, str, Callable[..., tuple[Any, Array]]]] = {
     "softmax_cross_entropy": ("E2", "-Σ y·log softmax({})", _softmax_cross_entropy),
     "binary_cross_entropy": ("B10", "binary cross-entropy(σ({}), y)", _binary_cross_entropy),
     "binary_cross_entropy_probabilities": (
@@ -423,6 +453,10 @@ _LOSSES = {
     ),
     "categorical_cross_entropy": ("C3", "-Σ y·log {}", _categorical_cross_entropy),
     "mean_squared_error": ("B9", "mean((y - {})²)", _mean_squared_error),
+    "absolute_error": ("F1", "mean(|y - {}|)", _absolute_error),
+    "huber": ("F2", "Huber(y - {})", _huber),
+    "quantile": ("F3", "pinball(y - {})", _quantile),
+    "poisson": ("F4", "mean(e^{0} - y + y·(ln y - {0}))", _poisson),
 }
 
 

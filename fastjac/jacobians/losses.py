@@ -12,7 +12,9 @@ from ._validate import (
     as_matrix,
     as_vector,
     check_count,
+    check_inside,
     check_length,
+    check_not_negative,
     check_same_shape,
     check_unit_interval,
 )
@@ -84,6 +86,71 @@ def binary_cross_entropy_slope(y_hat: ArrayLike, y: ArrayLike) -> Array:
     return (y_hat - y) / np.maximum(y_hat * (1 - y_hat), y_hat.dtype.type(DENOMINATOR_FLOOR))
 
 
+def absolute_error_slope(y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ = sign(ŷ − y) of J0 = |y − ŷ|, entry by entry. Beyond the course, row F1.
+
+    y_hat, y    predictions and targets of one shape
+    Returns that shape: the diagonal of ∂J0/∂ŷ. Where ŷ = y there is no derivative: 0 is chosen.
+    Raises ValueError if the shapes differ.
+
+    >>> absolute_error_slope([3.0, 1.0, 0.0], [1.0, 1.0, 1.0])
+    array([ 1.,  0., -1.])
+    """
+    y_hat, y = _predictions_and_targets(y_hat, y)
+    return np.sign(y_hat - y)
+
+
+def huber_slope(y_hat: ArrayLike, y: ArrayLike, delta: float = 1.0) -> Array:
+    """∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ = ŷ − y cut at ±δ, of J0 = (y − ŷ)²/2 or δ(|y − ŷ| − δ/2). Beyond the course, row F2.
+
+    y_hat, y    predictions and targets of one shape
+    delta       δ, where the parabola becomes a line: a number above 0
+    Returns that shape: the diagonal of ∂J0/∂ŷ. It has no jump: at |y − ŷ| = δ both formulas give ±δ.
+    Raises ValueError if the shapes differ or δ is not above 0.
+
+    >>> huber_slope([3.0, 1.0, 0.5], [1.0, 1.0, 1.0])
+    array([ 1. ,  0. , -0.5])
+    """
+    y_hat, y = _predictions_and_targets(y_hat, y)
+    check_inside("delta", delta, np.inf)
+    return np.clip(y_hat - y, -float(delta), float(delta))
+
+
+def quantile_slope(y_hat: ArrayLike, y: ArrayLike, quantile: float = 0.5) -> Array:
+    """∂J0⁽ⁱ⁾/∂ŷ⁽ⁱ⁾ = −q, or 1 − q, of J0 = max(q(y − ŷ), (q − 1)(y − ŷ)). Beyond the course, row F3.
+
+    y_hat, y    predictions and targets of one shape
+    quantile    q, above 0 and below 1
+    Returns that shape: the diagonal of ∂J0/∂ŷ: −q where y > ŷ, 1 − q where y < ŷ. Where they are equal there is
+    no derivative: 0 is chosen, which lies between the two.
+    Raises ValueError if the shapes differ or q is not inside (0, 1).
+
+    >>> quantile_slope([3.0, 1.0, 0.0], [1.0, 1.0, 1.0], quantile=0.25)
+    array([ 0.75,  0.  , -0.25])
+    """
+    y_hat, y = _predictions_and_targets(y_hat, y)
+    check_inside("quantile", quantile, 1)
+    error, q = y_hat - y, float(quantile)
+    return np.where(error > 0, 1 - q, np.where(error < 0, -q, error))  # a NaN passes
+
+
+def poisson_slope(z: ArrayLike, y: ArrayLike) -> Array:
+    """∂J0⁽ⁱ⁾/∂z⁽ⁱ⁾ = e^z − y of J0 = e^z − y + y(ln y − z), entry by entry. Beyond the course, row F4.
+
+    z           logarithms of the predicted rates
+    y           targets of at least 0, same shape
+    Returns that shape: the diagonal of ∂J0/∂z.
+    Raises ValueError if the shapes differ or a target is below 0.
+
+    >>> poisson_slope([0.0, 0.0], [0.0, 3.0])
+    array([ 1., -2.])
+    """
+    z, y = as_array("z", z), as_array("y", y)
+    check_same_shape("y", y, "z", z)
+    check_not_negative("y", y)
+    return np.exp(z) - y
+
+
 def loss_per_sample_diagonal(slope: LossSlope, y_hat: ArrayLike, y: ArrayLike) -> Diagonal:
     """∂J0/∂ŷ, diagonal since J0⁽ⁱ⁾ depends on ŷ⁽ⁱ⁾ alone; N numbers stored. Course row B8.
 
@@ -142,6 +209,66 @@ def binary_cross_entropy(y_hat: ArrayLike, y: ArrayLike) -> Array:
     array([[-1.,  1.]])
     """
     J = loss_per_sample_diagonal(binary_cross_entropy_slope, y_hat, y)
+    return batch_mean(J.shape[0], dtype=J.dtype) @ J
+
+
+def absolute_error(y_hat: ArrayLike, y: ArrayLike) -> Array:
+    """∂J/∂ŷ = (1/N)·sign(ŷ − y), the product of `batch_mean` and ∂J0/∂ŷ. Beyond the course, row F1.
+
+    y_hat, y    vectors (N,): predictions and targets
+    Returns (1, N): the Jacobian of a scalar is a row. Where ŷ = y there is no derivative: 0 is chosen.
+    Raises ValueError if the shapes differ.
+
+    >>> absolute_error([3.0, 0.0], [1.0, 1.0])
+    array([[ 0.5, -0.5]])
+    """
+    J = loss_per_sample_diagonal(absolute_error_slope, y_hat, y)
+    return batch_mean(J.shape[0], dtype=J.dtype) @ J
+
+
+def huber(y_hat: ArrayLike, y: ArrayLike, delta: float = 1.0) -> Array:
+    """∂J/∂ŷ = (1/N)·(ŷ − y cut at ±δ), the product of `batch_mean` and ∂J0/∂ŷ. Beyond the course, row F2.
+
+    y_hat, y    vectors (N,): predictions and targets
+    delta       δ, where the parabola becomes a line: a number above 0
+    Returns (1, N): the Jacobian of a scalar is a row.
+    Raises ValueError if the shapes differ or δ is not above 0.
+
+    >>> huber([3.0, 0.5], [1.0, 1.0])
+    array([[ 0.5 , -0.25]])
+    """
+    J = loss_per_sample_diagonal(lambda y_hat, y: huber_slope(y_hat, y, delta), y_hat, y)
+    return batch_mean(J.shape[0], dtype=J.dtype) @ J
+
+
+def quantile(y_hat: ArrayLike, y: ArrayLike, quantile: float = 0.5) -> Array:
+    """∂J/∂ŷ = (1/N)·(−q or 1 − q), the product of `batch_mean` and ∂J0/∂ŷ. Beyond the course, row F3.
+
+    y_hat, y    vectors (N,): predictions and targets
+    quantile    q, above 0 and below 1
+    Returns (1, N): the Jacobian of a scalar is a row. Where ŷ = y there is no derivative: 0 is chosen.
+    Raises ValueError if the shapes differ or q is not inside (0, 1).
+
+    >>> quantile([3.0, 0.0], [1.0, 1.0], quantile=0.25)
+    array([[ 0.375, -0.125]])
+    """
+    J = loss_per_sample_diagonal(lambda y_hat, y: quantile_slope(y_hat, y, quantile), y_hat, y)
+    return batch_mean(J.shape[0], dtype=J.dtype) @ J
+
+
+def poisson(z: ArrayLike, y: ArrayLike) -> Array:
+    """∂J/∂z = (1/N)(e^z − y), the product of `batch_mean` and ∂J0/∂z. Beyond the course, row F4.
+
+    z, y        vectors (N,): logarithms of the predicted rates, and targets of at least 0
+    Returns (1, N): the Jacobian of a scalar is a row.
+    Raises ValueError if the shapes differ or a target is below 0.
+
+    >>> poisson([0.0, 0.0], [0.0, 3.0])
+    array([[ 0.5, -1. ]])
+    """
+    z, y = as_vector("z", z), as_vector("y", y)
+    check_same_shape("y", y, "z", z)
+    J = loss_per_sample_diagonal(poisson_slope, z, y)
     return batch_mean(J.shape[0], dtype=J.dtype) @ J
 
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One thing the course derives.
+    """One thing that is derived.
 
-    id          "A1" to "E3"
+    id          "A1" to "E3" of the course, "F1" to "F4" beyond it
     title       in words
     formula     LaTeX
     shape       of what the functions return, LaTeX
@@ -26,6 +26,7 @@ DOCUMENTS = {
     "C": "Expanded Jacobians, mini-batches as matrices (lecture 10)",
     "D": "Tensors",
     "E": "Softmax with cross-entropy",
+    "F": "Beyond the course: losses of regression",
 }
 
 ROWS = {
@@ -324,6 +325,41 @@ ROWS = {
             r"\frac{\partial z}{\partial \vec w} = \vec x",
             r"\text{as } \vec w",
             ("network_chain", "chain_rule", "Chain"),
+        ),
+        Row(
+            "F1",
+            "Mean absolute error",
+            r"J_0 = |y - \hat y| \qquad \frac{\partial J}{\partial \hat{\vec y}} = "
+            r"\frac 1N \,\mathrm{sign}(\hat{\vec y} - \vec y), \quad \mathrm{sign}(0) = 0",
+            r"1 \times N",
+            ("absolute_error", "absolute_error_slope"),
+        ),
+        Row(
+            "F2",
+            "Huber loss",
+            r"J_0 = \begin{cases} \frac 12 (y - \hat y)^2 & |y - \hat y| \le \delta \\ "
+            r"\delta \left(|y - \hat y| - \frac \delta 2\right) & \text{else} \end{cases} \qquad "
+            r"\frac{\partial J}{\partial \hat{\vec y}} = "
+            r"\frac 1N \max(-\delta, \min(\delta, \hat{\vec y} - \vec y))",
+            r"1 \times N",
+            ("huber", "huber_slope"),
+        ),
+        Row(
+            "F3",
+            "Quantile loss",
+            r"J_0 = \max(q (y - \hat y), (q - 1)(y - \hat y)) \qquad \frac{\partial J}{\partial \hat y^{(i)}} = "
+            r"\frac 1N \begin{cases} -q & y^{(i)} > \hat y^{(i)} \\ 1 - q & y^{(i)} < \hat y^{(i)} \\ "
+            r"0 & y^{(i)} = \hat y^{(i)} \end{cases}",
+            r"1 \times N",
+            ("quantile", "quantile_slope"),
+        ),
+        Row(
+            "F4",
+            "Poisson loss",
+            r"J_0 = e^z - y + y (\ln y - z) \qquad \frac{\partial J}{\partial \vec z} = "
+            r"\frac 1N (e^{\vec z} - \vec y)",
+            r"1 \times N",
+            ("poisson", "poisson_slope"),
         ),
     )
 }

@@ -100,3 +100,23 @@ def categorical_cross_entropy(P: Array, Y: Array, weights: Array | None) -> tupl
 def mean_squared_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
     """Mean of (y − p)² and its gradient in one visit. Course rows B9 and C1."""
     return kernels.mean_squared_error(P, Y, sample_weight=weights)
+
+
+def absolute_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+    """Mean of |y − p| and its gradient in one visit. Course row B8, and beyond the course F1."""
+    return kernels.absolute_error(P, Y, sample_weight=weights)
+
+
+def huber(P: Array, Y: Array, weights: Array | None, delta: float) -> tuple[float, Array]:
+    """Mean of Huber's loss and its gradient in one visit. Course row B8, and beyond the course F2."""
+    return kernels.huber(P, Y, delta, sample_weight=weights)
+
+
+def quantile(P: Array, Y: Array, weights: Array | None, q: float) -> tuple[float, Array]:
+    """Mean of the pinball loss and its gradient in one visit. Course row B8, and beyond the course F3."""
+    return kernels.quantile(P, Y, q, sample_weight=weights)
+
+
+def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+    """Half the mean Poisson deviance of the rates e^z, and its gradient. Course row B8, and beyond the course F4."""
+    return kernels.poisson(Z, Y, sample_weight=weights)

@@ -16,6 +16,7 @@ from ..jacobians import (
     ActivationFunction,
     Array,
     Diagonal,
+    absolute_error_slope,
     activation_value,
     affine_bias,
     affine_input,
@@ -24,9 +25,12 @@ from ..jacobians import (
     binary_cross_entropy_slope,
     categorical_cross_entropy_gradient,
     elementwise_diagonal,
+    huber_slope,
     log_softmax,
     log_softmax_function,
     loss_per_sample_diagonal,
+    poisson_slope,
+    quantile_slope,
     softmax,
     softmax_function,
     squared_error_slope,
@@ -185,6 +189,66 @@ def mean_squared_error(P: Array, Y: Array, weights: Array | None) -> tuple[float
         loss += share * (mean @ np.square(y - p))
         dP[i] = share * (mean @ loss_per_sample_diagonal(squared_error_slope, p, y))
     return float(loss), dP
+
+
+@_quiet
+def absolute_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+    """L = |y − p|, ∂J/∂p = ∂J/∂L·diag(sign(p − y)). Course row B8, and beyond the course F1."""
+    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
+    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
+    for i, share in _samples(P, weights):
+        p, y = P[i], Y[i].astype(P.dtype)
+        loss += share * (mean @ np.abs(y - p))
+        dP[i] = share * (mean @ loss_per_sample_diagonal(absolute_error_slope, p, y))
+    return float(loss), dP
+
+
+@_quiet
+def huber(P: Array, Y: Array, weights: Array | None, delta: float) -> tuple[float, Array]:
+    """L = r²/2 where |r| ≤ δ, else δ(|r| − δ/2), ∂J/∂p = ∂J/∂L·diag(r cut at ±δ), for r = p − y.
+
+    Course row B8, and beyond the course F2.
+    """
+    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
+    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
+    for i, share in _samples(P, weights):
+        p, y = P[i], Y[i].astype(P.dtype)
+        distance = np.abs(p - y)
+        loss += share * (mean @ np.where(distance <= delta, np.square(distance) / 2, delta * (distance - delta / 2)))
+        dP[i] = share * (mean @ loss_per_sample_diagonal(lambda p, y: huber_slope(p, y, delta), p, y))
+    return float(loss), dP
+
+
+@_quiet
+def quantile(P: Array, Y: Array, weights: Array | None, q: float) -> tuple[float, Array]:
+    """L = max(qr, (q − 1)r), ∂J/∂p = ∂J/∂L·diag(−q where r > 0, 1 − q where r < 0), for r = y − p.
+
+    Course row B8, and beyond the course F3.
+    """
+    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
+    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
+    for i, share in _samples(P, weights):
+        p, y = P[i], Y[i].astype(P.dtype)
+        loss += share * (mean @ np.maximum(q * (y - p), (q - 1) * (y - p)))
+        dP[i] = share * (mean @ loss_per_sample_diagonal(lambda p, y: quantile_slope(p, y, q), p, y))
+    return float(loss), dP
+
+
+@_quiet
+def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+    """L = e^z − y + y(ln y − z), ∂J/∂z = ∂J/∂L·diag(e^z − y), z the logarithm of the rate.
+
+    Course row B8, and beyond the course F4.
+    """
+    loss, dZ = _nothing_yet(Z, weights), np.zeros_like(Z)
+    mean = batch_mean(Z.shape[1], dtype=Z.dtype)[0]
+    for i, share in _samples(Z, weights):
+        z, y = Z[i], Y[i].astype(Z.dtype)
+        rate = np.exp(z)
+        # Where a rate overflows so does the loss: inf − inf would make it NaN.
+        loss += share * (mean @ (rate - y) + _dot(mean * y, np.where(rate < math.inf, np.log(y) - z, 0)))
+        dZ[i] = share * (mean @ loss_per_sample_diagonal(poisson_slope, z, y))
+    return float(loss), dZ
 
 
 def _samples(Z: Array, weights: Array | None) -> list[tuple[int, Array]]:

@@ -181,6 +181,48 @@ def mean_squared_error(P: Array, Y: Array, weights: Array | None) -> tuple[float
     return _mean(np.square(Y - P).mean(axis=1), -2 * (Y - P) / P.shape[1], weights)
 
 
+@_quiet
+def absolute_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+    """J = mean(|Y − P|), dP = sign(P − Y)/(N·K). Course row B8, and beyond the course F1."""
+    Y = Y.astype(P.dtype, copy=False)
+    return _mean(np.abs(Y - P).mean(axis=1), np.sign(P - Y) / P.shape[1], weights)
+
+
+@_quiet
+def huber(P: Array, Y: Array, weights: Array | None, delta: float) -> tuple[float, Array]:
+    """J = mean(R²/2 where |R| ≤ δ, else δ(|R| − δ/2)), dP = R cut at ±δ, /(N·K), for R = P − Y.
+
+    Course row B8, and beyond the course F2.
+    """
+    R = P - Y.astype(P.dtype, copy=False)
+    losses = np.where(np.abs(R) <= delta, np.square(R) / 2, delta * (np.abs(R) - delta / 2))
+    return _mean(losses.mean(axis=1), np.clip(R, -delta, delta) / P.shape[1], weights)
+
+
+@_quiet
+def quantile(P: Array, Y: Array, weights: Array | None, q: float) -> tuple[float, Array]:
+    """J = mean(max(qR, (q − 1)R)), dP = −q where R > 0, 1 − q where R < 0, /(N·K), for R = Y − P.
+
+    Course row B8, and beyond the course F3.
+    """
+    R = Y.astype(P.dtype, copy=False) - P
+    slopes = np.where(R > 0, -q, np.where(R < 0, 1 - q, R))
+    return _mean(np.maximum(q * R, (q - 1) * R).mean(axis=1), slopes / P.shape[1], weights)
+
+
+@_quiet
+def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+    """J = mean(e^Z − Y + Y·(ln Y − Z)), dZ = (e^Z − Y)/(N·K), from the logarithms of the rates.
+
+    Course row B8, and beyond the course F4.
+    """
+    Y = Y.astype(Z.dtype, copy=False)
+    rates = np.exp(Z)
+    # Where a rate overflows so does the loss: inf − inf would make it NaN. Without counts 0·ln 0 counts as 0.
+    losses = np.where(rates < math.inf, rates - Y + np.where(Y == 0, 0, Y * (np.log(Y) - Z)), rates)
+    return _mean(losses.mean(axis=1), (rates - Y) / Z.shape[1], weights)
+
+
 def _mean(losses: Array, gradients: Array, weights: Array | None) -> tuple[float, Array]:
     """The weighted mean of losses (N,), and gradients (N, K) times each sample's share. Course row B8."""
     if weights is None:

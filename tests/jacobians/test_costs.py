@@ -46,6 +46,8 @@ def jacobians_of(operation):
             yield from (jacobians.softplus(Z[i]), jacobians.softplus(-Z[i]))
         elif operation == "mean_squared_error":
             yield jacobians.loss_per_sample(jacobians.squared_error_slope, Z[i], Y[i])
+        elif operation in ("absolute_error", "huber", "quantile", "poisson"):
+            yield jacobians.loss_per_sample(getattr(jacobians, f"{operation}_slope"), Z[i], Y[i])
 
 
 UNFUSED = {
@@ -58,6 +60,10 @@ UNFUSED = {
     "softmax_cross_entropy": lambda: unfused.softmax_cross_entropy(Z, Y, None),
     "binary_cross_entropy": lambda: unfused.binary_cross_entropy(Z, Y, None),
     "mean_squared_error": lambda: unfused.mean_squared_error(Z, Y, None),
+    "absolute_error": lambda: unfused.absolute_error(Z, Y, None),
+    "huber": lambda: unfused.huber(Z, Y, None, 0.3),
+    "quantile": lambda: unfused.quantile(Z, Y, None, 0.3),
+    "poisson": lambda: unfused.poisson(Z, Y, None),
 }
 
 
@@ -65,7 +71,7 @@ def cost(operation):
     return jacobians.cost(operation, N, INPUTS, OUTPUTS, itemsize=8)
 
 
-@pytest.mark.parametrize("operation", [o for o in jacobians.OPERATIONS if o.endswith(("backward", "entropy", "error"))])
+@pytest.mark.parametrize("operation", [o for o in jacobians.OPERATIONS if not o.endswith("forward")])
 def test_bytes_and_multiplies_of_the_explicit_form_are_those_of_the_arrays_built(operation):
     nbytes = entries = 0
     for J in jacobians_of(operation):
@@ -180,6 +186,10 @@ FUSED = {
     "softmax_backward": lambda a: kernels.softmax_backward(a["dA"], a["Z"]),
     "softmax_cross_entropy": lambda a: kernels.softmax_cross_entropy(a["Z"], a["y"]),
     "mean_squared_error": lambda a: kernels.mean_squared_error(a["Z"], a["dA"]),
+    "absolute_error": lambda a: kernels.absolute_error(a["Z"], a["dA"]),
+    "huber": lambda a: kernels.huber(a["Z"], a["dA"]),
+    "quantile": lambda a: kernels.quantile(a["Z"], a["dA"]),
+    "poisson": lambda a: kernels.poisson(a["Z"], a["counts"]),
 }
 
 
@@ -189,6 +199,7 @@ def test_bytes_of_the_fused_form_are_those_allocated(operation):
     n, i, o = 256, 240, 240  # rows of 15 cache lines of floats: no padding
     a = {"X": (n, i), "W": (i, o), "b": (o,), "Z": (n, o), "dA": (n, o)}
     a = {name: rng.normal(size=shape).astype(np.float32) for name, shape in a.items()} | {"y": rng.integers(0, o, n)}
+    a["counts"] = np.abs(a["dA"])
     run = FUSED[operation]
     run(a)  # compiles or loads the kernel
     tracemalloc.start()

@@ -70,6 +70,14 @@ HALF = [0.5, 0.5]
         (lambda: J.binary_cross_entropy([np.nan], [1.0]), r"y_hat holds nan, expected numbers in \[0, 1\]"),
         (lambda: J.binary_cross_entropy([0.5], [2.0]), r"y holds 2.0, expected numbers in \[0, 1\]"),
         (lambda: J.categorical_cross_entropy_gradient([[-0.1]], [[1.0]]), "Y_hat holds -0.1"),
+        (lambda: J.absolute_error([1.0], HALF), r"y has shape \(2,\), expected \(1,\), the shape of y_hat"),
+        (lambda: J.huber_slope([1.0], HALF), r"y has shape \(2,\), expected \(1,\), the shape of y_hat"),
+        (lambda: J.huber(HALF, HALF, 0), "delta is 0, expected a number above 0 and below inf"),
+        (lambda: J.quantile(HALF, HALF, 1), "quantile is 1, expected a number above 0 and below 1"),
+        (lambda: J.quantile(HALF, HALF, np.nan), "quantile is nan"),
+        (lambda: J.poisson([1.0], HALF), r"y has shape \(2,\), expected \(1,\), the shape of z"),
+        (lambda: J.poisson(HALF, [1.0, -2.0]), "y holds -2.0, expected numbers of at least 0"),
+        (lambda: J.poisson_slope(HALF, [1.0, np.nan]), "y holds nan, expected numbers of at least 0"),
         (lambda: J.batch_mean(2, [1.0, -1.0]), "weights holds -1.0, expected finite numbers of at least 0"),
         (lambda: J.batch_mean(2, [1.0]), r"weights has shape \(1,\), expected \(2,\)"),
         (lambda: J.batch_mean(-1), "samples is -1"),
@@ -120,6 +128,10 @@ FLOAT32 = {
     "mean_squared_error_gradient": ([HALF], [HALF]),
     "binary_cross_entropy_gradient": ([HALF], [HALF]),
     "categorical_cross_entropy_gradient": ([HALF], [HALF]),
+    "absolute_error": (HALF, HALF),
+    "huber": (HALF, HALF, np.float64(0.3)),
+    "quantile": (HALF, HALF, np.float64(0.3)),
+    "poisson": (HALF, HALF),
     "bias_gradient": (ONES,),
     "sin_cos_tan": (HALF,),
     "contract": (ONES, ONES.T),
@@ -130,5 +142,5 @@ FLOAT32 = {
 @pytest.mark.parametrize("name", FLOAT32)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_of_the_input_is_the_dtype_of_the_jacobian(name, dtype):
-    arguments = [a if isinstance(a, int | str) else np.asarray(a, dtype=dtype) for a in FLOAT32[name]]
+    arguments = [a if isinstance(a, int | float | str) else np.asarray(a, dtype=dtype) for a in FLOAT32[name]]
     assert getattr(J, name)(*arguments).dtype == dtype

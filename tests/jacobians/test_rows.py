@@ -414,6 +414,53 @@ def test_E3_whole_chain():
     assert "dz1/dW1  4×3×4" in str(chain)
 
 
+def off_the_kinks(y_hat, y, kink=0.0):
+    """A central difference across a kink is no derivative: none of these is within its step."""
+    assert np.abs(np.abs(y_hat - y) - kink).min() > 1e-3
+
+
+def test_F1_absolute_error():
+    y_hat, y = random(5), random(5, seed=1)
+    off_the_kinks(y_hat, y)
+    numerically(jacobians.absolute_error(y_hat, y), lambda p: np.mean(np.abs(y - p)), y_hat, (1, 5))
+    np.testing.assert_array_equal(jacobians.absolute_error(y, y), np.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("delta", [0.4, 1.0, 5.0])
+def test_F2_huber(delta):
+    y_hat, y = random(5), random(5, seed=1)
+    off_the_kinks(y_hat, y, delta)
+
+    def value(p):
+        r = np.abs(y - p)
+        return np.mean(np.where(r <= delta, r**2 / 2, delta * (r - delta / 2)))
+
+    numerically(jacobians.huber(y_hat, y, delta), value, y_hat, (1, 5))
+    # both formulas meet at |r| = δ, and so do their slopes
+    np.testing.assert_array_equal(jacobians.huber_slope([delta, -delta], [0.0, 0.0], delta), [delta, -delta])
+    F = pytest.importorskip("torch").nn.functional
+    of_torch = torch_jacobian(lambda p: F.huber_loss(p, p.new_tensor(y), delta=delta), y_hat)
+    np.testing.assert_allclose(jacobians.huber(y_hat, y, delta)[0], of_torch, rtol=1e-14)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.8])
+def test_F3_quantile(q):
+    y_hat, y = random(5), random(5, seed=1)
+    off_the_kinks(y_hat, y)
+    J = jacobians.quantile(y_hat, y, q)
+    numerically(J, lambda p: np.mean(np.maximum(q * (y - p), (q - 1) * (y - p))), y_hat, (1, 5))
+    np.testing.assert_array_equal(jacobians.quantile(y, y, q), np.zeros((1, 5)))
+    np.testing.assert_allclose(2 * jacobians.quantile(y_hat, y, 0.5), jacobians.absolute_error(y_hat, y), rtol=1e-15)
+
+
+def test_F4_poisson():
+    z, y = random(5), np.array([0.0, 1.0, 2.0, 0.5, 30.0])
+    numerically(jacobians.poisson(z, y), lambda z: np.mean(np.exp(z) - y * z), z, (1, 5))
+    F = pytest.importorskip("torch").nn.functional
+    of_torch = torch_jacobian(lambda z: F.poisson_nll_loss(z, z.new_tensor(y)), z)
+    np.testing.assert_allclose(jacobians.poisson(z, y)[0], of_torch, rtol=1e-14)
+
+
 def test_every_row_has_a_test():
     identifiers = [
         *(f"A{i}" for i in range(1, 8)),
@@ -421,6 +468,7 @@ def test_every_row_has_a_test():
         *(f"C{i}" for i in range(1, 8)),
         *(f"D{i}" for i in range(1, 6)),
         *(f"E{i}" for i in range(1, 4)),
+        *(f"F{i}" for i in range(1, 5)),
     ]
     assert list(ROWS) == identifiers
     here = ast.parse(Path(__file__).read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
 WIDTHS = [1, 2, 7, 16, 17, 33]
 FUSED_ROWS = [
     *("A4", "A5", "A6", "A7", "B2", "B4", "B5", "B6", "B7", "B8", "B9", "B10"),
-    *("C1", "C2", "C3", "C4", "C5", "C6", "C7", "E1", "E2", "E3"),
+    *("C1", "C2", "C3", "C4", "C5", "C6", "C7", "E1", "E2", "E3", "F1", "F2", "F3", "F4"),
 ]
 
 in_both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -348,6 +348,40 @@ def test_E3_whole_chain_fused(dtype, widths):
     for k, layer in enumerate(net.layers, start=1):
         same(layer.weight_gradient, chain.gradients[f"W{k}"], dtype)
         same(layer.bias_gradient, chain.gradients[f"b{k}"], dtype)
+
+
+@in_both_types
+@pytest.mark.parametrize("samples", [1, 6, 300])
+def test_F1_absolute_error_fused(dtype, samples):
+    p, y = random(samples, dtype=dtype), random(samples, dtype=dtype, seed=1)
+    p[::4] = y[::4]  # the kink: 0 on both sides
+    same(kernels.absolute_error(p[:, None], y)[1].T, jacobians.absolute_error(*exact(p, y)), dtype)
+
+
+@in_both_types
+@pytest.mark.parametrize("samples", [1, 6, 300])
+@pytest.mark.parametrize("delta", [0.25, 1.0, 10.0])
+def test_F2_huber_fused(dtype, samples, delta):
+    p, y = random(samples, dtype=dtype), random(samples, dtype=dtype, seed=1)
+    p[::4], y[::4] = delta, 0  # where both formulas meet
+    same(kernels.huber(p[:, None], y, delta)[1].T, jacobians.huber(*exact(p, y), delta), dtype)
+
+
+@in_both_types
+@pytest.mark.parametrize("samples", [1, 6, 300])
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_F3_quantile_fused(dtype, samples, q):
+    p, y = random(samples, dtype=dtype), random(samples, dtype=dtype, seed=1)
+    p[::4] = y[::4]
+    same(kernels.quantile(p[:, None], y, q)[1].T, jacobians.quantile(*exact(p, y), q), dtype)
+
+
+@in_both_types
+@pytest.mark.parametrize("samples", [1, 6, 300])
+def test_F4_poisson_fused(dtype, samples):
+    z, y = random(samples, dtype=dtype), random(samples, dtype=dtype, seed=1, low=0, high=9)
+    y[::4] = 0
+    same(kernels.poisson(z[:, None], y)[1].T, jacobians.poisson(*exact(z, y)), dtype)
 
 
 def test_every_row_with_a_fused_form_is_compared_with_its_kernel():

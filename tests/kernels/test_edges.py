@@ -204,6 +204,55 @@ def test_squared_error():
         assert d[0, 0] == np.float32(gradient)
 
 
+REGRESSION = [
+    # kernel, its own number, p, y, loss, gradient
+    ("absolute_error", (), 2, 2, 0, 0), ("absolute_error", (), -1e30, 1e30, 2e30, -1),
+    ("absolute_error", (), INF, 1, INF, 1), ("absolute_error", (), -INF, 1, INF, -1),
+    ("absolute_error", (), NAN, 1, NAN, NAN), ("absolute_error", (), 0.0, -0.0, 0, 0),
+    ("huber", (0.5,), 2, 2, 0, 0), ("huber", (0.5,), 2.5, 2, 0.125, 0.5), ("huber", (0.5,), 1.5, 2, 0.125, -0.5),
+    ("huber", (0.5,), np.nextafter(np.float32(2.5), 3), 2, 0.125, 0.5), ("huber", (0.5,), -1e30, 1e30, 1e30, -0.5),
+    ("huber", (0.5,), INF, 1, INF, 0.5), ("huber", (0.5,), -INF, 1, INF, -0.5), ("huber", (0.5,), NAN, 1, NAN, NAN),
+    ("huber", (1e300,), 3, 1, 2, 2), ("quantile", (0.25,), 2, 2, 0, 0), ("quantile", (0.25,), 1, 3, 0.5, -0.25),
+    ("quantile", (0.25,), 3, 1, 1.5, 0.75), ("quantile", (0.25,), -1e30, 1e30, 5e29, -0.25),
+    ("quantile", (0.25,), INF, 1, INF, 0.75), ("quantile", (0.25,), -INF, 1, INF, -0.25),
+    ("quantile", (0.25,), NAN, 1, NAN, NAN), ("poisson", (), 0, 0, 1, 1), ("poisson", (), 0, 1, 0, 0),
+    ("poisson", (), -INF, 0, 0, 0), ("poisson", (), -INF, 2, INF, -2), ("poisson", (), INF, 2, INF, INF),
+    ("poisson", (), INF, 0, INF, INF), ("poisson", (), 1e30, 1, INF, INF), ("poisson", (), -1e30, 2, 2e30, -2),
+    ("poisson", (), NAN, 0, NAN, NAN), ("poisson", (), NAN, 3, NAN, NAN),
+]  # fmt: skip
+WITHOUT_LOSS = {"poisson": -1e4}  # what gives a loss of 0 for a target of 0; elsewhere 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", range(len(REGRESSION)))
+def test_losses_of_regression_at_every_lane(case, dtype):
+    name, own, p, y, loss, gradient = REGRESSION[case]
+    for length in LENGTHS:
+        for lane in range(length):
+            P, Y = np.full((1, length), WITHOUT_LOSS.get(name, 0), dtype), np.zeros((1, length), dtype)
+            P[0, lane], Y[0, lane] = p, y
+            found, d = getattr(kernels, name)(P, Y, *own)
+            assert found == pytest.approx(loss / length, rel=1e-6, nan_ok=True), (length, lane)
+            np.testing.assert_allclose(d[0, lane], gradient / length, rtol=1e-6)
+            assert not np.delete(d[0], lane).any(), (length, lane)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: kernels.huber([[1.0]], [1.0], -1), ValueError, "delta is -1, expected a finite number above 0"),
+        (lambda: kernels.huber([[1.0]], [1.0], None), TypeError, "delta is None"),
+        (lambda: kernels.quantile([[1.0]], [1.0], 1.5), ValueError, "quantile is 1.5, expected a number above 0 and"),
+        (lambda: kernels.poisson([[1.0]], [-1.0]), ValueError, "from -1.0 to -1.0, expected values of at least 0"),
+        (lambda: kernels.absolute_error([[1.0]], [NAN]), ValueError, "NaN or infinity"),
+        (lambda: kernels.absolute_error([[1.0]], [[1.0, 2.0]]), ValueError, r"\(1, 2\), expected \(1, 1\)"),
+    ],
+)
+def test_targets_and_numbers_that_a_loss_of_regression_refuses(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
 @pytest.mark.parametrize("classes", [2, 10, 40])
 def test_any_integer_type_for_labels(classes):
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from fastjac.kernels.checked import NUMBERS
 
 import fastjac as fj
 from fastjac.activations import NAMES
@@ -30,7 +31,8 @@ def test_the_three_paths_define_the_same_names_with_the_same_parameters_in_the_s
     assert [name for name, _ in surfaces["fused"]] == [
         "dense_forward", "dense_backward", "activation_forward", "activation_backward", "softmax_forward",
         "softmax_backward", "dropout_forward", "dropout_backward", "softmax_cross_entropy", "binary_cross_entropy",
-        "binary_cross_entropy_probabilities", "categorical_cross_entropy", "mean_squared_error",
+        "binary_cross_entropy_probabilities", "categorical_cross_entropy", "mean_squared_error", "absolute_error",
+        "huber", "quantile", "poisson",
     ]  # fmt: skip
 
 
@@ -71,12 +73,15 @@ def drawn(number, dtype, dropout=True):
     X = rng.normal(size=(samples, widths[0]))
     if loss in ("softmax_cross_entropy", "categorical_cross_entropy"):
         y = rng.integers(0, outputs, samples) if rng.random() < 0.5 else rng.dirichlet(np.ones(outputs), samples)
-    elif loss == "mean_squared_error":
+    elif loss == "poisson":
+        y = rng.poisson(1.0, (samples, outputs))
+    elif BY_NAME[loss].kind == NUMBERS:
         y = rng.normal(size=(samples, outputs))
     else:
         y = rng.random((samples, outputs)).round(1)
     weight = rng.uniform(0.1, 2, samples) if rng.random() < 0.4 else None
-    return net, X, y, loss, weight
+    own = {"huber": fj.Huber(float(rng.uniform(0.1, 2))), "quantile": fj.QuantileLoss(float(rng.uniform(0.05, 0.95)))}
+    return net, X, y, own.get(loss, BY_NAME[loss]), weight
 
 
 NETWORKS = [(number, dtype) for dtype in ("float64", "float32") for number in range(60)]
@@ -156,7 +161,11 @@ def torch_gradients(net, X, y, loss, weight):
         "binary_cross_entropy_probabilities": lambda: F.binary_cross_entropy(A, rows, reduction="none").mean(1),
         "categorical_cross_entropy": lambda: -(rows * A.log()).sum(1),
         "mean_squared_error": lambda: F.mse_loss(A, rows, reduction="none").mean(1),
-    }[loss]()
+        "absolute_error": lambda: F.l1_loss(A, rows, reduction="none").mean(1),
+        "huber": lambda: F.huber_loss(A, rows, reduction="none", delta=loss.delta).mean(1),
+        "quantile": lambda: torch.maximum(loss.quantile * (rows - A), (loss.quantile - 1) * (rows - A)).mean(1),
+        "poisson": lambda: (A.exp() - rows * A + torch.xlogy(rows, rows) - rows).mean(1),
+    }[loss.name]()
     w = torch.ones(len(X), dtype=dtype) if weight is None else torch.tensor(weight, dtype=dtype)
     total = (each * w).sum() / w.sum()
     total.backward()

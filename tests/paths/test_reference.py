@@ -37,7 +37,12 @@ LOSSES = [
     "binary_cross_entropy_probabilities",
     "categorical_cross_entropy",
     "mean_squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson",
 ]
+PARAMETERS = {"huber": (0.7,), "quantile": (0.3,)}  # what a loss takes besides
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 
 shapes = st.tuples(st.integers(0, 6), st.integers(0, 5), st.integers(1, 5), st.integers(0, 2**31))
@@ -95,7 +100,7 @@ def test_activation_softmax_and_dropout_are_those_of_the_formulas(shape, dtype, 
 
 def problem(name, N, K, rng, dtype):
     """Predictions and targets a loss is defined on."""
-    if name in ("softmax_cross_entropy", "mean_squared_error"):
+    if name in ("softmax_cross_entropy", "mean_squared_error", "absolute_error", "huber", "quantile", "poisson"):
         predictions = 3 * rng.normal(size=(N, K))
         targets = rng.random((N, K))
     elif name == "binary_cross_entropy":
@@ -119,7 +124,7 @@ def test_losses_are_those_of_the_formulas(name, shape, dtype, weighted, indices)
     if indices and name in ("softmax_cross_entropy", "categorical_cross_entropy"):
         Y = rng.integers(0, K, N)
     weights = {None: None, "some": rng.integers(0, 3, N).astype(dtype), "zero": np.zeros(N, dtype)}[weighted]
-    (loss, gradient), (loss_too, gradient_too) = both(name, P, Y, weights)
+    (loss, gradient), (loss_too, gradient_too) = both(name, P, Y, weights, *PARAMETERS.get(name, ()))
     assert isinstance(loss, float) and isinstance(loss_too, float)
     assert gradient.dtype == gradient_too.dtype == dtype
     same(gradient, gradient_too, dtype)
@@ -139,9 +144,9 @@ def test_the_gradient_of_a_loss_is_that_of_its_value(path, name, weighted):
     rng = np.random.default_rng(1)
     P, Y = problem(name, 4, 3, rng, np.float64)
     weights = np.array([1.0, 0.0, 2.0, 0.5]) if weighted else None
-    loss = getattr(path, name)
-    expected = jacobian(lambda P: loss(P, Y, weights)[0], P)
-    np.testing.assert_allclose(loss(P, Y, weights)[1], expected, rtol=1e-6, atol=1e-8)
+    loss, own = getattr(path, name), PARAMETERS.get(name, ())
+    expected = jacobian(lambda P: loss(P, Y, weights, *own)[0], P)
+    np.testing.assert_allclose(loss(P, Y, weights, *own)[1], expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("path", [reference, unfused])
@@ -174,10 +179,11 @@ def test_the_gradient_of_softmax_is_that_of_its_output(path):
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_sample_of_weight_zero_counts_as_absent_whatever_it_holds(name):
     P, Y = problem(name, 3, 3, np.random.default_rng(4), np.float64)
-    without = unfused.__dict__[name](P[:2], Y[:2], np.array([1.0, 2.0]))
+    own = PARAMETERS.get(name, ())
+    without = unfused.__dict__[name](P[:2], Y[:2], np.array([1.0, 2.0]), *own)
     P[2] = math.nan
     for path in (reference, unfused):
-        loss, gradient = getattr(path, name)(P, Y, np.array([1.0, 2.0, 0.0]))
+        loss, gradient = getattr(path, name)(P, Y, np.array([1.0, 2.0, 0.0]), *own)
         assert loss == pytest.approx(without[0], rel=1e-14)
         np.testing.assert_allclose(gradient[:2], without[1], rtol=1e-14)
         np.testing.assert_array_equal(gradient[2], 0)
@@ -203,4 +209,4 @@ def test_both_paths_define_the_same_functions_with_the_same_parameters_in_the_sa
         ]
 
     assert surface(reference) == surface(unfused)
-    assert len(surface(reference)) == 13
+    assert len(surface(reference)) == 17

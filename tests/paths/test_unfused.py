@@ -193,6 +193,44 @@ def test_mean_squared_error_at_the_edges_of_float32(path, p, y, loss, gradient):
 
 @both_paths
 @both_dtypes
+@pytest.mark.parametrize(
+    ("name", "own", "p", "y", "loss", "gradient"),
+    [
+        ("absolute_error", (), 2, 2, 0, 0),
+        ("absolute_error", (), -1e30, 1e30, 2e30, -1),
+        ("absolute_error", (), inf, 1, inf, 1),
+        ("absolute_error", (), nan, 1, nan, nan),
+        ("huber", (0.5,), 2, 2, 0, 0),
+        ("huber", (0.5,), 2.5, 2, 0.125, 0.5),
+        ("huber", (0.5,), 1.5, 2, 0.125, -0.5),
+        ("huber", (0.5,), -1e30, 1e30, 1e30, -0.5),
+        ("huber", (0.5,), inf, 1, inf, 0.5),
+        ("huber", (0.5,), nan, 1, nan, nan),
+        ("quantile", (0.25,), 2, 2, 0, 0),
+        ("quantile", (0.25,), 1, 3, 0.5, -0.25),
+        ("quantile", (0.25,), 3, 1, 1.5, 0.75),
+        ("quantile", (0.25,), -1e30, 1e30, 5e29, -0.25),
+        ("quantile", (0.25,), inf, 1, inf, 0.75),
+        ("quantile", (0.25,), nan, 1, nan, nan),
+        ("poisson", (), 0, 0, 1, 1),
+        ("poisson", (), 0, 1, 0, 0),
+        ("poisson", (), -inf, 0, 0, 0),
+        ("poisson", (), -inf, 2, inf, -2),
+        ("poisson", (), inf, 2, inf, inf),
+        ("poisson", (), inf, 0, inf, inf),
+        ("poisson", (), 1e30, 1, inf, inf),
+        ("poisson", (), -1e30, 2, 2e30, -2),
+        ("poisson", (), nan, 0, nan, nan),
+    ],
+)
+def test_losses_of_regression_at_the_edges(path, dtype, name, own, p, y, loss, gradient):
+    value, dp = getattr(path, name)(np.array([[p]], dtype), np.array([[y]], dtype), None, *own)
+    assert value == pytest.approx(loss, rel=1e-6, nan_ok=True)
+    np.testing.assert_allclose(dp, [[gradient]], rtol=1e-6)
+
+
+@both_paths
+@both_dtypes
 def test_categorical_cross_entropy_where_a_probability_is_zero(path, dtype):
     P = np.array([[0, 1], [0, 1]], dtype)
     loss, dP = path.categorical_cross_entropy(P, np.array([1, 0]), None)
