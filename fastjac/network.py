@@ -309,6 +309,8 @@ class Sequential:
         shuffle: bool = True,
         threads: int | None = None,
         progress: Any = "auto",
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> training.History:
         """Train. With built-in layers and the path "fused", whole epochs run in compiled code.
 
@@ -327,6 +329,8 @@ class Sequential:
             shuffle: a new order of the rows for every epoch.
             threads: how many to use; None for as many as pay. The bits do not depend on it.
             progress: True, False, or "auto" for a bar where someone can see it.
+            l1, l2: a penalty on the weights of all dense layers, not on biases: each batch's loss is its weighted sum
+                of losses plus l1·Σ|w| + l2/2·Σw², over its sum of sample weights (scikit-learn's alpha is l2).
 
         Returns:
             The history: one number an epoch for loss, accuracy, val_loss, val_accuracy, seconds. The loss and
@@ -344,7 +348,7 @@ class Sequential:
         try:
             return training.fit(
                 self, X, y, loss, optimizer, epochs, batch_size, validation_data, callbacks, sample_weight,
-                class_weight, shuffle, threads, progress,
+                class_weight, shuffle, threads, progress, l1, l2,
             )  # fmt: skip
         finally:
             self._fitting.release()

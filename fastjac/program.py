@@ -251,7 +251,8 @@ class Program:
     ) -> np.ndarray:  # fmt: skip
         """One step for each of ``rates``, from batch ``first_batch`` of the epoch on.
 
-        Returns a row for each finished step: weighted sum of losses, of hits, and the sum of weights. Fewer rows than
+        Returns a row for each finished step: weighted sum of losses, of hits, the sum of weights, and the
+        penalty on weights. Fewer rows than
         rates means that the loss of the next batch was not finite; ``learner.counters`` says so too.
         """
         steps = len(rates)
@@ -264,7 +265,7 @@ class Program:
         chunks = -(-largest // CHUNK)
         by_rows = self._by_rows(largest, threads)
         memories = self._memories(threads) if by_rows else self._shared_memory(threads)
-        results = np.zeros((steps, 3))
+        results = np.zeros((steps, 4))
         if len(learner.tables) != threads or learner.chunk_sums.size != 2 * chunks:
             self._prepare(learner, threads, by_rows, chunks)
         for table in learner.tables:

@@ -18,6 +18,7 @@ from fastjac import _arguments, losses, optimizers, progress
 from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import finite, unknown, weights
+from fastjac.layers import Dense
 from fastjac.program import Batches, Learner
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class _Run:
 
     def __init__(
         self, network: Sequential, samples: _Samples, loss: losses.Loss, optimizer: optimizers.Optimizer,
-        batch_size: int, callbacks: list[Callback], threads: int | None,
+        batch_size: int, callbacks: list[Callback], threads: int | None, l1: float = 0.0, l2: float = 0.0,
     ) -> None:  # fmt: skip
         self.network = network
         self.samples = samples
@@ -147,7 +148,8 @@ class _Run:
         state = optimizer.state(network)
         self.learner = Learner(
             network.parameters, network.gradients, state.moments, optimizer.settings(), optimizer.rule,
-            loss.code(samples.labels), loss.parameter, network.dropout_seed, state.counters,
+            loss.code(samples.labels), loss.parameter, network.dropout_seed, state.counters, l1, l2,
+            keep_gradients=self.each_batch,  # a callback may look at them
         )  # fmt: skip
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
         self.order: np.ndarray | None = None
@@ -171,6 +173,32 @@ class _Run:
             raise NonFiniteError(self._what_broke(first + len(rows)))
         return rows
 
+    @contextmanager
+    def threads_ready(self) -> Iterator[ThreadPoolExecutor | None]:
+        """The threads beside this one, for as long as they are needed."""
+        pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        try:
+            yield pool
+        finally:
+            if pool is not None:
+                pool.shutdown()
+
+    def epoch(self, pool: ThreadPoolExecutor | None, interruption: _Interruption) -> np.ndarray | None:
+        """All batches in the order of ``order``: a row of sums for each; None when Ctrl-C ended it before the last."""
+        sums = np.zeros((self.batches, 4))
+        done = 0
+        while done < self.batches:
+            rows = self.steps(done, pool)
+            interruption.begun = True
+            sums[done : done + len(rows)] = rows
+            done += len(rows)
+            if self.each_batch:
+                for callback in self.callbacks:
+                    callback.on_batch_end(done - 1, _means(rows, self.loss))
+            if interruption.asked and done < self.batches:
+                return None
+        return sums
+
     def _compiled(self, first: int, rates: np.ndarray, pool: ThreadPoolExecutor | None) -> np.ndarray:
         s = self.samples
         batches = Batches(s.X, s.labels, s.targets, s.weight, self.order, self.batch_size)
@@ -184,13 +212,13 @@ class _Run:
     def _by_layers(self, first: int, rates: np.ndarray) -> np.ndarray:
         """The same steps layer by layer, for networks with a user's layers and for the other paths."""
         network, s = self.network, self.samples
-        rows = np.zeros((len(rates), 3))
+        rows = np.zeros((len(rates), 4))
         for k in range(len(rates)):
             chosen = self._rows_of(first + k)
             output = network.forward_layers(s.X[chosen], True, int(self.learner.counters[0]))
             output = np.ascontiguousarray(output, network.dtype)
             gradient = np.empty_like(output)
-            rows[k] = network.loss_sums(
+            rows[k, :3] = network.loss_sums(
                 self.loss, output, None if s.labels is None else s.labels[chosen],
                 None if s.targets is None else s.targets[chosen], None if s.weight is None else s.weight[chosen],
                 gradient,
@@ -198,8 +226,21 @@ class _Run:
             if not np.isfinite(rows[k, 0]):
                 return rows[:k]
             network.backward_layers(gradient, False)
+            rows[k, 3] = self._penalize(rows[k, 2])
             self.optimizer.step_at(network, float(rates[k]))
         return rows
+
+    def _penalize(self, weight_sum: float) -> float:
+        """Add the gradient of the penalty on weights; returns the penalty, not yet divided by the sum of weights."""
+        l1, l2 = self.learner.l1, self.learner.l2
+        total = 0.0
+        if (l1 or l2) and weight_sum > 0:
+            for layer in self.network.layers:
+                if isinstance(layer, Dense):
+                    w = layer.weight
+                    layer.weight_gradient[...] += (l1 / weight_sum) * np.sign(w) + (l2 / weight_sum) * w
+                    total += float(l1 * np.abs(w).sum(dtype=float) + l2 / 2 * np.square(w).sum(dtype=float))
+        return total
 
     def _what_broke(self, batch: int) -> str:
         """Which layer first gave something that is not finite, for the message."""
@@ -222,7 +263,7 @@ class _Run:
 def _means(rows: np.ndarray, loss: losses.Loss) -> Logs:
     """Loss and accuracy over some steps, weighted as the samples are."""
     total = rows[:, 2].sum()
-    logs = {"loss": float(rows[:, 0].sum() / total) if total else 0.0}
+    logs = {"loss": float((rows[:, 0].sum() + rows[:, 3].sum()) / total) if total else 0.0}
     if loss.counts_hits:
         logs["accuracy"] = float(rows[:, 1].sum() / total) if total else 0.0
     return logs
@@ -231,7 +272,7 @@ def _means(rows: np.ndarray, loss: losses.Loss) -> Logs:
 def fit(
     network: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, epochs: int, batch_size: int,
     validation_data: Any, callbacks: Any, sample_weight: Any, class_weight: Any, shuffle: bool,
-    threads: int | None, show_progress: Any,
+    threads: int | None, show_progress: Any, l1: float, l2: float,
 ) -> History:  # fmt: skip
     """See ``Sequential.fit``."""
     chosen_loss = losses.get(loss)
@@ -239,6 +280,7 @@ def fit(
     epochs = _arguments.count("epochs", epochs)
     batch_size = _arguments.count("batch_size", batch_size)
     threads = None if threads is None else _arguments.count("threads", threads)
+    l1, l2 = _arguments.real("l1", l1), _arguments.real("l2", l2)
     all_callbacks = as_callbacks(callbacks)
     network.check_loss(chosen_loss)
     samples = _samples(network, chosen_loss, X, y, sample_weight, "")
@@ -252,7 +294,7 @@ def fit(
         X_val, y_val = validation_data[:2]
         validation = _samples(network, chosen_loss, X_val, y_val, given_weight, "validation ")
 
-    run = _Run(network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads)
+    run = _Run(network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads, l1, l2)
     history = History()
     network.stop_training = False
     for callback in all_callbacks:
@@ -296,7 +338,7 @@ def _epoch(
     if shuffle:
         # a function of the seed and the number of the epoch: a later fit goes on where this one ends
         run.order = np.random.default_rng([network.seed, network.epochs_trained]).permutation(len(run.samples.X))
-    sums = np.zeros((run.batches, 3))
+    sums = np.zeros((run.batches, 4))
     done = 0
     while done < run.batches:
         rows = run.steps(done, pool)

@@ -354,7 +354,7 @@ class Learning(NamedTuple):
     settings: Any  # (optimizers.SETTINGS,) float64
     numbers: Any  # (3,) float64: l1, l2, the loss's parameter
     counters: Any  # (3,) int64: STEP, DONE, NOT_FINITE
-    results: Any  # (steps, 3) float64: weighted loss, weighted hits, sum of weights of each step
+    results: Any  # (steps, 4) float64: weighted loss, weighted hits, sum of weights, penalty on weights of each step
     chunk_sums: Any  # (chunks of a batch, 2) float64
     count: int
     rule: int
@@ -555,9 +555,10 @@ def _train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part
         if fused == 0:
             _update(plan, w, g, learning, change, clips, count, sync, part, parts)
         if part == 0:
-            learning.results[3 * done + 0] = loss + penalty
-            learning.results[3 * done + 1] = hits
-            learning.results[3 * done + 2] = weight_sum
+            learning.results[4 * done] = loss
+            learning.results[4 * done + 1] = hits
+            learning.results[4 * done + 2] = weight_sum
+            learning.results[4 * done + 3] = penalty
             learning.counters[STEP] += 1
             learning.counters[DONE] += 1
         barrier(sync, parts)

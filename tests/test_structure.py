@@ -100,7 +100,7 @@ STOREYS = [
     {"callbacks", "checks", "comparison", "training"},
     {"network"},
     {"__init__"},
-    {"cli"},
+    {"cli", "estimators", "benchmarks"},
     {"__main__"},
 ]
 

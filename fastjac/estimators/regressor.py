@@ -1,0 +1,136 @@
+"""``MLPRegressor``."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from fastjac import losses
+from fastjac.estimators._base import BaseMLP
+
+LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
+    """A multi-layer perceptron for numbers: scikit-learn's ``MLPRegressor``, several times as fast, and more.
+
+    Parameters and attributes that scikit-learn has are as there. Beyond it, what ``MLPClassifier`` has, too
+    (``activation`` as a list, "adamw", ``dropout``, ``l1``, …), and:
+
+    Args:
+        loss: also "absolute_error", "huber", "quantile"; each is the mean over samples and outputs.
+        delta: where "huber" turns from a square to a line.
+        quantile: which quantile "quantile" learns, in (0, 1).
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> net = MLPRegressor(hidden_layer_sizes=(16,), solver="lbfgs", max_iter=5000, alpha=1, random_state=0).fit(X, y)
+    >>> net.score(X, y) > 0.4
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES))],
+        "delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(
+        self, loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: Any = "relu", *,
+        solver: str = "adam", alpha: float = 0.0001, batch_size: Any = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: Any = None, tol: float = 1e-4, verbose: Any = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, delta: float = 1.0, quantile: float = 0.5,
+        dropout: float = 0.0, l1: float = 0.0, weight_decay: float = 0.01, clip_norm: float | None = None,
+        early_stopping_metric: str | None = None, callbacks: Any = None, progress: Any = False,
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.delta = delta
+        self.quantile = quantile
+        self.dropout = dropout
+        self.l1 = l1
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.early_stopping_metric = early_stopping_metric
+        self.callbacks = callbacks
+        self.progress = progress
+        self.threads = threads
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+            dtype=(np.float64, np.float32), reset=reset,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _out_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _loss(self) -> tuple[losses.Loss, float, float]:
+        outputs = float(self.n_outputs_)
+        if self.loss == "squared_error":
+            # scikit-learn: half the mean of squares as value, and the errors themselves as gradient
+            return losses.MeanSquaredError(), outputs / 2, 0.5
+        if self.loss == "poisson":
+            return losses.Poisson(), outputs, outputs  # there a sum over outputs
+        if self.loss == "absolute_error":
+            return losses.MeanAbsoluteError(), 1.0, 1.0
+        if self.loss == "huber":
+            return losses.Huber(self.delta), 1.0, 1.0
+        return losses.QuantileLoss(self.quantile), 1.0, 1.0
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        return y.astype(self._network.dtype)
+
+    def _from_output(self, output: np.ndarray) -> np.ndarray:
+        return output.ravel() if output.shape[1] == 1 else output
+
+    def _own_score(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
+        return float(r2_score(y, predicted, sample_weight=weight))
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPRegressor:  # fmt: skip
+        """One epoch over X and y; arguments as for ``fit``. Returns self."""
+        fitted: MLPRegressor = self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))
+        return fitted
