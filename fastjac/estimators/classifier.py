@@ -41,7 +41,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = MLPClassifier((32,), max_iter=100, tol=0, random_state=0, n_iter_no_change=100, solver="lbfgs").fit(X, y)
+    >>> net = MLPClassifier((32,), solver="lbfgs", max_iter=2000, random_state=0).fit(X, y)
     >>> net.score(X, y) > 0.9
     True
     """
