@@ -6,6 +6,7 @@ See ``Sequential`` for networks, ``fastjac.kernels`` for kernels on plain arrays
 from fastjac import datasets as datasets
 from fastjac import jacobians as jacobians
 from fastjac import kernels as kernels
+from fastjac import tables as tables
 from fastjac.activations import elu as elu
 from fastjac.activations import leaky_relu as leaky_relu
 from fastjac.activations import relu as relu
@@ -30,6 +31,7 @@ from fastjac.optimizers import Adam as Adam
 from fastjac.optimizers import AdamW as AdamW
 from fastjac.optimizers import cosine_decay as cosine_decay
 from fastjac.optimizers import exponential_decay as exponential_decay
+from fastjac.preprocessing import Preprocessing as Preprocessing
 from fastjac.training import History as History
 
 __version__ = "0.1.0"

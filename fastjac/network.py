@@ -252,7 +252,8 @@ class Sequential:
         """Loss, and accuracy where the loss has one, over all rows.
 
         Args:
-            X: (N, inputs). y: targets, as the loss takes them.
+            X: (N, inputs), or with None for ``y`` an iterable of batches, as in ``fit``.
+            y: targets, as the loss takes them.
             loss: a name or a loss object.
             sample_weight: (N,) weights for a weighted mean.
 
@@ -264,6 +265,8 @@ class Sequential:
         """
         chosen = losses.get(loss)
         self.check_loss(chosen)
+        if y is None:
+            return training.evaluate_batches(self, chosen, X)
         X = self._checked_input(X)
         if len(X) == 0:
             raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self.inputs})")
@@ -295,7 +298,7 @@ class Sequential:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: Any,
         optimizer: Any = "adam",
@@ -312,13 +315,19 @@ class Sequential:
         """Train. With built-in layers and the path "fused", whole epochs run in compiled code.
 
         Args:
-            X: (N, inputs) finite numbers, any strides, copied only if they must be converted.
+            X: (N, inputs) finite numbers, any strides, copied only if they must be converted; so a file of this
+                network's dtype that is mapped to memory is read as training goes along it.
+                Or, without ``y``, batches for data larger than memory: an iterable of (X, y) or
+                (X, y, sample_weight), or a function that returns an iterator of them. Each batch is a step, as they
+                come: ``batch_size`` and ``shuffle`` are without effect. It is gone through once an epoch. An error of
+                a batch ends training there; the first is checked before anything is changed.
             y: targets, as the loss takes them.
             loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", … or a loss object.
             optimizer: "adam", "adamw", "sgd" or an optimizer object, which keeps its state for a next ``fit``.
             epochs: how many times to go through the data.
             batch_size: rows a step; the last batch of an epoch may be smaller.
-            validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch.
+            validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch; or an iterable or function
+                as X may be, but no list.
             callbacks: ``Callback`` objects or functions of (epoch, logs).
             sample_weight: (N,) weights; the loss is the weighted mean over each batch.
             class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastjac import columns
 from fastjac.columns import BOOLEAN, NOTHING, NUMBER, OTHER, TEXT, Column, Table, as_table, length, plain
 from fastjac.kernels.arrays import float_type, unknown
 

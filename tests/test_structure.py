@@ -92,12 +92,12 @@ def test_the_slow_paths_and_the_course_import_no_kernels():
 # from the ground up: a file imports from its own storey or from one below
 STOREYS = [
     {"jacobians"},
-    {"_arguments", "errors", "report", "data", "progress"},
+    {"_arguments", "errors", "report", "data", "progress", "streaming", "columns"},
     {"activations"},
     {"paths"},
     {"program"},
-    {"layers", "losses", "optimizers", "datasets"},
-    {"callbacks", "checks", "comparison", "training"},
+    {"layers", "losses", "optimizers", "datasets", "preprocessing"},
+    {"callbacks", "checks", "comparison", "training", "tables"},
     {"network"},
     {"__init__"},
     {"cli"},
