@@ -55,6 +55,7 @@ class Sequential:
         self.outputs = self.layers[-1].outputs
         self.epochs_trained = 0
         self.stop_training = False
+        self.preprocessing: Any = None
         self._whole = True  # run built-in networks as one compiled plan; tests of the other route turn it off
         self._path = "fused"
         self._seen: tuple[np.ndarray, bool] | None = None  # X and training of the last forward, and what ran it

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastjac.columns import BOOLEAN, NOTHING, NUMBER, OTHER, TEXT, Column, Table, as_table, length, plain
+from fastjac.kernels import softmax
 from fastjac.kernels.arrays import float_type, unknown
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
@@ -515,6 +516,45 @@ class Preprocessing:
         if self.target.name not in table:
             raise ValueError(f"the table has no column {self.target.name!r}, the target; it has {_some(table)}")
         return self.target.encode(table[self.target.name], first)
+
+    def predictions(self, outputs: np.ndarray) -> dict[str, Any]:
+        """The columns of a table of predictions, from what the network gave.
+
+        Args:
+            outputs: (N, outputs), as ``Sequential.predict`` gives them.
+
+        Returns:
+            For classes: the most probable one under the target's name, and the probability of each class as
+            "p(class)". For amounts: the amount, in the target's units.
+
+        >>> learnt = Preprocessing.of_arrays(1, ["no", "yes"], "buys")
+        >>> learnt.predictions(np.array([[0.0, 0.0], [0.0, 3.0]]))["buys"]
+        ['no', 'yes']
+        """
+        outputs = np.asarray(outputs)
+        if isinstance(self.target, Amount):
+            return {self.target.name: outputs[:, 0].astype(np.float64) * self.target.scale + self.target.mean}
+        probabilities = softmax(outputs) if len(outputs) else outputs
+        best = outputs.argmax(1) if len(outputs) else ()
+        return {self.target.name: [self.target.classes[k] for k in best]} | {
+            f"p({one})": probabilities[:, k] for k, one in enumerate(self.target.classes)
+        }
+
+    def errors(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """Of amounts: the root mean squared error in the target's units, and R².
+
+        Args:
+            outputs: (N, 1), as ``Sequential.predict`` gives them.
+            y: (N,), as ``targets`` gives them.
+
+        Returns:
+            {"rmse": …, "r2": …}; R² is NaN where all amounts are the same.
+        """
+        assert isinstance(self.target, Amount)
+        squares = float(((outputs[:, 0].astype(np.float64) - y) ** 2).sum())
+        spread = float(((y - y.mean()) ** 2).sum())
+        return {"rmse": math.sqrt(squares / len(y)) * self.target.scale,
+                "r2": 1 - squares / spread if spread > 0 else math.nan}  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """All of it as dictionaries, lists, texts and numbers."""

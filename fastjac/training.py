@@ -271,8 +271,8 @@ class _Run:
                     break
         return (
             f"the loss is not finite in epoch {self.network.epochs_trained}, batch {self.before + batch}; the first"
-            f" values that are not finite come from {where}. The network is as it was before that batch. A smaller learning rate,"
-            " clip_norm or scaled inputs usually help."
+            f" values that are not finite come from {where}. The network is as it was before that batch. A smaller"
+            " learning rate, clip_norm or scaled inputs usually help."
         )
 
 
