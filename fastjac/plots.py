@@ -50,13 +50,14 @@ def save_loss(history: Mapping[str, Sequence[float]], path: str | Path, title: s
     """
     check(path)
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")  # not pyplot: no window, no state left behind
     axes = figure.add_subplot()
     for label, losses in _curves(history).items():
         axes.plot(range(1, len(losses) + 1), losses, label=label, marker="." if len(losses) < 30 else "")
     axes.set(xlabel="epoch", ylabel="loss", title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)

@@ -143,13 +143,13 @@ class Classes:
         else:
             unique, inverse = np.unique(column.values, return_inverse=True)
             found = [plain(one) for one in unique]
-        result = np.array([places.get(one, -1) for one in found] or [-1])[inverse]
+        result: np.ndarray = np.array([places.get(one, -1) for one in found] or [-1], np.int64)[inverse]
         if (result < 0).any():
             k = int(np.argmax(result < 0))
             known = ", ".join(map(str, self.classes[:20])) + (", …" if len(self.classes) > 20 else "")
             raise ValueError(f"column {self.name!r} has the class {column.row(k)!r} in {_row(first, k)}, expected one"
                              f" of those in training: {known}")  # fmt: skip
-        return result.astype(np.int64)
+        return result
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "task": self.task, "classes": list(self.classes)}

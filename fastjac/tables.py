@@ -231,7 +231,7 @@ class ParquetBatches:
         self.dtype = dtype
         self.passes = 0
         with parquet.ParquetFile(str(path)) as file:
-            self.rows = file.metadata.num_rows
+            self.rows: int = file.metadata.num_rows
         self.inputs, self.outputs = preprocessing.inputs, preprocessing.outputs
 
     def __len__(self) -> int:

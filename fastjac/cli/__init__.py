@@ -42,6 +42,10 @@ class _Commands(click.Group):
         super().add_command(command, name)
 
 
+# what speaks for itself; any other error is a fault of this program, and says so by its name
+_EXPECTED = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, ImportError)
+
+
 class _Settings:
     """What holds for all commands."""
 
@@ -98,9 +102,9 @@ def run(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        expected = isinstance(error, OSError | ValueError | TypeError | ArithmeticError | MemoryError | ImportError)
-        _say(
-            error if expected and str(error) else f"{type(error).__name__}: {error}; --debug shows where it comes from"
-        )
+        if isinstance(error, _EXPECTED) and str(error):
+            _say(error)
+        else:
+            _say(f"{type(error).__name__}: {error}; --debug shows where it comes from")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
