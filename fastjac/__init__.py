@@ -6,13 +6,16 @@ See ``Sequential`` for networks, ``fastjac.kernels`` for kernels on plain arrays
 from fastjac import datasets as datasets
 from fastjac import jacobians as jacobians
 from fastjac import kernels as kernels
+from fastjac import tables as tables
 from fastjac.activations import elu as elu
 from fastjac.activations import leaky_relu as leaky_relu
 from fastjac.activations import relu as relu
 from fastjac.callbacks import Callback as Callback
 from fastjac.callbacks import EarlyStopping as EarlyStopping
+from fastjac.checkpoints import Checkpoint as Checkpoint
 from fastjac.checks import check_gradients as check_gradients
 from fastjac.comparison import compare as compare
+from fastjac.errors import ModelFileError as ModelFileError
 from fastjac.errors import NonFiniteError as NonFiniteError
 from fastjac.layers import Activation as Activation
 from fastjac.layers import Dense as Dense
@@ -29,11 +32,13 @@ from fastjac.losses import Poisson as Poisson
 from fastjac.losses import QuantileLoss as QuantileLoss
 from fastjac.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from fastjac.network import Sequential as Sequential
+from fastjac.network import load as load
 from fastjac.optimizers import SGD as SGD
 from fastjac.optimizers import Adam as Adam
 from fastjac.optimizers import AdamW as AdamW
 from fastjac.optimizers import cosine_decay as cosine_decay
 from fastjac.optimizers import exponential_decay as exponential_decay
+from fastjac.preprocessing import Preprocessing as Preprocessing
 from fastjac.training import History as History
 
 __version__ = "0.1.0"

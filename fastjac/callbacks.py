@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,23 @@ class Callback:
     """
 
     network: Sequential
+    comes_last: ClassVar[bool] = False  # a checkpoint must see what the others have done
+
+    @property
+    def wants_batches(self) -> bool:
+        """Whether training must come back after every batch."""
+        return type(self).on_batch_end is not Callback.on_batch_end
+
+    def attach(self, run: Any, history: Any, callbacks: list[Callback]) -> int:
+        """For fastjac's own checkpoints: the run that begins. Returns the epoch to begin with."""
+        return 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback: numbers, texts and arrays by name; see ``Checkpoint``."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what ``state`` gave, after ``on_train_begin``."""
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -94,6 +111,17 @@ class EarlyStopping(Callback):
     def on_train_begin(self) -> None:
         self._start()
 
+    def state(self) -> dict[str, Any]:
+        state = {
+            "best": self.best, "best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch,
+            "waited": self._waited,
+        }  # fmt: skip
+        return state if self._parameters is None else state | {"parameters": self._parameters}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self._waited = state["best"], state["best_epoch"], state["waited"]
+        self.stopped_epoch, self._parameters = state["stopped_epoch"], state.get("parameters")
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.monitor not in logs:
             raise ValueError(f"EarlyStopping monitors {self.monitor!r}, but training gives only {', '.join(logs)};"
@@ -139,4 +167,4 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
             result.append(EpochFunction(one))
         else:
             raise TypeError(f"callbacks has {one!r}, expected Callback objects or functions of (epoch, logs)")
-    return result
+    return sorted(result, key=lambda one: one.comes_last)

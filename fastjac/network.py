@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, losses, report, training
+from fastjac import _arguments, losses, report, storage, training
+from fastjac.errors import ModelFileError
 from fastjac.kernels.arrays import aligned, float_type, floats, unknown, weights
 from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
 from fastjac.paths import PATHS
@@ -34,6 +35,7 @@ class Sequential:
         seed, dtype: as given or chosen.
         epochs_trained: how many epochs ``fit`` has finished, ever.
         stop_training: set it to True in a callback to end training.
+        preprocessing: a dictionary that travels with the network in model files (``fastjac.preprocessing``), or None.
 
     Raises:
         TypeError, ValueError: no layers, widths that don't fit together, a layer of another network.
@@ -55,6 +57,7 @@ class Sequential:
         self.outputs = self.layers[-1].outputs
         self.epochs_trained = 0
         self.stop_training = False
+        self.preprocessing: Any = None
         self._whole = True  # run built-in networks as one compiled plan; tests of the other route turn it off
         self._path = "fused"
         self._seen: tuple[np.ndarray, bool] | None = None  # X and training of the last forward, and what ran it
@@ -253,7 +256,8 @@ class Sequential:
         """Loss, and accuracy where the loss has one, over all rows.
 
         Args:
-            X: (N, inputs). y: targets, as the loss takes them.
+            X: (N, inputs), or with None for ``y`` an iterable of batches, as in ``fit``.
+            y: targets, as the loss takes them.
             loss: a name or a loss object.
             sample_weight: (N,) weights for a weighted mean.
 
@@ -265,6 +269,8 @@ class Sequential:
         """
         chosen = losses.get(loss)
         self.check_loss(chosen)
+        if y is None:
+            return training.evaluate_batches(self, chosen, X)
         X = self._checked_input(X)
         if len(X) == 0:
             raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self.inputs})")
@@ -296,7 +302,7 @@ class Sequential:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: Any,
         optimizer: Any = "adam",
@@ -315,14 +321,20 @@ class Sequential:
         """Train. With built-in layers and the path "fused", whole epochs run in compiled code.
 
         Args:
-            X: (N, inputs) finite numbers, any strides, copied only if they must be converted.
+            X: (N, inputs) finite numbers, any strides, copied only if they must be converted; so a file of this
+                network's dtype that is mapped to memory is read as training goes along it.
+                Or, without ``y``, batches for data larger than memory: an iterable of (X, y) or
+                (X, y, sample_weight), or a function that returns an iterator of them. Each batch is a step, as they
+                come: ``batch_size`` and ``shuffle`` are without effect. It is gone through once an epoch. An error of
+                a batch ends training there; the first is checked before anything is changed.
             y: targets, as the loss takes them.
             loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", "huber", … or a loss
                 object.
             optimizer: "adam", "adamw", "sgd" or an optimizer object, which keeps its state for a next ``fit``.
             epochs: how many times to go through the data.
             batch_size: rows a step; the last batch of an epoch may be smaller.
-            validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch.
+            validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch; or an iterable or function
+                as X may be, but no list.
             callbacks: ``Callback`` objects or functions of (epoch, logs).
             sample_weight: (N,) weights; the loss is the weighted mean over each batch.
             class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
@@ -353,6 +365,19 @@ class Sequential:
         finally:
             self._fitting.release()
 
+    def save(self, path: Any) -> None:
+        """Write the network to a file that ``fastjac.load`` reads: safetensors, whole or not at all.
+
+        Args:
+            path: where to. What was there is replaced at once; a crash leaves the old file or the new one.
+
+        Raises:
+            OSError: it can't be written.
+            TypeError: a layer of your own, which a file can't hold, or a ``preprocessing`` that is not JSON.
+            ImportError: safetensors is not installed.
+        """
+        storage.save(self, path)
+
     def summary(self) -> None:
         """Print a table: layer, output shape, parameters."""
         rows = [
@@ -377,6 +402,45 @@ class Sequential:
         self._allocate()
         self.parameters[:] = values
         self.path = self._path
+
+
+def load(path: Any) -> Sequential:
+    """A network from a file that ``Sequential.save`` wrote, to the bit.
+
+    Everything in the file is checked before it is used, and nothing in it is run.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The network, with ``preprocessing`` as it was saved.
+
+    Raises:
+        OSError: the file can't be read.
+        ModelFileError: it is damaged, cut short, of a newer format, or something else altogether.
+        ImportError: safetensors is not installed.
+
+    >>> import fastjac as fj, tempfile
+    >>> net = fj.Sequential([fj.Dense(4, 2)], seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(f"{folder}/model.safetensors")
+    ...     again = fj.load(f"{folder}/model.safetensors")
+    >>> np.array_equal(again.parameters, net.parameters)
+    True
+    """
+    description, tensors, preprocessing = storage.load(path)
+    try:
+        network = Sequential(
+            storage.layers_of(description), description["seed"], description["dtype"], inputs=description["inputs"]
+        )
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path} describes no network: {error}") from error
+    for name, value in storage.tensors_of(network).items():
+        value[...] = tensors[name]
+    network.epochs_trained = description["epochs_trained"]
+    network._training_step = description["training_step"]
+    network.preprocessing = preprocessing
+    return network
 
 
 def _new_seed() -> int:

@@ -32,6 +32,8 @@ def _nothing(epoch: int, logs: dict[str, float], done: int, total: int, epoch_en
 def bar(progress: Any, epochs: int) -> Iterator[Show]:
     """A function to call with the state of training: ``show(epoch, logs, done, total, epoch_end=False)``.
 
+    ``done`` of ``total`` rows of the epoch are behind; a total of 0 is not known yet.
+
     Args:
         progress: "auto" draws a bar where the output is a terminal or a notebook and rich is installed, and nothing
             elsewhere. True draws it there too, and prints a line an epoch elsewhere. False shows nothing.
@@ -69,20 +71,20 @@ def bar(progress: Any, epochs: int) -> Iterator[Show]:
     )
     with Progress(*columns, console=console, refresh_per_second=10) as drawn:
         task = drawn.add_task("", total=epochs, epoch=1, figures="")
-        began: tuple[float, float] | None = None  # when and where the first look was: compiling is before it
+        began: tuple[float, int] | None = None  # when and where the first look was: compiling is before it
         drawn_at = 0.0
-        latest: tuple[float, int, dict[str, float], int] | None = None
+        latest: tuple[float, int, int, dict[str, float]] | None = None
 
-        def draw(share: float, epoch: int, logs: dict[str, float], total: int) -> None:
+        def draw(share: float, seen: int, epoch: int, logs: dict[str, float]) -> None:
             nonlocal began
             now = time.perf_counter()
-            began = began or (now, share)
-            rate = f"{(share - began[1]) * total / (now - began[0]):,.0f} samples/s" if share > began[1] else ""
+            began = began or (now, seen)
+            rate = f"{(seen - began[1]) / (now - began[0]):,.0f} samples/s" if seen > began[1] else ""
             drawn.update(task, completed=share, epoch=epoch + 1, figures=_figures(logs, rate, room))
 
         def show(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
             nonlocal drawn_at, latest
-            state = epoch + done / total, epoch, logs, total
+            state = epoch + (done / total if total else 0), epoch * total + done, epoch, logs
             latest = state
             if time.perf_counter() - drawn_at >= _SECONDS_BETWEEN:
                 draw(*state)

@@ -6,11 +6,12 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import finite, unknown, weights
 from fastjac.layers import Dense
-from fastjac.program import Batches, Learner
+from fastjac.program import Batches, Learner, default_threads
+from fastjac.streaming import Feed
 
 if TYPE_CHECKING:
     from fastjac.network import Sequential
@@ -64,14 +66,46 @@ class _Samples:
     weight: np.ndarray | None
 
 
-def _samples(network: Sequential, loss: losses.Loss, X: Any, y: Any, weight: Any, prefix: str) -> _Samples:
+def _samples(
+    network: Sequential, loss: losses.Loss, X: Any, y: Any, weight: Any, prefix: str, class_weight: Any = None
+) -> _Samples:
     name = f"{prefix}X"
     X = finite(name, network._checked_input(X, name))
     if len(X) == 0:
         raise ValueError(f"{name} has shape {X.shape}, expected at least one row: (1, {network.inputs})")
     labels, targets = loss.targets(y, len(X), network.outputs, network.dtype, f"{prefix}y")
     weight = None if weight is None else weights(f"{prefix}sample_weight", weight, len(X))
-    return _Samples(X, labels, targets, weight)
+    samples = _Samples(X, labels, targets, weight)
+    if class_weight is not None:
+        samples.weight = _with_class_weight(samples, class_weight, network.outputs)
+    return samples
+
+
+def _validation(network: Sequential, loss: losses.Loss, data: Any, epochs: int) -> Callable[[], Logs] | None:
+    """What to call after each epoch for the figures of rows that are not trained on, their arrays checked now."""
+    if data is None:
+        return None
+    if isinstance(data, tuple | list):
+        if len(data) not in (2, 3):
+            raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+        samples = _samples(network, loss, data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
+        given = samples.labels if samples.targets is None else samples.targets
+        return lambda: network.evaluate(samples.X, given, loss, sample_weight=samples.weight)
+    feed: Feed[_Samples] = Feed(data, partial(_samples, network, loss), epochs, "validation_data")
+    return lambda: _evaluate(network, loss, feed)
+
+
+def evaluate_batches(network: Sequential, loss: losses.Loss, batches: Any) -> Logs:
+    """See ``Sequential.evaluate``."""
+    return _evaluate(network, loss, Feed(batches, partial(_samples, network, loss), 1, "X"))
+
+
+def _evaluate(network: Sequential, loss: losses.Loss, feed: Feed[_Samples]) -> Logs:
+    sums = []
+    for s in feed:
+        output = network.predict(s.X)
+        sums.append((*network.loss_sums(loss, output, s.labels, s.targets, s.weight, np.empty_like(output)), 0.0))
+    return _means(np.array(sums), loss)
 
 
 def _with_class_weight(samples: _Samples, class_weight: Any, classes: int) -> np.ndarray:
@@ -130,6 +164,16 @@ def _interruptible() -> Iterator[_Interruption]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class _Progress(NamedTuple):
+    """Some steps of an epoch."""
+
+    sums: np.ndarray  # a row for each: losses, hits, weights, penalty
+    done: int  # rows of this epoch so far
+    total: int  # rows in it, 0 where nobody knows
+    last: bool
+    before: bool = False  # taken by an earlier process
+
+
 class _Run:
     """One call of ``fit``, its arguments checked."""
 
@@ -143,8 +187,11 @@ class _Run:
         self.optimizer = optimizer
         self.batch_size = min(batch_size, len(samples.X))
         self.batches = -(-len(samples.X) // self.batch_size)
+        self.before = 0  # batches of the epoch that came before these samples
         self.callbacks = callbacks
-        self.each_batch = any(type(one).on_batch_end is not Callback.on_batch_end for one in callbacks)
+        self.sums = np.zeros((self.batches, 4))  # of the batches of this epoch so far, which are ``position``
+        self.position = 0
+        self.each_batch = any(one.wants_batches for one in callbacks)
         state = optimizer.state(network)
         self.learner = Learner(
             network.parameters, network.gradients, state.moments, optimizer.settings(), optimizer.rule,
@@ -152,8 +199,26 @@ class _Run:
             keep_gradients=self.each_batch,  # a callback may look at them
         )  # fmt: skip
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
+        self.most_threads = self.threads
         self.order: np.ndarray | None = None
+        self.shuffle = False
         self._seconds_a_step = 0.0
+
+    def epoch(self, shuffle: bool, pool: ThreadPoolExecutor | None) -> Iterator[_Progress]:
+        """Take all steps of an epoch, some at a time."""
+        rows = len(self.samples.X)
+        if shuffle:
+            # a function of the seed and the number of the epoch: a later fit goes on where this one ends
+            self.order = np.random.default_rng([self.network.seed, self.network.epochs_trained]).permutation(rows)
+        self.position %= self.batches  # not 0 where a checkpoint was made within an epoch
+        if self.position:
+            yield _Progress(self.sums[: self.position], self.position * self.batch_size, rows, False, True)
+        while self.position < self.batches:
+            first = self.position
+            sums = self.steps(first, pool)
+            self.position = done = first + len(sums)
+            self.sums[first:done] = sums
+            yield _Progress(sums, min(done * self.batch_size, rows), rows, done == self.batches)
 
     def steps(self, first: int, pool: ThreadPoolExecutor | None) -> np.ndarray:
         """Some steps from batch ``first`` on, as many as take a few hundredths of a second: a row of sums for each."""
@@ -183,21 +248,16 @@ class _Run:
             if pool is not None:
                 pool.shutdown()
 
-    def epoch(self, pool: ThreadPoolExecutor | None, interruption: _Interruption) -> np.ndarray | None:
+    def sums_of_epoch(self, pool: ThreadPoolExecutor | None, interruption: _Interruption) -> np.ndarray | None:
         """All batches in the order of ``order``: a row of sums for each; None when Ctrl-C ended it before the last."""
-        sums = np.zeros((self.batches, 4))
-        done = 0
-        while done < self.batches:
-            rows = self.steps(done, pool)
+        for state in self.epoch(False, pool):
             interruption.begun = True
-            sums[done : done + len(rows)] = rows
-            done += len(rows)
             if self.each_batch:
                 for callback in self.callbacks:
-                    callback.on_batch_end(done - 1, _means(rows, self.loss))
-            if interruption.asked and done < self.batches:
+                    callback.on_batch_end(self.position - 1, _means(state.sums, self.loss))
+            if interruption.asked and not state.last:
                 return None
-        return sums
+        return self.sums
 
     def _compiled(self, first: int, rates: np.ndarray, pool: ThreadPoolExecutor | None) -> np.ndarray:
         s = self.samples
@@ -254,10 +314,43 @@ class _Run:
                     where = f"layers[{k}] ({layer.describe()})"
                     break
         return (
-            f"the loss is not finite in epoch {self.network.epochs_trained}, batch {batch}; the first values that"
-            f" are not finite come from {where}. The network is as it was before that batch. A smaller learning rate,"
-            " clip_norm or scaled inputs usually help."
+            f"the loss is not finite in epoch {self.network.epochs_trained}, batch {self.before + batch}; the first"
+            f" values that are not finite come from {where}. The network is as it was before that batch. A smaller"
+            " learning rate, clip_norm or scaled inputs usually help."
         )
+
+
+class _StreamRun(_Run):
+    """One call of ``fit`` on batches that come from outside; each is one step."""
+
+    def __init__(
+        self, network: Sequential, feed: Feed[_Samples], loss: losses.Loss, optimizer: optimizers.Optimizer,
+        callbacks: list[Callback], threads: int | None, l1: float, l2: float,
+    ) -> None:  # fmt: skip
+        super().__init__(network, feed.first, loss, optimizer, len(feed.first.X), callbacks, threads, l1, l2)
+        self.feed = feed
+        self._asked_threads = threads
+        if network.program:
+            self.most_threads = threads or default_threads()
+        self._rows = 0  # in an epoch, once one has been gone through
+
+    def epoch(self, shuffle: bool, pool: ThreadPoolExecutor | None) -> Iterator[_Progress]:
+        """Take all steps of an epoch, one at a time; the order is that of the batches."""
+        done = 0
+        batches = iter(self.feed)
+        batch: _Samples | None = next(batches)
+        self.before = 0
+        while batch is not None:
+            self.samples, self.batch_size = batch, len(batch.X)
+            if self.network.program:
+                self.threads = self.network.program.threads_for(self.batch_size, self._asked_threads)
+            sums = self.steps(0, pool)
+            done += self.batch_size
+            self.before += 1
+            batch = next(batches, None)  # only now: a batch may live in memory that the next one is written to
+            if batch is None:
+                self._rows = done
+            yield _Progress(sums, done, self._rows or done * len(self.feed) // self.before, batch is None)
 
 
 def _means(rows: np.ndarray, loss: losses.Loss) -> Logs:
@@ -283,29 +376,34 @@ def fit(
     l1, l2 = _arguments.real("l1", l1), _arguments.real("l2", l2)
     all_callbacks = as_callbacks(callbacks)
     network.check_loss(chosen_loss)
-    samples = _samples(network, chosen_loss, X, y, sample_weight, "")
-    if class_weight is not None:
-        samples.weight = _with_class_weight(samples, class_weight, network.outputs)
-    validation = None
-    if validation_data is not None:
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-        given_weight = validation_data[2] if len(validation_data) == 3 else None
-        X_val, y_val = validation_data[:2]
-        validation = _samples(network, chosen_loss, X_val, y_val, given_weight, "validation ")
-
-    run = _Run(network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads, l1, l2)
+    run: _Run
+    if y is None:
+        if sample_weight is not None:
+            raise ValueError("sample_weight does not go with batches, expected it in them: (X, y, sample_weight)")
+        if isinstance(class_weight, str):
+            raise ValueError(f"class_weight is {class_weight!r}, which needs all of y at once; with batches, expected"
+                             " {class: weight}")  # fmt: skip
+        check = partial(_samples, network, chosen_loss, class_weight=class_weight)
+        feed: Feed[_Samples] = Feed(X, check, epochs, "X")
+        validation = _validation(network, chosen_loss, validation_data, epochs)
+        run = _StreamRun(network, feed, chosen_loss, chosen_optimizer, all_callbacks, threads, l1, l2)
+    else:
+        samples = _samples(network, chosen_loss, X, y, sample_weight, "", class_weight)
+        validation = _validation(network, chosen_loss, validation_data, epochs)
+        run = _Run(network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads, l1, l2)
     history = History()
     network.stop_training = False
     for callback in all_callbacks:
         callback.network = network
-    pool = ThreadPoolExecutor(run.threads - 1) if run.threads > 1 else None
+    run.shuffle = bool(shuffle)
+    pool = ThreadPoolExecutor(run.most_threads - 1) if run.most_threads > 1 else None
     try:
         with progress.bar(show_progress, epochs) as show, _interruptible() as interruption:
             for callback in all_callbacks:
                 callback.on_train_begin()
             try:
-                for epoch in range(epochs):
+                begin = max((callback.attach(run, history, all_callbacks) for callback in all_callbacks), default=0)
+                for epoch in range(begin, 0 if network.stop_training else epochs):
                     finished = _epoch(run, epoch, shuffle, validation, history, show, pool, interruption)
                     if not finished or interruption.asked:
                         history.interrupted = interruption.asked
@@ -327,7 +425,7 @@ def fit(
 
 
 def _epoch(
-    run: _Run, epoch: int, shuffle: bool, validation: _Samples | None, history: History, show: Any,
+    run: _Run, epoch: int, shuffle: bool, validation: Callable[[], Logs] | None, history: History, show: Any,
     pool: ThreadPoolExecutor | None, interruption: _Interruption,
 ) -> bool:  # fmt: skip
     """One epoch and its validation; False when it was cut short."""
@@ -335,34 +433,29 @@ def _epoch(
     for callback in run.callbacks:
         callback.on_epoch_begin(epoch)
     begin = time.perf_counter()
-    if shuffle:
-        # a function of the seed and the number of the epoch: a later fit goes on where this one ends
-        run.order = np.random.default_rng([network.seed, network.epochs_trained]).permutation(len(run.samples.X))
-    sums = np.zeros((run.batches, 4))
-    done = 0
-    while done < run.batches:
-        rows = run.steps(done, pool)
+    parts: list[np.ndarray] = []
+    so_far = np.zeros((1, 4))
+    batches = 0
+    for state in run.epoch(shuffle, pool):
         interruption.begun = True
-        sums[done : done + len(rows)] = rows
-        done += len(rows)
-        if run.each_batch:
-            batch_logs = _means(rows, run.loss)
+        parts.append(state.sums)
+        so_far += state.sums.sum(0)
+        batches += len(state.sums)
+        if run.each_batch and not state.before:
+            batch_logs = _means(state.sums, run.loss)
             for callback in run.callbacks:
-                callback.on_batch_end(done - 1, batch_logs)
-        if done < run.batches:
+                callback.on_batch_end(batches - 1, batch_logs)
+        if not state.last:
             if interruption.asked or (run.each_batch and network.stop_training):
                 return False
-            show(epoch, _means(sums[:done], run.loss), min(done * run.batch_size, len(run.samples.X)),
-                 len(run.samples.X))  # fmt: skip
-    logs = _means(sums, run.loss)
+            show(epoch, _means(so_far, run.loss), state.done, state.total)
+    logs = _means(np.concatenate(parts), run.loss)
     seconds = time.perf_counter() - begin
     network.epochs_trained += 1
     if validation is not None:
-        given = validation.labels if validation.targets is None else validation.targets
-        scores = network.evaluate(validation.X, given, run.loss, sample_weight=validation.weight)
-        logs |= {f"val_{name}": value for name, value in scores.items()}
+        logs |= {f"val_{name}": value for name, value in validation().items()}
     history.add(logs | {"seconds": seconds})
-    show(epoch, logs, len(run.samples.X), len(run.samples.X), epoch_end=True)
+    show(epoch, logs, state.done, state.done, epoch_end=True)
     for callback in run.callbacks:
         callback.on_epoch_end(epoch, dict(logs))
     return True

@@ -291,7 +291,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
                     order = shuffle(order, random_state=self._random_state)
                     run.order = order
                 try:
-                    rows = run.epoch(pool, interruption)
+                    rows = run.sums_of_epoch(pool, interruption)
                 except NonFiniteError as error:
                     raise ValueError(
                         "Solver produced non-finite parameter weights. The input data may contain large values and need"

@@ -1,0 +1,110 @@
+"""The command line: train, predict, evaluate, compare, info."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import click
+
+import fastjac as fj
+from fastjac.cli.inspection import compare, info
+from fastjac.cli.training import train
+from fastjac.cli.using import evaluate, predict
+from fastjac.kernels.arrays import unknown
+
+_EXAMPLES = """
+\b
+Examples:
+  fastjac train digits
+  fastjac train digits --hidden 64 --activation tanh --epochs 50
+  fastjac train wine.csv --target quality --hidden 32 --save wine.safetensors
+  fastjac predict wine.safetensors new.csv -o predicted.csv
+  fastjac evaluate wine.safetensors test.csv
+  fastjac train path/to/mnist --hidden 128
+  fastjac compare digits
+  fastjac info
+"""
+
+
+class _Commands(click.Group):
+    """Commands; an unknown one is refused as every unknown name is, and each takes --debug, too."""
+
+    def resolve_command(self, context: click.Context, arguments: list[str]) -> Any:
+        if self.get_command(context, arguments[0]) is None and not arguments[0].startswith("-"):
+            context.fail(str(unknown("command", arguments[0], self.list_commands(context))))
+        return super().resolve_command(context, arguments)
+
+    def add_command(self, command: click.Command, name: str | None = None) -> None:
+        command.params.append(_debug_option())
+        super().add_command(command, name)
+
+
+# what speaks for itself; any other error is a fault of this program, and says so by its name
+_EXPECTED = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, ImportError)
+
+
+class _Settings:
+    """What holds for all commands."""
+
+    debug = False
+
+
+def _note_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().obj.debug = True
+
+
+def _debug_option() -> click.Option:
+    return click.Option(["--debug"], is_flag=True, expose_value=False, is_eager=True, callback=_note_debug,
+                        help="Show where an error comes from.")  # fmt: skip
+
+
+@click.group(cls=_Commands, epilog=_EXAMPLES, invoke_without_command=True,
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
+@click.version_option(fj.__version__, prog_name="fastjac")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Train small neural networks fast on a CPU, and see how backpropagation works."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+
+
+commands.params.append(_debug_option())
+for _command in (train, predict, evaluate, compare, info):
+    commands.add_command(_command)
+
+
+def _say(message: Any) -> None:
+    click.echo(f"fastjac: {' '.join(str(message).split())}", err=True)
+
+
+def _show_warning(message: Any, *rest: Any) -> None:
+    _say(message)
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C. Errors take one line."""
+    settings = _Settings()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            code = commands.main(args=arguments, prog_name="fastjac", standalone_mode=False, obj=settings)
+    except click.ClickException as error:
+        _say(error.format_message())
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        sys.exit(130)
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        if isinstance(error, _EXPECTED) and str(error):
+            _say(error)
+        else:
+            _say(f"{type(error).__name__}: {error}; --debug shows where it comes from")
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

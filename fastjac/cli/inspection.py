@@ -1,0 +1,87 @@
+"""``compare`` and ``info``: how a network is computed, and what it is computed with."""
+
+from __future__ import annotations
+
+import platform
+
+import click
+import numpy as np
+
+import fastjac as fj
+from fastjac import activations, report
+from fastjac.cli import data as sources
+from fastjac.cli import output
+from fastjac.cli.options import Names, Widths
+from fastjac.kernels._jit import cache_info
+
+
+def _present(features: str) -> list[str]:
+    """The processor's features that LLVM lists with a plus."""
+    return [one.removeprefix("+") for one in features.split(",") if one.startswith("+")]
+
+
+@click.command(short_help="Compute one batch by kernels, by NumPy and by Jacobians.")
+@click.argument("data")
+@click.option("--target", metavar="NAME", help="Column of a table to predict.")
+@click.option("--hidden", type=Widths(), default="16", show_default=True, help="Widths of the hidden layers.")
+@click.option("--activation", type=Names("activation", activations.NAMES), default="relu", show_default=True,
+              help="Of the hidden layers.")  # fmt: skip
+@click.option("--rows", type=click.IntRange(1), default=8, show_default=True, help="Rows in the batch.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first parameters.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True,
+              help="Type of all numbers.")  # fmt: skip
+def compare(
+    data: str, target: str | None, hidden: list[int], activation: str, rows: int, seed: int, dtype: str
+) -> None:
+    """Compute one batch of DATA by fused kernels, by NumPy and by explicit Jacobians, and compare.
+
+    Explicit Jacobians are large: keep rows and widths small.
+    """
+    source = sources.open_source(data, None, target=target, seed=seed, dtype=dtype)
+    net = sources.network(source.preprocessing.inputs, source.preprocessing.outputs, hidden, activation, 0.0, seed,
+                          dtype)  # fmt: skip
+    X, y = source.split.X[:rows], source.split.y[:rows]
+    click.echo(f"{net!r}, {len(X)} rows of {data}")
+    click.echo(str(fj.compare(net, X, y, loss=source.preprocessing.loss)))
+
+
+@click.command(short_help="Show versions, the CPU and the cache of kernels.")
+@click.option("--clear-cache", is_flag=True, help="Remove all compiled kernels that fastjac has kept on disk.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def info(clear_cache: bool, as_json: bool) -> None:
+    """Show versions, the CPU as the compiler sees it, and where compiled kernels are kept."""
+    import llvmlite
+    import numba
+
+    from fastjac.kernels._jit import clear_cache as clear
+    from fastjac.kernels.simd import compiler_target, register_bytes
+    from fastjac.program import default_threads
+
+    removed = clear() if clear_cache else None
+    cache = cache_info()
+    size_of_vector = register_bytes()
+    processor, features = compiler_target()
+    if as_json:
+        output.as_json({
+            "fastjac": fj.__version__, "python": platform.python_version(), "numpy": np.__version__,
+            "numba": numba.__version__, "llvmlite": llvmlite.__version__, "machine": platform.machine(),
+            "processor": processor, "features": _present(features), "vector_bytes": size_of_vector,
+            "threads": default_threads(),
+            "cache": {"folder": cache.folder, "enabled": cache.enabled, "reason": cache.reason, "files": cache.files,
+                      "bytes": cache.bytes},
+            "removed": None if removed is None else {"files": removed[0], "bytes": removed[1]},
+        })  # fmt: skip
+        return
+    if removed is not None:
+        click.echo(f"removed {removed[0]} files, {removed[1] / 2**20:.1f} MiB")
+    rows = [
+        ["fastjac", fj.__version__],
+        ["Python", platform.python_version()],
+        ["NumPy, Numba, llvmlite", f"{np.__version__}, {numba.__version__}, {llvmlite.__version__}"],
+        ["Processor", f"{platform.machine()}, {processor}"],
+        ["Vector", f"{size_of_vector} bytes: {size_of_vector // 4} float32 or {size_of_vector // 8} float64"],
+        ["Threads", str(default_threads())],
+        ["Cache", cache.folder if cache.enabled else f"off: {cache.reason}"],
+        ["Cached kernels", f"{cache.files} files, {cache.bytes / 2**20:.1f} MiB"],
+    ]
+    click.echo(report.table("This installation", ["What", "Value"], rows))

@@ -1,0 +1,691 @@
+"""From tables to the arrays a network takes, and from what it gives back to classes and amounts.
+
+What is learnt from the rows to train on (means, scales, categories, classes, what to put for missing values) is a
+``Preprocessing``. It is made of plain values, and travels in the file of the network (``network.preprocessing``).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastjac.columns import BOOLEAN, NOTHING, NUMBER, OTHER, TEXT, Column, Table, as_table, length, plain
+from fastjac.kernels import softmax
+from fastjac.kernels.arrays import float_type, unknown
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+TASKS = (CLASSIFICATION, REGRESSION)
+_FORMAT, _VERSION = "fastjac.preprocessing", 1
+_MOST_CATEGORIES = 1000  # different texts in one column: more is a name or a number of something, not a category
+_MOST_WHOLE_CLASSES = 20  # different whole numbers that are taken for classes unless the task is given
+_ROWS_A_CLASS = 5  # and how many rows each must have on average
+_SAMPLE = 16_384  # rows of a stream that its medians are taken of
+
+
+# --- what was learnt of each column -------------------------------------------------------------------------------
+
+
+class Feature(Protocol):
+    """What was learnt of a column of the input."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    def encode(self, column: Column, out: np.ndarray, first: int) -> None: ...
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """Numbers, as (x - mean) / scale; ``fill`` for missing ones, or None where they are refused."""
+
+    name: str
+    mean: float
+    scale: float
+    fill: float | None = None
+    width = 1
+
+    def encode(self, column: Column, out: np.ndarray, first: int) -> None:
+        values = _numbers(self.name, column, first, self.fill)
+        with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
+            out[:, 0] = (values - self.mean) / self.scale
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": "number", "mean": self.mean, "scale": self.scale, "fill": self.fill}
+
+
+@dataclass(frozen=True)
+class BooleanColumn:
+    """Booleans, as 0 and 1."""
+
+    name: str
+    fill: bool | None = None
+    width = 1
+
+    def encode(self, column: Column, out: np.ndarray, first: int) -> None:
+        values = _numbers(self.name, column, first, None if self.fill is None else float(self.fill))
+        wrong = (values != 0) & (values != 1)
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            raise ValueError(f"column {self.name!r} has {plain(values[k])} in {_row(first, k)}, expected true or false,"
+                             " or 1 or 0, as in training")  # fmt: skip
+        out[:, 0] = values
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": "boolean", "fill": self.fill}
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Texts, one place for each category with a 1 where it is the row's; a text not seen in training has none."""
+
+    name: str
+    categories: tuple[str, ...]
+    fill: str | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.categories)
+
+    def encode(self, column: Column, out: np.ndarray, first: int) -> None:
+        _refuse_other(self.name, column)
+        if self.fill is None:
+            _refuse_missing(self.name, column, first)
+        column = column.as_text()
+        places = {name: k for k, name in enumerate(self.categories)}
+        of_name = np.array([places.get(name, -1) for name in column.names] or [-1])
+        codes = of_name[column.values.astype(np.int64)] if column.kind == TEXT else np.full(len(column), -1)
+        if self.fill is not None:
+            codes = np.where(column.missing, places[self.fill], codes)
+        known = codes >= 0
+        out[:] = 0
+        out[np.flatnonzero(known), codes[known]] = 1
+        if not known.all():
+            k = int(np.argmin(known))
+            count = len(known) - int(known.sum())
+            warnings.warn(
+                f"column {self.name!r} has {count} {_rows(count)} with a text not seen in training, which count as none"
+                f" of its categories; the first is {column.row(k)!r} in {_row(first, k)}", stacklevel=3,
+            )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": "category", "categories": list(self.categories), "fill": self.fill}
+
+
+class Classes:
+    """A target of classes: their names, in the order of the network's outputs."""
+
+    task = CLASSIFICATION
+    loss = "softmax_cross_entropy"
+
+    def __init__(self, name: str, classes: Sequence[Any]) -> None:
+        self.name = name
+        self.classes = tuple(classes)
+        self.outputs = len(self.classes)
+
+    def encode(self, column: Column, first: int) -> np.ndarray:
+        """The place of each row's class."""
+        _refuse_other(self.name, column)
+        _refuse_missing(self.name, column, first)
+        if isinstance(self.classes[0], str):
+            column = column.as_text()
+        # True is 1, as in a table that says 1 for what another calls true
+        places = {name: k for k, name in enumerate(self.classes)}
+        if column.kind == TEXT:
+            found, inverse = list(column.names), column.values
+        else:
+            unique, inverse = np.unique(column.values, return_inverse=True)
+            found = [plain(one) for one in unique]
+        result: np.ndarray = np.array([places.get(one, -1) for one in found] or [-1], np.int64)[inverse]
+        if (result < 0).any():
+            k = int(np.argmax(result < 0))
+            known = ", ".join(map(str, self.classes[:20])) + (", …" if len(self.classes) > 20 else "")
+            raise ValueError(f"column {self.name!r} has the class {column.row(k)!r} in {_row(first, k)}, expected one"
+                             f" of those in training: {known}")  # fmt: skip
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "task": self.task, "classes": list(self.classes)}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A target of numbers; the network learns (y - mean) / scale."""
+
+    name: str
+    mean: float
+    scale: float
+    task = REGRESSION
+    loss = "mean_squared_error"
+    outputs = 1
+
+    def encode(self, column: Column, first: int) -> np.ndarray:
+        """Each row's standardised amount."""
+        return (_numbers(self.name, column, first, None) - self.mean) / self.scale
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "task": self.task, "mean": self.mean, "scale": self.scale}
+
+
+def _row(first: int, k: int) -> str:
+    return f"row {first + k + 1}"
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
+
+
+def _refuse_other(name: str, column: Column) -> None:
+    if column.kind == OTHER:
+        dates = any(word in column.type for word in ("date", "time", "duration"))
+        what = "dates or times" if dates else "neither numbers nor texts"
+        raise ValueError(f"column {name!r} holds {what} ({column.type}): drop it, or make numbers or texts of it first")
+
+
+def _refuse_missing(name: str, column: Column, first: int, hint: str = "") -> None:
+    if column.missing.any():
+        count, k = int(column.missing.sum()), int(np.argmax(column.missing))
+        values = "value" if count == 1 else "values"
+        raise ValueError(f"column {name!r} has {count} missing {values}, the first in {_row(first, k)}{hint}")
+
+
+def _numbers(name: str, column: Column, first: int, fill: float | None) -> np.ndarray:
+    """A column as finite float64, missing values filled or refused."""
+    _refuse_other(name, column)
+    if column.kind == TEXT:
+        k = int(np.argmin(column.missing))
+        raise ValueError(f"column {name!r} has the text {column.row(k)!r} in {_row(first, k)}, expected numbers")
+    if fill is None:
+        _refuse_missing(name, column, first)
+    values = column.values.astype(np.float64)
+    if fill is not None:
+        values[column.missing] = fill
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise ValueError(f"column {name!r} has {values[k]} in {_row(first, k)}, expected finite numbers")
+    return values
+
+
+# --- learning -----------------------------------------------------------------------------------------------------
+
+
+class _Moments:
+    """Mean and scale of numbers that come in pieces, and their median where it is wanted."""
+
+    def __init__(self, median: bool, sample: int | None) -> None:
+        self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.low, self.high = math.inf, -math.inf
+        self.median, self.sample = median, sample
+        self._kept, self._keys = np.zeros(0), np.zeros(0)
+        self._rng = np.random.default_rng(0)
+
+    def add(self, values: np.ndarray) -> None:
+        """More numbers, finite float64 (T. Chan, G. Golub, R. LeVeque 1979)."""
+        if not len(values):
+            return
+        count = self.count + len(values)
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        mean = float(values.mean())
+        difference = mean - self.mean
+        squares = float(((values - mean) ** 2).sum())
+        self.squares += squares + difference * difference * self.count * (len(values) / count)
+        self.mean += difference * (len(values) / count)
+        self.count = count
+        if self.median:
+            self._keep(values)
+
+    def _keep(self, values: np.ndarray) -> None:
+        """Keep all numbers, or those with the smallest of random keys: each is as likely to stay."""
+        self._kept = np.concatenate([self._kept, values])
+        if self.sample is None:
+            return
+        self._keys = np.concatenate([self._keys, self._rng.random(len(values))])
+        if len(self._keys) > self.sample:
+            chosen = np.argpartition(self._keys, self.sample)[: self.sample]
+            self._kept, self._keys = self._kept[chosen], self._keys[chosen]
+
+    def scale(self) -> float:
+        """The standard deviation, or 1 for numbers that are all the same."""
+        if self.low == self.high:
+            return 1.0
+        scale = math.sqrt(self.squares / self.count)
+        return scale if scale > 0 else 1.0
+
+    def centre(self) -> float:
+        """The mean; exactly the number, where there is but one."""
+        return self.low if self.low == self.high else self.mean
+
+    def middle(self) -> float | None:
+        """The median."""
+        return float(np.median(self._kept)) if self.median else None
+
+
+class _FeatureLearner:
+    """What is learnt of one column, piece by piece."""
+
+    def __init__(self, name: str, kind: str, impute: bool, sample: int | None) -> None:
+        self.name, self.kind, self.impute = name, kind, impute
+        self.moments = _Moments(impute, sample)
+        self.counts: Counter[Any] = Counter()
+
+    def add(self, column: Column, rows: Any, first: int) -> None:
+        _refuse_other(self.name, column)
+        if not self.impute:
+            _refuse_missing(self.name, column, first, "; impute (--impute) fills them")
+        if self.kind == TEXT:
+            column = column.as_text().take(rows)
+            seen = np.bincount(column.values[~column.missing].astype(np.int64), minlength=len(column.names))
+            self.counts.update({name: int(count) for name, count in zip(column.names, seen, strict=True) if count})
+            if len(self.counts) > _MOST_CATEGORIES:
+                raise ValueError(f"column {self.name!r} has more than {_MOST_CATEGORIES} different texts, such as"
+                                 f" {column.names[0]!r}: drop it, or make fewer categories of it first")  # fmt: skip
+            return
+        values = _numbers(self.name, column, first, 0.0)[rows][~column.missing[rows]]
+        if self.kind == BOOLEAN:
+            self.counts.update({True: int(values.sum()), False: len(values) - int(values.sum())})
+        self.moments.add(values)
+
+    def learnt(self) -> Feature:
+        if not self.moments.count and not sum(self.counts.values()):
+            raise ValueError(f"column {self.name!r} has only missing values in the rows to train on: drop it")
+        if self.kind == NUMBER:
+            return NumberColumn(self.name, self.moments.centre(), self.moments.scale(), self.moments.middle())
+        # the most frequent, and the first of equals
+        fill = min(self.counts, key=lambda one: (-self.counts[one], one)) if self.impute else None
+        if self.kind == BOOLEAN:
+            return BooleanColumn(self.name, fill)
+        return CategoryColumn(self.name, tuple(sorted(self.counts)), fill)
+
+
+class _TargetLearner:
+    """What is learnt of the target, piece by piece."""
+
+    def __init__(self, name: str, task: str | None) -> None:
+        self.name, self.task = name, task
+        self.kind = NOTHING
+        self.rows = 0
+        self.whole = True
+        self.classes: set[Any] = set()
+        self.moments = _Moments(False, None)
+
+    def add(self, column: Column, rows: Any, first: int) -> None:
+        _refuse_other(self.name, column)
+        _refuse_missing(self.name, column, first)
+        self.kind = column.kind
+        self.rows += len(column)
+        if column.kind == TEXT and self.task != REGRESSION:
+            self.classes.update(column.names[k] for k in np.unique(column.values))
+        else:
+            values = _numbers(self.name, column, first, None)
+            self.whole = self.whole and bool((values == np.floor(values)).all())
+            if self.task == CLASSIFICATION or (self.whole and len(self.classes) <= _MOST_WHOLE_CLASSES):
+                self.classes.update(plain(one) for one in np.unique(column.values))
+            self.moments.add(values[rows])
+        if self.task == CLASSIFICATION or column.kind == TEXT:
+            self._refuse_many()
+
+    def _refuse_many(self) -> None:
+        if len(self.classes) > _MOST_CATEGORIES:
+            raise ValueError(f"column {self.name!r} has more than {_MOST_CATEGORIES} classes, expected fewer")
+
+    def inferred(self) -> str:
+        """See ``Preprocessing.learn``."""
+        if self.kind in (TEXT, BOOLEAN):
+            return CLASSIFICATION
+        few = len(self.classes) <= min(_MOST_WHOLE_CLASSES, max(2, self.rows // _ROWS_A_CLASS))
+        return CLASSIFICATION if self.whole and few else REGRESSION
+
+    def learnt(self) -> Classes | Amount:
+        if (self.task or self.inferred()) == REGRESSION:
+            return Amount(self.name, self.moments.centre(), self.moments.scale())
+        if len(self.classes) < 2:
+            only = f"only the class {next(iter(self.classes))!r}" if self.classes else "no rows"
+            raise ValueError(f"column {self.name!r} has {only}, expected two classes or more")
+        return Classes(self.name, sorted(self.classes))
+
+
+class Preprocessing:
+    """What was learnt from a table: how its columns become a network's input, and its target a network's output.
+
+    Numbers are standardised, booleans become 0 and 1, texts one place for each category.
+
+    Args:
+        columns: what was learnt of each column of the input, in the order they take in the network's input.
+        target: what was learnt of the target.
+        impute: whether missing values are filled.
+
+    Attributes:
+        inputs: width of the network's input.
+        outputs: width of its output.
+        task: "classification" or "regression".
+        loss: the loss for it: "softmax_cross_entropy" or "mean_squared_error".
+
+    >>> table = {"age": [20, 30, 40, 50], "city": ["Oslo", "Bern", "Oslo", "Rome"], "buys": ["no", "no", "yes", "yes"]}
+    >>> learnt = Preprocessing.learn(table, target="buys")
+    >>> learnt.inputs, learnt.task, learnt.target.classes
+    (4, 'classification', ('no', 'yes'))
+    >>> learnt.features({"city": ["Oslo"], "age": [35]})
+    array([[0., 0., 1., 0.]], dtype=float32)
+    >>> Preprocessing.from_json(learnt.to_json()).to_json() == learnt.to_json()
+    True
+    """
+
+    def __init__(self, columns: Sequence[Feature], target: Classes | Amount, impute: bool = False) -> None:
+        self.columns = tuple(columns)
+        self.target = target
+        self.impute = impute
+        self.inputs = sum(column.width for column in self.columns)
+        self.outputs = target.outputs
+        self.task = target.task
+        self.loss = target.loss
+
+    @classmethod
+    def learn(
+        cls, data: Any, target: str, *, task: str | None = None, impute: bool = False,
+        categorical: Iterable[str] = (), drop: Iterable[str] = (), rows: Any = None,
+    ) -> Preprocessing:  # fmt: skip
+        """Learn from a table.
+
+        Args:
+            data: the table; see ``fastjac.columns.as_table``.
+            target: name of the column to predict.
+            task: "classification" or "regression". None: classification for texts, for booleans, and for whole
+                numbers with two different values, or with at most 20 that have five rows each on average; regression
+                for all other numbers.
+            impute: fill missing values: numbers with the median, booleans and texts with the most frequent.
+            categorical: columns of numbers to be taken for categories.
+            drop: columns to leave out.
+            rows: the rows to learn from, as an index of arrays; None for all. The target's classes are those of all
+                rows.
+
+        Raises:
+            TypeError, ValueError: not a table; unknown names; a column that is missing values, has dates, or has more
+                than 1,000 different texts; a target that does not suit the task.
+        """
+        table = as_table(data)
+        return cls.learn_from([table], target, task=task, impute=impute, categorical=categorical, drop=drop, rows=rows,
+                              sample=None)  # fmt: skip
+
+    @classmethod
+    def learn_from(
+        cls, pieces: Iterable[Any], target: str, *, task: str | None = None, impute: bool = False,
+        categorical: Iterable[str] = (), drop: Iterable[str] = (), rows: Any = None, sample: int | None = _SAMPLE,
+    ) -> Preprocessing:  # fmt: skip
+        """``learn`` from a table that comes in pieces, of which one at a time is in memory.
+
+        Args:
+            pieces: tables with the same columns, each as ``learn`` takes it.
+            sample: medians are those of so many numbers of each column, drawn at random; None for all.
+            target, task, impute, categorical, drop, rows: as in ``learn``.
+
+        Raises:
+            TypeError, ValueError: as ``learn``, and where there is no row.
+        """
+        if task not in (None, *TASKS):
+            raise unknown("task", task, TASKS)
+        categorical, drop = _names("categorical", categorical), _names("drop", drop)
+        chosen = slice(None) if rows is None else rows
+        target_learner = _TargetLearner(target, task)
+        learners: dict[str, _FeatureLearner] = {}
+        first = 0
+        for piece in pieces:
+            table = as_table(piece)
+            if not learners:
+                for name in (target, *categorical, *drop):
+                    if name not in table:
+                        raise unknown("column", name, list(table))
+                if target in drop:
+                    raise ValueError(f"column {target!r} is the target and can't be dropped")
+                for name, column in table.items():
+                    if name != target and name not in drop:
+                        kind = TEXT if name in categorical else NUMBER if column.kind == NOTHING else column.kind
+                        learners[name] = _FeatureLearner(name, kind, impute, sample)
+                if not learners:
+                    raise ValueError(f"the table has no columns but the target {target!r} and those dropped")
+            if length(table):
+                target_learner.add(table[target], chosen, first)
+                for name, learner in learners.items():
+                    learner.add(table[name], chosen, first)
+            first += length(table)
+        if not first:
+            raise ValueError("the table has no rows, expected at least one")
+        return cls([learner.learnt() for learner in learners.values()], target_learner.learnt(), impute)
+
+    @classmethod
+    def of_arrays(cls, inputs: int, classes: Sequence[Any], target: str = "label") -> Preprocessing:
+        """For an array whose columns are taken as they are, named "0", "1", …, and class indices.
+
+        >>> Preprocessing.of_arrays(2, [0, 1]).features({"1": [5.0], "0": [4.0]})
+        array([[4., 5.]], dtype=float32)
+        """
+        return cls([NumberColumn(str(k), 0.0, 1.0) for k in range(inputs)], Classes(target, classes))
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Columns to be read as texts even where they look like numbers."""
+        texts = [column.name for column in self.columns if isinstance(column, CategoryColumn)]
+        if isinstance(self.target, Classes) and isinstance(self.target.classes[0], str):
+            texts.append(self.target.name)
+        return texts
+
+    def extra(self, data: Any) -> list[str]:
+        """The names of a table's columns that are not used."""
+        used = {column.name for column in self.columns} | {self.target.name}
+        return [name for name in as_table(data) if name not in used]
+
+    def features(self, data: Any, *, dtype: Any = "float32", first: int = 0) -> np.ndarray:
+        """The network's input for the rows of a table, (N, inputs).
+
+        Args:
+            data: the table: columns in any order; others than those learnt from are ignored.
+            dtype: "float32" or "float64".
+            first: how many rows come before this table's, for messages that name a row.
+
+        Raises:
+            ValueError: a column is not there, is missing values that were not imputed in training, or does not hold
+                what it held in training.
+
+        Warns:
+            UserWarning: with their count, of texts not seen in training: none of a column's categories is set.
+        """
+        table = as_table(data)
+        out = np.empty((length(table), self.inputs), float_type(dtype))
+        place = 0
+        for learnt in self.columns:
+            if learnt.name not in table:
+                raise ValueError(f"the table has no column {learnt.name!r}; it has {_some(table)}")
+            learnt.encode(table[learnt.name], out[:, place : place + learnt.width], first)
+            place += learnt.width
+        return out
+
+    def targets(self, data: Any, *, first: int = 0) -> np.ndarray:
+        """What the network's loss takes for the target: class indices (N,), or standardised amounts (N,).
+
+        Raises:
+            ValueError: no such column, missing values, or a class that was not there in training.
+        """
+        table = as_table(data)
+        if self.target.name not in table:
+            raise ValueError(f"the table has no column {self.target.name!r}, the target; it has {_some(table)}")
+        return self.target.encode(table[self.target.name], first)
+
+    def predictions(self, outputs: np.ndarray) -> dict[str, Any]:
+        """The columns of a table of predictions, from what the network gave.
+
+        Args:
+            outputs: (N, outputs), as ``Sequential.predict`` gives them.
+
+        Returns:
+            For classes: the most probable one under the target's name, and the probability of each class as
+            "p(class)". For amounts: the amount, in the target's units.
+
+        >>> learnt = Preprocessing.of_arrays(1, ["no", "yes"], "buys")
+        >>> learnt.predictions(np.array([[0.0, 0.0], [0.0, 3.0]]))["buys"]
+        ['no', 'yes']
+        """
+        outputs = np.asarray(outputs)
+        if isinstance(self.target, Amount):
+            return {self.target.name: outputs[:, 0].astype(np.float64) * self.target.scale + self.target.mean}
+        probabilities = softmax(outputs) if len(outputs) else outputs
+        best = outputs.argmax(1) if len(outputs) else ()
+        return {self.target.name: [self.target.classes[k] for k in best]} | {
+            f"p({one})": probabilities[:, k] for k, one in enumerate(self.target.classes)
+        }
+
+    def errors(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """Of amounts: the root mean squared error in the target's units, and R².
+
+        Args:
+            outputs: (N, 1), as ``Sequential.predict`` gives them.
+            y: (N,), as ``targets`` gives them.
+
+        Returns:
+            {"rmse": …, "r2": …}; R² is NaN where all amounts are the same.
+        """
+        assert isinstance(self.target, Amount)
+        squares = float(((outputs[:, 0].astype(np.float64) - y) ** 2).sum())
+        spread = float(((y - y.mean()) ** 2).sum())
+        return {"rmse": math.sqrt(squares / len(y)) * self.target.scale,
+                "r2": 1 - squares / spread if spread > 0 else math.nan}  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as dictionaries, lists, texts and numbers."""
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "columns": [column.to_json() for column in self.columns],
+            "target": self.target.to_json(),
+            "impute": self.impute,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Preprocessing:
+        """What ``to_json`` gave, every part of it checked.
+
+        Raises:
+            ValueError: something is missing, unknown or out of range, named by its place.
+        """
+        return _read(value)
+
+    def __repr__(self) -> str:
+        return f"Preprocessing({len(self.columns)} columns, {self.inputs} inputs, {self.task} of {self.target.name!r})"
+
+
+def _names(what: str, names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"{what} is {names!r}, expected a list of names")
+    return tuple(names)
+
+
+def _some(table: Table) -> str:
+    names = list(table)
+    return ", ".join(repr(name) for name in names[:20]) + (", …" if len(names) > 20 else "") if names else "no columns"
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """A dictionary of a file, whose entries are asked for by name; what is wrong is named by its place."""
+
+    def __init__(self, value: Any, place: str, keys: Iterable[str]) -> None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{place} is {type(value).__name__}, expected a dictionary")
+        self.value, self.place = value, place
+        for key in keys:
+            if key not in value:
+                raise ValueError(f"{place} has no {key!r}")
+        unknown_keys = sorted(str(key) for key in value if key not in keys)
+        if unknown_keys:
+            raise ValueError(f"{place} has the unknown entry {unknown_keys[0]!r}")
+
+    def get(self, key: str, wanted: str, *types: type) -> Any:
+        """An entry of exactly one of these types; numbers must be finite."""
+        value = self.value[key]
+        if type(value) not in types or (isinstance(value, float) and not math.isfinite(value)):
+            self.refuse(key, wanted)
+        return value
+
+    def number(self, key: str) -> float:
+        return float(self.get(key, "a finite number", int, float))
+
+    def scale(self) -> float:
+        value = self.number("scale")
+        if value <= 0:
+            self.refuse("scale", "a number above 0")
+        return value
+
+    def refuse(self, key: str, wanted: str) -> None:
+        shown = repr(self.value[key])
+        raise ValueError(f"{self.place}.{key} is {shown[:60]}{'…' * (len(shown) > 60)}, expected {wanted}")
+
+
+def _read(value: Any) -> Preprocessing:
+    reader = _Reader(value, "preprocessing", ("format", "version", "columns", "target", "impute"))
+    if reader.value["format"] != _FORMAT:
+        reader.refuse("format", repr(_FORMAT))
+    if reader.get("version", "a whole number", int) != _VERSION:
+        reader.refuse("version", f"{_VERSION}; a newer fastjac may read it")
+    impute = reader.get("impute", "true or false", bool)
+    entries = reader.get("columns", "a list", list)
+    if not entries:
+        reader.refuse("columns", "at least one column")
+    features = [_read_feature(entry, f"preprocessing.columns[{k}]", impute) for k, entry in enumerate(entries)]
+    target = _read_target(reader.value["target"])
+    names = [target.name, *(feature.name for feature in features)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"preprocessing has two columns named {Counter(names).most_common(1)[0][0]!r}")
+    return Preprocessing(features, target, impute)
+
+
+_KEYS = {"number": ("mean", "scale"), "boolean": (), "category": ("categories",)}
+
+
+def _read_feature(value: Any, place: str, impute: bool) -> Feature:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(value, dict) and (not isinstance(kind, str) or kind not in _KEYS):
+        raise ValueError(f"{place}.kind is {kind!r}, expected {', '.join(_KEYS)}")
+    reader = _Reader(value, place, ("name", "kind", "fill", *_KEYS.get(str(kind), ())))
+    name = reader.get("name", "a text", str)
+    if (reader.value["fill"] is not None) != impute:
+        reader.refuse("fill", "a value, as impute is true" if impute else "null, as impute is false")
+    if kind == "number":
+        fill = reader.number("fill") if impute else None
+        return NumberColumn(name, reader.number("mean"), reader.scale(), fill)
+    if kind == "boolean":
+        return BooleanColumn(name, reader.get("fill", "true or false", bool) if impute else None)
+    categories = _read_list(reader, "categories", (str,))
+    if impute and reader.value["fill"] not in categories:
+        reader.refuse("fill", "one of the categories")
+    return CategoryColumn(name, categories, reader.value["fill"])
+
+
+def _read_target(value: Any) -> Classes | Amount:
+    place = "preprocessing.target"
+    task = value.get("task") if isinstance(value, dict) else None
+    if isinstance(value, dict) and task not in TASKS:
+        raise ValueError(f"{place}.task is {task!r}, expected {' or '.join(TASKS)}")
+    reader = _Reader(value, place, ("name", "task", *(("classes",) if task == CLASSIFICATION else ("mean", "scale"))))
+    name = reader.get("name", "a text", str)
+    if task == REGRESSION:
+        return Amount(name, reader.number("mean"), reader.scale())
+    classes = _read_list(reader, "classes", (str, bool, int, float))
+    if len({type(one) is str for one in classes}) > 1 or len(classes) < 2:
+        reader.refuse("classes", "two or more, all texts or all numbers")
+    return Classes(name, classes)
+
+
+def _read_list(reader: _Reader, key: str, types: tuple[type, ...]) -> tuple[Any, ...]:
+    values = reader.get(key, "a list", list)
+    finite = all(type(one) in types and not (isinstance(one, float) and not math.isfinite(one)) for one in values)
+    if not values or not finite or len(set(values)) < len(values):
+        reader.refuse(key, "different " + ("texts" if types == (str,) else "texts or numbers"))
+    return tuple(values)

@@ -1,0 +1,236 @@
+"""Model files: round trips to the bit, and every way in which a file can be wrong."""
+
+import hashlib
+import json
+import os
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastjac as fj
+from fastjac import storage
+
+safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+
+
+def _network(dtype="float32"):
+    net = fj.Sequential(
+        [fj.Dense(5, 4, activation=fj.leaky_relu(0.3)), fj.Dropout(0.25), fj.Dense(4, 3, bias=False), fj.Softmax()],
+        seed=12345, dtype=dtype,
+    )  # fmt: skip
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    net.fit(X, np.arange(20) % 3, loss="categorical_cross_entropy", epochs=2, progress=False)
+    return net, X
+
+
+ACTIVATIONS = st.sampled_from([None, "tanh", "sigmoid", "softplus", "silu", "gelu", fj.relu(0), fj.elu(0.7)])
+LAYERS = st.lists(
+    st.one_of(
+        st.tuples(st.just("dense"), st.integers(1, 40), ACTIVATIONS, st.booleans()),
+        st.tuples(st.just("dropout"), st.floats(0, 0.9)),
+        st.tuples(st.just("softmax")),
+        st.tuples(st.just("activation"), ACTIVATIONS.filter(bool)),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    layers=LAYERS, inputs=st.integers(1, 30), dtype=st.sampled_from(["float32", "float64"]), seed=st.integers(0, 2**40)
+)
+def test_what_is_loaded_is_what_was_saved(layers, inputs, dtype, seed, tmp_path_factory):
+    made, width = [], inputs
+    for kind, *arguments in layers:
+        if kind == "dense":
+            made.append(fj.Dense(width, arguments[0], activation=arguments[1], bias=arguments[2]))
+            width = arguments[0]
+        else:
+            made.append({"dropout": fj.Dropout, "softmax": fj.Softmax, "activation": fj.Activation}[kind](*arguments))
+    net = fj.Sequential(made, seed=seed, dtype=dtype, inputs=inputs)
+    net.preprocessing = {"columns": ["ä", "b"], "means": [0.1, -1e300]}
+    path = tmp_path_factory.mktemp("models") / "a model ü.safetensors"
+    net.save(path)
+    again = fj.load(str(path))
+    np.testing.assert_array_equal(again.parameters, net.parameters)
+    assert repr(again) == repr(net)
+    assert storage.describe(again) == storage.describe(net)
+    assert again.preprocessing == net.preprocessing
+    X = np.random.default_rng(1).normal(size=(7, inputs))
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
+
+
+def test_training_goes_on_after_loading_as_it_would_have(tmp_path):
+    net, X = _network()
+    net.save(tmp_path / "net")
+    again = fj.load(tmp_path / "net")
+    for one in (net, again):
+        one.fit(X, np.arange(20) % 3, loss="categorical_cross_entropy", optimizer=fj.SGD(0.1), epochs=2, progress=False)
+    np.testing.assert_array_equal(again.parameters, net.parameters)
+    assert again.epochs_trained == 4
+
+
+def test_other_readers_of_safetensors_read_it(tmp_path):
+    net, _ = _network()
+    net.save(tmp_path / "net.safetensors")
+    tensors = safetensors.load_file(tmp_path / "net.safetensors")
+    assert set(tensors) == {"0.weight", "0.bias", "2.weight"}
+    np.testing.assert_array_equal(tensors["0.weight"], net.layers[0].weight)
+
+
+def test_every_flipped_bit_is_found():
+    net, _ = _network()
+    data = storage.to_bytes(storage.tensors_of(net), {"network": storage.describe(net), "preprocessing": None})
+    storage.from_bytes(data, "good")
+    for place in range(len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(fj.ModelFileError):
+                storage.from_bytes(bytes(damaged), "damaged")
+
+
+def test_every_truncation_and_every_longer_file_is_found(tmp_path):
+    net, _ = _network()
+    net.save(tmp_path / "net")
+    data = (tmp_path / "net").read_bytes()
+    for length in range(len(data)):
+        with pytest.raises(fj.ModelFileError, match="cut"):
+            storage.from_bytes(data[:length], "cut")
+    with pytest.raises(fj.ModelFileError, match="damaged"):
+        storage.from_bytes(data + b"\0", "longer")
+
+
+def _sealed(header, body=b""):
+    """A file with this header and a right checksum, whatever else is wrong with it."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    data = struct.pack("<Q", len(text)) + text + body
+    return data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def _with(description, tensors=None, body=b"", **more):
+    text = json.dumps({"version": 1, "network": description, "preprocessing": None} | more)
+    return _sealed({"__metadata__": {"fastjac": text, "sha256": "0" * 64}, **(tensors or {})}, body)
+
+
+GOOD = {"dtype": "float32", "inputs": 2, "seed": 0, "epochs_trained": 0, "training_step": 0,
+        "layers": [{"kind": "Dense", "inputs": 2, "outputs": 1, "activation": ["relu", 1.0], "bias": True}]}  # fmt: skip
+TENSORS = {"0.weight": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]},
+           "0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}  # fmt: skip
+BODY = np.array([1, 2, 3], "f4").tobytes()
+
+
+def _layer(**changes):
+    return GOOD | {"layers": [GOOD["layers"][0] | changes]}
+
+
+HOSTILE = {
+    "huge layer": _with(_layer(outputs=2**61), TENSORS, BODY),
+    "huge inputs": _with(GOOD | {"inputs": 2**60, "layers": [{"kind": "Softmax"}]}),
+    "negative": _with(_layer(outputs=-1), TENSORS, BODY),
+    "fraction": _with(_layer(outputs=1.0), TENSORS, BODY),
+    "true": _with(_layer(outputs=True), TENSORS, BODY),
+    "unknown layer": _with(_layer(kind="Convolution"), TENSORS, BODY),
+    "a name of Python": _with(_layer(kind="os.system"), TENSORS, BODY),
+    "widths apart": _with(_layer(inputs=3), TENSORS, BODY),
+    "activation": _with(_layer(activation=["step", 0.0]), TENSORS, BODY),
+    "activation's parameter": _with(_layer(activation=["leaky_relu", -1.0]), TENSORS, BODY),
+    "activation's kind": _with(_layer(activation="relu"), TENSORS, BODY),
+    "bias": _with(_layer(bias=1), TENSORS, BODY),
+    "rate": _with(GOOD | {"layers": [*GOOD["layers"], {"kind": "Dropout", "rate": 1.5}]}, TENSORS, BODY),
+    "no layers": _with(GOOD | {"layers": []}),
+    "layers in words": _with(GOOD | {"layers": "Dense"}),
+    "dtype": _with(GOOD | {"dtype": "float16"}, TENSORS, BODY),
+    "seed": _with(GOOD | {"seed": -1}, TENSORS, BODY),
+    "no tensors": _with(GOOD),
+    "one tensor more": _with(GOOD, TENSORS | {"x": {"dtype": "F32", "shape": [0], "data_offsets": [12, 12]}}, BODY),
+    "tensor's type": _with(GOOD, TENSORS | {"0.bias": {"dtype": "I32", "shape": [1], "data_offsets": [8, 12]}}, BODY),
+    "tensor's shape": _with(GOOD, TENSORS | {"0.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}, BODY),
+    "tensor beyond the file": _with(GOOD, {"0.weight": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}),
+    "tensors that overlap": _with(GOOD, TENSORS | {"0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, BODY),
+    "no network": _with(None, TENSORS, BODY),
+    "preprocessing": _with(GOOD, TENSORS, BODY, preprocessing=[1]),
+    "version 0": _with(GOOD, TENSORS, BODY, version=0),
+    "a newer version": _with(GOOD, TENSORS, BODY, version=2),
+    "version in words": _with(GOOD, TENSORS, BODY, version="one"),
+    "deep JSON": _sealed({"__metadata__": {"fastjac": "[" * 200_000 + "]" * 200_000, "sha256": "0" * 64}}),
+    "no metadata": _sealed({"sha256": "0" * 64}),
+    "a list": _sealed(["sha256", {"sha256": "0" * 64}]),
+    "header too long": struct.pack("<Q", 100 << 20) + b"{}" + bytes(1000),
+    "header longer than 2⁶³": struct.pack("<Q", 2**64 - 1) + b"{}" + bytes(1000),
+    "not UTF-8": struct.pack("<Q", 90) + b'{"sha256":"' + b"0" * 64 + b'"\xff\xfe}           ' + bytes(20),
+    "a pickle": b"\x80\x04\x95" + bytes(200),
+    "nothing": b"",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_files_are_refused_and_cost_no_memory(what, tmp_path):
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes(HOSTILE[what])
+    tracemalloc.start()
+    try:
+        with pytest.raises(fj.ModelFileError, match=r"hostile\.safetensors"):
+            fj.load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # some copies of the file, and what Python makes of JSON
+    assert peak < 100 * len(HOSTILE[what]) + 1_000_000
+
+
+def test_the_good_file_behind_the_hostile_ones_is_read(tmp_path):
+    (tmp_path / "good").write_bytes(_with(GOOD, TENSORS, BODY))
+    net = fj.load(tmp_path / "good")
+    np.testing.assert_array_equal(net.predict([[1.0, 1.0]]), [[6.0]])
+
+
+def test_a_missing_file_and_layers_of_ones_own(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        fj.load(tmp_path / "nowhere")
+    own = fj.Sequential([fj.Dense(2, 2), fj.Elementwise(lambda z: z * z, lambda z: 2 * z)], seed=0)
+    with pytest.raises(TypeError, match=r"layers\[1\] is Elementwise"):
+        own.save(tmp_path / "own")
+    net, _ = _network()
+    net.preprocessing = {"f": print}
+    with pytest.raises(TypeError, match="preprocessing"):
+        net.save(tmp_path / "own")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync", "write"])
+def test_a_write_that_fails_leaves_the_old_file(broken, tmp_path, monkeypatch):
+    net, X = _network()
+    path = tmp_path / "net"
+    net.save(path)
+    before = path.read_bytes()
+    net.parameters[:] = 0
+
+    def fail(*arguments, **more):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "fdopen" if broken == "write" else broken, fail)
+    with pytest.raises(OSError, match="full"):
+        net.save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["net"]
+
+
+def test_a_new_file_has_usual_rights_and_an_old_one_keeps_its_own(tmp_path):
+    net, _ = _network()
+    path = tmp_path / "net"
+    before = os.umask(0o027)
+    try:
+        net.save(path)
+    finally:
+        os.umask(before)
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o600)
+        net.save(path)
+        assert path.stat().st_mode & 0o777 == 0o600
