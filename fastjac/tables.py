@@ -119,7 +119,7 @@ def _with_texts(table: Table, text: Iterable[str]) -> Table:
 def _read_array(path: Path, text: list[str]) -> Table:
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # whatever NumPy meets in a damaged header
         raise _refused(path, error) from error
     if array.dtype.names:
         return _with_texts({name: from_values(name, array[name]) for name in array.dtype.names}, text)
@@ -127,13 +127,10 @@ def _read_array(path: Path, text: list[str]) -> Table:
 
 
 def _read_arrays(path: Path, text: list[str]) -> Table:
-    import zipfile
-    import zlib
-
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # whatever NumPy and zipfile meet in a damaged file
         raise _refused(path, error) from error
     matrices = [name for name, array in arrays.items() if array.ndim != 1]
     table: Table = {}

@@ -14,6 +14,8 @@ from fastjac.cli import output
 from fastjac.cli.options import Names, Widths
 from fastjac.kernels._jit import cache_info
 
+_SHOWN = ("sse4", "avx", "fma", "amx", "neon", "sve")  # of a hundred features, those that arithmetic is made of
+
 
 def _present(features: str) -> list[str]:
     """The processor's features that LLVM lists with a plus."""
@@ -79,6 +81,7 @@ def info(clear_cache: bool, as_json: bool) -> None:
         ["Python", platform.python_version()],
         ["NumPy, Numba, llvmlite", f"{np.__version__}, {numba.__version__}, {llvmlite.__version__}"],
         ["Processor", f"{platform.machine()}, {processor}"],
+        ["Its extensions", ", ".join(one for one in _present(features) if one.startswith(_SHOWN)) or "none"],
         ["Vector", f"{size_of_vector} bytes: {size_of_vector // 4} float32 or {size_of_vector // 8} float64"],
         ["Threads", str(default_threads())],
         ["Cache", cache.folder if cache.enabled else f"off: {cache.reason}"],

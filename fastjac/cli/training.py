@@ -151,14 +151,14 @@ def train(
 def _described(learnt: fj.Preprocessing, task: str | None) -> str:
     """In words, what became of the columns."""
     target = learnt.target
-    other = next(one for one in TASKS if one != learnt.task)
     what = f"{learnt.task} of {target.name!r}"
     if isinstance(target, Classes):
         shown = ", ".join(map(str, target.classes[:10])) + (", …" if len(target.classes) > 10 else "")
         what += f", {len(target.classes)} classes: {shown}"
-    guessed = "" if task else f" (--task {other} makes it the other)"
+    if task is None and not isinstance(getattr(target, "classes", (0,))[0], str | bool):
+        what += f" (--task {next(one for one in TASKS if one != learnt.task)} would be the other)"
     count = len(learnt.columns)
-    return f"{what}{guessed}\n{count} {'column' if count == 1 else 'columns'} as {learnt.inputs} inputs"
+    return f"{what}\n{count} {'column' if count == 1 else 'columns'} as {learnt.inputs} inputs"
 
 
 def _draw(history: fj.History, plot: str, data: str, as_json: bool) -> None:

@@ -1,0 +1,319 @@
+"""Tables in files: against pandas and polars, damaged ones, and Parquet in pieces."""
+
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastjac as fj
+from fastjac import tables
+from fastjac.columns import length
+from fastjac.preprocessing import Preprocessing
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+def rows(table):
+    """A table as lists of Python values."""
+    return {name: [column.row(k) for k in range(len(column))] for name, column in table.items()}
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+CONTENT = {
+    "age": [31, None, 4],
+    "pay": [1.5, 2.0, None],
+    "city": ["Oslo", None, "Bern, CH"],
+    "new": [True, False, True],
+}
+SHOWN = {"age": [31, None, 4], "pay": [1.5, 2, None], "city": ["Oslo", None, "Bern, CH"], "new": [True, False, True]}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".csv.gz", ".CSV"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_csv_as_pandas_writes_it(tmp_path, delimiter, ending, newline):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / f"table{ending}"
+    pandas.DataFrame(CONTENT).to_csv(path, sep=delimiter, index=False, lineterminator=newline)
+    assert rows(tables.read(path)) == SHOWN
+
+
+def test_parquet_of_other_writers(tmp_path):
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    pandas.DataFrame(CONTENT).to_parquet(tmp_path / "pandas.parquet")
+    polars.DataFrame(CONTENT, strict=False).write_parquet(tmp_path / "polars.pq")
+    assert rows(tables.read(tmp_path / "pandas.parquet")) == SHOWN
+    assert rows(tables.read(tmp_path / "polars.pq")) == SHOWN
+
+
+def test_what_counts_as_missing_in_csv(tmp_path):
+    words = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "#N/A"]
+    path = write(tmp_path / "a.csv", "x,t\n" + "".join(f"{word},{word}\n" for word in words) + "1,a\n")
+    table = tables.read(path)
+    for name in "xt":
+        np.testing.assert_array_equal(table[name].missing, [True] * len(words) + [False])
+
+
+def test_texts_that_look_like_numbers_stay_texts_where_asked(tmp_path):
+    path = write(tmp_path / "a.csv", "zip,x\n01,1\n1,2\n")
+    assert rows(tables.read(path, text=["zip", "not there"]))["zip"] == ["01", "1"]
+    tables.write({"zip": [1, 2]}, tmp_path / "a.parquet")
+    assert rows(tables.read(tmp_path / "a.parquet", text=["zip"]))["zip"] == ["1", "2"]
+
+
+def test_quoted_fields_with_lines_and_a_mark_of_byte_order(tmp_path):
+    path = write(tmp_path / "a.csv", '\ufeffa,"b, c"\n1,"two\nlines"\n2,"say ""hi"""\n')
+    assert rows(tables.read(path)) == {"a": [1, 2], "b, c": ["two\nlines", 'say "hi"']}
+
+
+def test_a_column_that_becomes_text_late_in_a_large_file(tmp_path):
+    path = write(tmp_path / "a.csv", "x\n" + "1\n" * 1_000_000 + "late\n")
+    column = tables.read(path)["x"]
+    assert column.kind == "text" and column.row(len(column) - 1) == "late"
+
+
+def test_dates_are_read_and_refused_only_where_they_are_used(tmp_path):
+    table = tables.read(write(tmp_path / "a.csv", "x,when,y\n1,2026-01-02,0.5\n2,2026-01-03,1.5\n"))
+    assert table["when"].kind == "other"
+    assert Preprocessing.learn(table, "y", drop=["when"]).inputs == 1
+    with pytest.raises(ValueError, match="'when' holds dates"):
+        Preprocessing.learn(table, "y")
+    with pytest.raises(ValueError, match="'when' holds dates"):
+        Preprocessing.learn(table, "when")
+
+
+# --- arrays -------------------------------------------------------------------------------------------------------
+
+
+def test_arrays(tmp_path):
+    matrix, vector = np.arange(6.0).reshape(3, 2), np.array(["a", "b", "a"])
+    np.save(tmp_path / "m.npy", matrix)
+    assert rows(tables.read(tmp_path / "m.npy")) == {"0": [0, 2, 4], "1": [1, 3, 5]}
+    np.savez(tmp_path / "one.npz", X=matrix, y=vector)
+    assert rows(tables.read(tmp_path / "one.npz")) == {"0": [0, 2, 4], "1": [1, 3, 5], "y": ["a", "b", "a"]}
+    np.savez_compressed(tmp_path / "two.npz", a=matrix, b=matrix)
+    assert list(tables.read(tmp_path / "two.npz")) == ["a[0]", "a[1]", "b[0]", "b[1]"]
+    fields = np.array([(1, "x"), (2, "y")], [("n", int), ("t", "U1")])
+    np.save(tmp_path / "f.npy", fields)
+    assert rows(tables.read(tmp_path / "f.npy", text=["n"])) == {"n": ["1", "2"], "t": ["x", "y"]}
+
+
+def test_arrays_that_are_no_tables(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 2, 2)))
+    with pytest.raises(ValueError, match=r"a.npy has shape \(2, 2, 2\), expected one or two"):
+        tables.read(tmp_path / "a.npy")
+    np.savez(tmp_path / "a.npz", x=np.zeros(3), y=np.zeros(4))
+    with pytest.raises(ValueError, match="a.npz can't be read: .* different lengths"):
+        tables.read(tmp_path / "a.npz")
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("it was loaded",))
+
+    trap = np.array([Trap()], object)
+    np.save(tmp_path / "a.npy", trap, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", trap=trap)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ValueError, match=r"can't be read: .*allow_pickle"):
+            tables.read(tmp_path / name)
+
+
+# --- files that are wrong -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"", "a.csv can't be read"),
+        ("a.csv", b"a,b\n1,2\n1,2,3\n", "a.csv can't be read: .*Expected 2 columns, got 3"),
+        ("a.csv", b"a,a\n1,2\n", "two columns named 'a'"),
+        ("a.csv.gz", b"not gzip", "a.csv.gz can't be read"),
+        ("a.parquet", b"PAR1 no", "a.parquet can't be read"),
+        ("a.npy", b"\x93NUMPY", "a.npy can't be read"),
+        ("a.npz", b"PK\x03\x04", "a.npz can't be read"),
+        ("a.xlsx", b"", "of no known kind, expected a name that ends in .csv"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        tables.read(tmp_path / name)
+
+
+def test_no_file(tmp_path):
+    for name in ("a.csv", "a.parquet", "a.npy"):
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            tables.read(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        tables.stream(tmp_path / "a.parquet", target="y")
+
+
+@pytest.fixture(scope="module")
+def whole_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    table = {"x": np.arange(50.0), "t": ["a", "b"] * 25}
+    tables.write(table, folder / "a.parquet")
+    (folder / "a.csv.gz").write_bytes(gzip.compress(tables.write(table)))
+    np.save(folder / "a.npy", np.arange(50.0))
+    np.savez_compressed(folder / "a.npz", x=np.arange(50.0))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv.gz", "a.npy", "a.npz"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(whole_files, tmp_path_factory, name, data):
+    content = bytearray(whole_files[name])
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+            content[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(content)
+    try:
+        table = tables.read(path)
+    except ValueError as error:
+        assert path.name in str(error)  # noqa: PT017 - it may be whole enough
+    else:
+        assert len({len(column) for column in table.values()}) <= 1
+
+
+def test_without_pyarrow_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    path = write(tmp_path / "a.csv", "a\n1\n")
+    with pytest.raises(ImportError, match=r"fastjac\[tables\]"):
+        tables.read(path)
+    np.save(tmp_path / "a.npy", np.zeros(2))
+    assert length(tables.read(tmp_path / "a.npy")) == 2
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    table = {"x": np.array([1.5, np.pi]), "k": [1, 2], "t": ['a "b"', "c,d"], "b": [True, False]}
+    shown = {name: list(values) for name, values in table.items()}
+    for name in ("a.csv", "a.parquet"):
+        tables.write(table, tmp_path / name)
+        assert rows(tables.read(tmp_path / name)) == shown
+    assert tables.write(table) == (tmp_path / "a.csv").read_bytes()
+    tables.write({"a": [1.0, 2.0], "b": [3.0, 4.0]}, tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [[1, 3], [2, 4]])
+    with pytest.raises(ValueError, match="only numbers"):
+        tables.write(table, tmp_path / "b.npy")
+    with pytest.raises(ValueError, match="no known kind"):
+        tables.write(table, tmp_path / "b.xlsx")
+    assert not (tmp_path / "b.npy").exists()
+
+
+# --- streams ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def people(tmp_path):
+    rng = np.random.default_rng(0)
+    table = {
+        "age": np.where(rng.random(997) < 0.1, np.nan, rng.normal(40, 9, 997)), "zip": rng.integers(1, 5, 997),
+        "city": rng.choice(["Oslo", "Bern", "Rome"], 997), "y": rng.choice(["no", "yes"], 997),
+    }  # fmt: skip
+    path = tmp_path / "people.parquet"
+    parquet.write_table(pa.table(table), path, row_group_size=100)
+    return path, table
+
+
+OPTIONS = {"impute": True, "categorical": ["zip"]}
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 250, 996, 997, 5000])
+def test_a_stream_gives_the_batches_of_the_whole_table(people, batch_size):
+    path, _ = people
+    batches = tables.stream(path, target="y", batch_size=batch_size, **OPTIONS)
+    table = tables.read(path, text=["zip"])
+    learnt = Preprocessing.learn(table, "y", **OPTIONS)
+    assert batches.preprocessing.columns[0].mean == pytest.approx(learnt.columns[0].mean)
+    assert batches.preprocessing.to_json()["columns"][1:] == learnt.to_json()["columns"][1:]
+    X, y = batches.preprocessing.features(table), batches.preprocessing.targets(table)
+    for _ in range(2):
+        parts = list(batches)
+        assert [len(part) for _, part in parts] == [len(y[k : k + batch_size]) for k in range(0, len(y), batch_size)]
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), X)
+        np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), y)
+    assert len(batches) == len(parts)
+    assert batches.rows == 997
+
+
+def test_training_on_a_stream_is_training_on_the_table(people):
+    path, _ = people
+    batches = tables.stream(path, target="y", batch_size=64, **OPTIONS)
+    learnt = batches.preprocessing
+    nets = [fj.Sequential([fj.Dense(batches.inputs, 8, activation="relu"), fj.Dense(8, batches.outputs)], seed=0)
+            for _ in range(2)]  # fmt: skip
+    nets[0].fit(batches, loss=learnt.loss, epochs=3)
+    table = tables.read(path, text=["zip"])
+    nets[1].fit(learnt.features(table), learnt.targets(table), loss=learnt.loss, epochs=3, batch_size=64, shuffle=False)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_a_shuffled_stream_has_every_row_in_a_new_order_each_time(people):
+    path, _ = people
+
+    def passes(seed):
+        batches = tables.stream(path, target="y", batch_size=64, shuffle=True, seed=seed, **OPTIONS)
+        return [np.concatenate([np.column_stack(batch) for batch in batches]) for _ in range(2)]
+
+    one, two = passes(0)
+    assert not np.array_equal(one, two)
+    in_order = tables.stream(path, target="y", batch_size=64, **OPTIONS)
+    table = np.concatenate([np.column_stack(batch) for batch in in_order])
+    for order in (one, two):
+        assert not np.array_equal(order, table)
+        np.testing.assert_array_equal(order[np.lexsort(order.T)], table[np.lexsort(table.T)])
+    np.testing.assert_array_equal(passes(0)[1], two)
+    assert not np.array_equal(passes(1)[0], one)
+
+
+def test_a_stream_with_what_was_learnt_before(people):
+    path, table = people
+    learnt = Preprocessing.learn(table, "y", **OPTIONS)
+    batches = tables.stream(path, preprocessing=learnt, batch_size=100, dtype="float64")
+    X, _ = next(iter(batches))
+    np.testing.assert_array_equal(X, learnt.features(table, dtype="float64")[:100])
+    with pytest.raises(TypeError, match="either target or preprocessing"):
+        tables.stream(path, target="y", preprocessing=learnt)
+    with pytest.raises(TypeError, match="learnt already"):
+        tables.stream(path, preprocessing=learnt, impute=True)
+
+
+def test_errors_of_streams_name_the_row_of_the_file(people, tmp_path):
+    path, table = people
+    first = int(np.argmax(np.isnan(table["age"]))) + 1
+    with pytest.raises(ValueError, match=rf"'age' has .* missing value.*, the first in row {first}"):
+        tables.stream(path, target="y")
+    late = tmp_path / "late.parquet"
+    parquet.write_table(pa.table({"x": [1.0] * 40_000 + [None], "y": [0.5] * 40_001}), late)
+    with pytest.raises(ValueError, match=r"'x' has 1 missing value, the first in row 40001"):
+        tables.stream(late, target="y")
+    learnt = Preprocessing.learn({"z": [1, 2], "y": [0.5, 1.5]}, "y")
+    with pytest.raises(ValueError, match="no column 'z'; there are 'x', 'y'"):
+        list(tables.stream(late, preprocessing=learnt))
+    with pytest.raises(ValueError, match="did you mean 'y'"):
+        tables.stream(late, target="yy")
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        tables.stream(late, target="y", batch_size=0)
+    empty = tmp_path / "empty.parquet"
+    parquet.write_table(pa.table({"x": pa.array([], pa.float64()), "y": pa.array([], pa.float64())}), empty)
+    with pytest.raises(ValueError, match="no rows"):
+        tables.stream(empty, target="y")
+    (tmp_path / "bad.parquet").write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"bad.parquet can't be read"):
+        tables.stream(tmp_path / "bad.parquet", target="y")
