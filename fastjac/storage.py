@@ -134,8 +134,8 @@ def layers_of(description: dict[str, Any]) -> list[Layer]:
         ValueError: not what ``describe`` gives.
 
     >>> import fastjac as fj
-    >>> layers_of(describe(fj.Sequential([fj.Dense(2, 1)], seed=0)))[0].describe()
-    'Dense 2 → 1'
+    >>> layers_of(describe(fj.Sequential([fj.Dense(2, 1)], seed=0)))[0].outputs
+    1
     """
     parameter_shapes(description)
     layers: list[Layer] = []

@@ -83,6 +83,7 @@ class Forms(NamedTuple):
 
 N, I, O = map(Formula.symbol, ("N", "inputs", "outputs"))
 NOTHING = Formula({})
+PANEL = Formula({(): 8192})  # so many numbers of one factor at a time, in the order a product reads them
 
 # ∂z/∂w_j is outputs×inputs and there are as many j as outputs (A4); ∂a/∂z and ∂z/∂b are outputs×outputs.
 _DENSE = N * O * O + N * O * I + N * O * O * I + N * O * O
@@ -92,12 +93,12 @@ _OPERATIONS = {
     "dense_forward": Forms(
         explicit=Form(N * O, N * I * O),
         unfused=Form(N * O, N * I * O),  # Z
-        fused=Form(I * O, N * I * O),  # W in the order in which the product reads it
+        fused=Form(PANEL, N * I * O),
     ),
     "dense_backward": Forms(
         explicit=Form(_DENSE, _DENSE),
         unfused=Form(N * O, N * O + 2 * N * I * O),  # dZ
-        fused=Form(N * O + I * O, N * O + 2 * N * I * O),  # dZ, which both products read, and Wᵀ as dX reads it
+        fused=Form(N * O + PANEL, N * O + 2 * N * I * O),  # dZ, which both products read
     ),
     "activation_backward": Forms(
         explicit=Form(N * O * O, N * O * O),
