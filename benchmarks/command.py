@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from fastjac.benchmarks import feel, machine, pages, products, race, roof
+from fastjac.benchmarks import feel, fits, machine, pages, products, race, roof
 from fastjac.benchmarks.peers import PEERS
 from fastjac.benchmarks.workloads import WORKLOADS
 
 from fastjac.program import default_threads
 
-PARTS = ("roof", "kernels", "steps", "feel")
+PARTS = ("roof", "kernels", "steps", "fits", "feel")
 
 
 def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
@@ -31,10 +31,10 @@ def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
 @click.option("--workloads", help=f"Networks, of {', '.join(WORKLOADS)}.")
 @click.option("--peers", help=f"Peers, of {', '.join(list(PEERS)[1:])}.  [those that are installed]")
 @click.option("--threads", help="Numbers of threads, as 1,2.  [1 and all cores]")
-@click.option("--quick", is_flag=True, help="A minute or two instead of ten: fewer and shorter rounds.")
+@click.option("--quick", is_flag=True, help="Some minutes instead of a quarter of an hour: fewer and shorter rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print numbers instead of tables.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path),
-              help="A folder for results.json, results.md and pictures.")  # fmt: skip
+              help="A folder for a page, an excerpt for a README, results.json and pictures.")  # fmt: skip
 def bench(
     only: str | None, workloads: str | None, peers: str | None, threads: str | None, quick: bool, as_json: bool,
     output: Path | None,
@@ -71,6 +71,8 @@ def bench(
             found["races"] = [
                 one.as_json() for count in counts for one in race.run(count, rounds, seconds, names, here, say)
             ]
+        if "fits" in parts:
+            found["fits"] = [asdict(one) for one in fits.measure(3 if quick else 7, say)]
         if "feel" in parts:
             found["feelings"] = [asdict(one) for one in feel.measure(2 if quick else 5, say)]
     except subprocess.CalledProcessError as error:
@@ -80,7 +82,8 @@ def bench(
         output.mkdir(parents=True, exist_ok=True)
         (output / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         command = "fastjac bench" + (f" --only {only}" if only else "") + (" --quick" if quick else "")
-        (output / "results.md").write_text(pages.markdown(found, command), encoding="utf-8")
+        (output / "index.md").write_text(pages.markdown(found, command), encoding="utf-8")
+        (output / "readme.md").write_text(pages.excerpt(found), encoding="utf-8")
         pages.pictures(found, output, say)
         say(f"written to {output}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,21 @@ def tables(found: dict[str, Any]) -> list[Table]:
             rows.append([
                 f"{race['workload']}: {race['mode']}",
                 *(_microseconds(lanes[p]["seconds"]) if lanes[p]["seconds"] else "–" for p in peers),
-                _verdict(race["ratio"], race["target"]),
+                _verdict(race["ratio"], race["target"]) + (f" of {race['against']}" if race["against"] else ""),
+                _of_the_peak(race, found),
             ])  # fmt: skip
-        columns = ["µs a step or call", *peers, "Fastest peer / fastjac"]
+        columns = ["µs a step or call", *peers, "Fastest peer / fastjac", "Products, of the peak"]
         result.append((f"Beside peers, {threads} thread{'s' if threads > 1 else ''}", columns, rows))
+    result += _several_threads(found)
+    if found.get("fits"):
+        rows = []
+        for fit in found["fits"]:
+            ours, theirs = (statistics.median(fit["seconds"][name]) for name in ("fastjac", "scikit-learn"))
+            scores = [f"{statistics.median(fit['scores'][name]):.4f}" for name in ("fastjac", "scikit-learn")]
+            times = [f"{ours:.3f} s", f"{theirs:.3f} s"]
+            rows.append([fit["name"], fit["dtype"], *times, _verdict(theirs / ours, fit["target"]), *scores])
+        columns = ["fit", "Type", "fastjac", "scikit-learn", "scikit-learn / fastjac", "Score", "scikit-learn's score"]
+        result.append(("Estimators beside scikit-learn, one thread", columns, rows))
     if "feelings" in found:
         names = list(dict.fromkeys(name for feeling in found["feelings"] for name in feeling["values"]))
         rows = []
@@ -79,6 +91,31 @@ def tables(found: dict[str, Any]) -> list[Table]:
             rows.append([feeling["name"], *cells, feeling["target"] or "–"])
         result.append(("What a user feels", ["", *names, "Target"], rows))
     return result
+
+
+def _of_the_peak(race: dict[str, Any], found: dict[str, Any]) -> str:
+    """The arithmetic of a step's products over its whole time, as a fraction of the fma peak of as many threads."""
+    if not race["flops"] or "roof" not in found or not race["lanes"]["fastjac"]["seconds"]:
+        return "–"
+    peak = found["roof"]["peak_float32" if race["threads"] == 1 else "peak_all_threads"]
+    rate = race["flops"] / statistics.median(race["lanes"]["fastjac"]["seconds"])
+    return _verdict(rate / peak, 0.45 if race["workload"] == "expm" and race["threads"] == 1 else None)
+
+
+def _several_threads(found: dict[str, Any]) -> list[Table]:
+    """How much faster all threads are than one, where both were measured."""
+    medians = {
+        (race["workload"], race["threads"]): statistics.median(race["lanes"]["fastjac"]["seconds"])
+        for race in found.get("races", [])
+        if race["mode"] == "train" and race["lanes"]["fastjac"]["seconds"]
+    }
+    targets = {"expm": 1.7, "tiny": 1.0, "medium": 1.7, "large": 1.7}
+    rows = [
+        [name, str(threads), _verdict(medians[name, 1] / seconds, targets.get(name))]
+        for (name, threads), seconds in medians.items()
+        if threads > 1 and (name, 1) in medians
+    ]
+    return [("fastjac's threads", ["Network", "Threads", "One thread's time / theirs"], rows)] if rows else []
 
 
 def errors(found: dict[str, Any]) -> list[str]:
@@ -99,21 +136,54 @@ def text(found: dict[str, Any]) -> str:
     return "\n\n".join([*parts, *errors(found)])
 
 
-def markdown(found: dict[str, Any], command: str, notes: str = "") -> str:
+def _as_markdown(columns: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in [columns, *rows]]
+    return [lines[0], "|" + "---|" * len(columns), *lines[1:]]
+
+
+def markdown(found: dict[str, Any], command: str) -> str:
     """For a page."""
     lines = ["# Benchmark results", "", "Measured on:", ""]
     lines += [f"- {name}: {value}" for name, value in found["machine"].items()]
-    lines += ["", f"Made by `{command}`. Medians of interleaved rounds, ± half of the range.", ""]
-    if notes:
-        lines += [notes.strip(), ""]
+    lines += ["", f"Made by `{command}`. Medians of interleaved rounds, ± half of the range. After a ratio or a"
+              " fraction comes its target: ≥ where it is reached, < where it is missed.", ""]  # fmt: skip
+    for name, picture in PICTURES.items():
+        if _has(found, name):
+            lines += [f"![{picture}]({name})", ""]
     for title, columns, rows in tables(found):
-        lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        lines.append("")
+        lines += [f"## {title}", "", *_as_markdown(columns, rows), ""]
     missing = errors(found)
     if missing:
         lines += ["Left out:", "", *(f"- {line}" for line in missing), ""]
     return "\n".join(lines)
+
+
+def excerpt(found: dict[str, Any]) -> str:
+    """For a README: training steps of both, and their ratio, with machine and versions."""
+    races = [race for race in found.get("races", []) if race["mode"] == "train" and race["ratio"] is not None]
+    rows = []
+    for race in races:
+        medians = {name: statistics.median(lane["seconds"]) for name, lane in race["lanes"].items() if lane["seconds"]}
+        ours = medians.pop("fastjac")
+        peer = min(medians, key=medians.__getitem__)
+        rows.append([
+            race["workload"], str(race["threads"]), f"{ours * 1e6:,.1f}", f"{medians[peer] * 1e6:,.1f} ({peer})",
+            f"{race['ratio']:.2f}",
+        ])  # fmt: skip
+    columns = ["Network", "Threads", "fastjac, µs a step", "Fastest peer, µs a step", "Ratio"]
+    facts = found["machine"]
+    return "\n".join([*_as_markdown(columns, rows), "", f"{facts['processor']}, {facts['cores']} cores;"
+                      f" {facts['versions']}; {facts['date']}.", ""])  # fmt: skip
+
+
+PICTURES = {
+    "ratios.png": "Training steps beside the fastest peer",
+    "roof.png": "Matrix products as a fraction of the fma peak",
+}
+
+
+def _has(found: dict[str, Any], picture: str) -> bool:
+    return bool(found.get("races" if picture == "ratios.png" else "products"))
 
 
 def pictures(found: dict[str, Any], folder: Path, say: Callable[[str], None]) -> list[Path]:

@@ -82,10 +82,14 @@ class Race:
     threads: int
     target: float | None
     lanes: dict[str, Lane]
+    flops: int = 0  # arithmetic of the products of one step
+    against: str | None = None  # the peer that the target is about; None: the fastest
 
     @property
     def fastest(self) -> str | None:
-        """The fastest peer that is not us."""
+        """The peer that we are compared with: the fastest that is not us, or the one that the target names."""
+        if self.against is not None:
+            return self.against if self.against in self.lanes and self.lanes[self.against].seconds else None
         others = {name: lane.median for name, lane in self.lanes.items() if lane.seconds and name != "fastjac"}
         return min(others, key=others.__getitem__) if others else None
 
@@ -132,16 +136,15 @@ def run(
                 lanes[peer].loss, lanes[peer].error = answer.get("loss"), answer.get("error", "")
             _compare_losses(lanes)
             target = w.one_thread if threads == 1 else w.all_threads
-            modes: list[tuple[str, float | None]] = [("train", target)]
+            modes: list[tuple[str, float | None, str | None]] = [("train", target, None)]
             if name == "tiny":
-                modes.append(("by hand", None))
+                modes.append(("by hand", 8.0, "PyTorch"))
             if name == "digits":
-                modes += [("predict 1", None), ("predict 10000", None)]
-            for mode, wanted in modes:
+                modes += [("predict 1", 5.0, "PyTorch"), ("predict 10000", None, None)]
+            for mode, wanted, against in modes:
                 say(f"{name}: {mode}, {threads} thread{'s' if threads > 1 else ''}")
-                race = Race(
-                    name, mode, threads, wanted, {p: Lane(loss=n.loss, error=n.error) for p, n in lanes.items()}
-                )
+                own = {p: Lane(loss=n.loss, error=n.error) for p, n in lanes.items()}
+                race = Race(name, mode, threads, wanted, own, w.flops if mode == "train" else 0, against)
                 steps = w.batches if mode in ("train", "by hand") else 1
                 _measure(race, processes, rounds, seconds, steps)
                 races.append(race)

@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, compare, info."""
+"""The command line: train, predict, evaluate, compare, bench, info."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import fastjac as fj
+from fastjac.benchmarks.command import bench
 from fastjac.cli.inspection import compare, info
 from fastjac.cli.training import train
 from fastjac.cli.using import evaluate, predict
@@ -25,6 +26,7 @@ Examples:
   fastjac evaluate wine.safetensors test.csv
   fastjac train path/to/mnist --hidden 128
   fastjac compare digits
+  fastjac bench --only steps --workloads digits
   fastjac info
 """
 
@@ -74,7 +76,7 @@ def commands(context: click.Context) -> None:
 
 
 commands.params.append(_debug_option())
-for _command in (train, predict, evaluate, compare, info):
+for _command in (train, predict, evaluate, compare, bench, info):
     commands.add_command(_command)
 
 
