@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastjac.kernels import losses as codes
-from fastjac.kernels.arrays import place_to_write, rows, unknown, weights
+from fastjac.kernels.arrays import rows, unknown, weights
 from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
+
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Loss:
@@ -68,7 +70,7 @@ class Loss:
         Raises:
             TypeError, ValueError: arrays that don't fit, labels out of range, no rows.
         """
-        dtype = np.dtype(np.float32 if getattr(output, "dtype", None) == np.float32 else np.float64)
+        dtype = _FLOAT32 if getattr(output, "dtype", None) == _FLOAT32 else _FLOAT64
         output = rows("output", output, (None, None), dtype)
         if 0 in output.shape:
             raise ValueError(f"output has shape {output.shape}, expected at least one row and one column: (1, 1)")
@@ -77,7 +79,7 @@ class Loss:
                              f" {output.min()} to {output.max()}")  # fmt: skip
         labels, targets = self.targets(y, output.shape[0], output.shape[1], dtype)
         weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(output))
-        gradient = place_to_write(np.empty_like(output), labels, targets)
+        gradient = np.empty(output.shape, dtype)
         loss, _, weight_sum = self.sums(output, labels, targets, weight, gradient)
         return loss / weight_sum, gradient
 

@@ -56,12 +56,16 @@ class Optimizer:
 
     def state(self, network: Sequential) -> _State:
         """The state for this network; new where there is none yet."""
-        if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
-            raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
-        if network not in self._states:
+        try:
+            state = self._states.get(network)
+        except TypeError:  # no weak reference can be made of it
+            state = None
+        if state is None:
+            if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
+                raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
             size = rules.STATES[self.rule] * rules.padded_count(network.parameters.size)
-            self._states[network] = _State(size, network.dtype)
-        return self._states[network]
+            state = self._states[network] = _State(size, network.dtype)
+        return state
 
     def rates(self, first: int, count: int) -> np.ndarray:
         """The learning rates of some steps, from number ``first`` on.
@@ -88,8 +92,10 @@ class Optimizer:
         >>> net.parameters
         array([ 0.5, -0.5])
         """
-        step = int(self.state(network).counters[0])
-        self.step_at(network, float(self.rates(step, 1)[0]))
+        rate = self.learning_rate
+        if callable(rate):
+            rate = float(self.rates(int(self.state(network).counters[0]), 1)[0])
+        self.step_at(network, rate)
 
     def step_at(self, network: Sequential, rate: float) -> None:
         """``step`` with a learning rate that is known already."""

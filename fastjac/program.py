@@ -201,6 +201,9 @@ class Program:
         threads = max(1, min(threads, -(-len(X) // CHUNK)))
         memories = self._memories(threads)
         arguments = (*self._as_usual(X), *strides(X), len(X), out, self._sync_place)
+        if threads == 1:  # at once: a single row takes less time than what is below
+            kernels.predict(parameters, self.plan.place, memories[0].place, *arguments, 0, 1)
+            return out
         self._together(
             threads,
             lambda part: kernels.predict(parameters, self.plan.place, memories[part].place, *arguments, part, threads),
@@ -236,9 +239,12 @@ class Program:
         """How many threads to use: as asked, or as many as pay for a batch of this size."""
         if threads is not None:
             return threads
+        work = self._multiply_adds * batch_size
+        if work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER):
+            return 1
         available = default_threads()
         enough = LEAST_WORK_BY_ROWS if self._by_rows(batch_size, available) else LEAST_WORK_TOGETHER
-        return available if self._multiply_adds * batch_size >= enough else 1
+        return available if work >= enough else 1
 
     def _by_rows(self, batch_size: int, threads: int) -> bool:
         """Whether each thread takes chunks of rows alone: there are enough, and their gradients are cheap to add."""

@@ -1,9 +1,9 @@
 """Model files: the safetensors format, with the architecture as JSON in its header, a version and a checksum.
 
 A file holds the tensors ``<layer>.<parameter>`` and one text in its metadata, "fastjac": JSON with the version of the
-format, the network as ``describe`` gives it, and what was learnt about the columns of a table. "sha256" is the digest of the
-whole file with the digest itself as zeros, so that any other bit is found. There is no pickle: reading a file runs no
-code, and takes no more memory than the file is long.
+format, the network as ``describe`` gives it, and what was learnt about the columns of a table. "sha256" is the digest
+of the whole file with the digest itself as zeros, so that any other bit is found. There is no pickle: reading a file
+runs no code, and takes no more memory than the file is long.
 """
 
 from __future__ import annotations

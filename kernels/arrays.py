@@ -57,8 +57,13 @@ def _shape_text(shape: Sequence[int | str | None]) -> str:
 
 def check_shape(name: str, seen: tuple[int, ...], wanted: Sequence[int | None]) -> None:
     """Raise ValueError with both shapes unless they agree; None stands for any size."""
-    if len(seen) != len(wanted) or any(w is not None and s != w for s, w in zip(seen, wanted, strict=True)):
-        raise ValueError(f"{name} has shape {seen}, expected {_shape_text(wanted)}")
+    if len(seen) == len(wanted):
+        for size, wish in zip(seen, wanted, strict=False):  # a generator with `any` takes thrice as long
+            if wish is not None and size != wish:
+                break
+        else:
+            return
+    raise ValueError(f"{name} has shape {seen}, expected {_shape_text(wanted)}")
 
 
 def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[Any]) -> np.ndarray:
@@ -68,7 +73,7 @@ def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[A
         TypeError: not real numbers.
         ValueError: another shape.
     """
-    array = _array(name, value)
+    array = value if type(value) is np.ndarray else _array(name, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected real numbers ({dtype})"
                         f" of shape {_shape_text(shape)}")  # fmt: skip
@@ -76,7 +81,8 @@ def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[A
     if array.dtype != dtype:
         with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
             return array.astype(dtype, order="C")
-    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+    flags = array.flags
+    if not flags.aligned or (not flags.c_contiguous and any(stride % array.itemsize for stride in array.strides)):
         return array.copy(order="C")
     return array
 
@@ -107,12 +113,13 @@ def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
         TypeError: not integers.
         ValueError: another length, or an index out of range.
     """
-    array = _array(name, value)
+    array = value if type(value) is np.ndarray else _array(name, value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
                         f" shape ({samples},), or rows of shape ({samples}, {classes})")  # fmt: skip
     check_shape(name, array.shape, (samples,))
-    if array.size:
+    # as unsigned numbers, those below 0 are the largest: one look at the array instead of two
+    if array.size and (array.dtype != np.int64 or array.view(np.uint64).max() >= classes):
         low, high = int(array.min()), int(array.max())
         if low < 0 or high >= classes:
             wrong = low if low < 0 else high

@@ -370,12 +370,14 @@ def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, p
 
 @kernel
 def _loss(
-    code, parameter, z_place, n, k, label_place, target_place, weight_place, d_place, scales, row_losses, row_hits,
-    work,
+    code, parameter, z_place, label_place, target_place, weight_place, gradient, numbers, doubles
 ):  # fmt: skip
     """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
-    scale = address(scales)
-    z, d, targets = numbers_at(z_place, scale), numbers_at(d_place, scale), numbers_at(target_place, scale)
+    n, k = gradient.shape
+    d, scale = address(gradient), address(numbers)
+    work, row_losses = advance(scale, least(CHUNK, n)), address(doubles)
+    row_hits = advance(row_losses, least(CHUNK, n))
+    z, targets = numbers_at(z_place, scale), numbers_at(target_place, scale)
     class_of, given = integers_at(label_place), doubles_at(weight_place)
     weight_sum = float(n)
     if weight_place != 0:
@@ -394,14 +396,14 @@ def _loss(
             code, parameter, advance(z, first * k), k,
             advance(class_of, first) if label_place != 0 else address(_NO_LABELS),
             advance(targets, first * k) if target_place != 0 else advance(z, first * k), k, scale,
-            advance(d, first * k), k, address(row_losses), address(row_hits), 0, count, k, address(work),
+            advance(d, first * k), k, row_losses, row_hits, 0, count, k, work,
         )  # fmt: skip
         chunk_loss, chunk_hits = 0.0, 0.0
         for r in range(count):
             weight = get(given, first + r) if weight_place != 0 else 1.0
             if weight != 0.0:
-                chunk_loss += weight * row_losses[r]
-                chunk_hits += weight * row_hits[r]
+                chunk_loss += weight * get(row_losses, r)
+                chunk_hits += weight * get(row_hits, r)
         loss += chunk_loss
         hits += chunk_hits
     return loss, hits, weight_sum
@@ -421,8 +423,8 @@ def loss_sums(
     """
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
-        code, parameter, _place(Z), *Z.shape, _place(class_of), _place(targets), _place(weight), _place(d),
-        np.empty(chunk, Z.dtype), np.empty(chunk), np.empty(chunk), np.zeros(losses.WORK, Z.dtype),
+        code, parameter, _place(Z), _place(class_of), _place(targets), _place(weight), d,
+        np.empty(chunk + losses.WORK, Z.dtype), np.empty(2 * chunk),
     )  # fmt: skip
     return result
 

@@ -117,10 +117,13 @@ def _with(description, tensors=None, body=b"", **more):
     return _sealed({"__metadata__": {"fastjac": text, "sha256": "0" * 64}, **(tensors or {})}, body)
 
 
-GOOD = {"dtype": "float32", "inputs": 2, "seed": 0, "epochs_trained": 0, "training_step": 0,
-        "layers": [{"kind": "Dense", "inputs": 2, "outputs": 1, "activation": ["relu", 1.0], "bias": True}]}  # fmt: skip
-TENSORS = {"0.weight": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]},
-           "0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}  # fmt: skip
+def _tensor(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+DENSE = {"kind": "Dense", "inputs": 2, "outputs": 1, "activation": ["relu", 1.0], "bias": True}
+GOOD = {"dtype": "float32", "inputs": 2, "seed": 0, "epochs_trained": 0, "training_step": 0, "layers": [DENSE]}
+TENSORS = {"0.weight": _tensor("F32", [2, 1], 0, 8), "0.bias": _tensor("F32", [1], 8, 12)}
 BODY = np.array([1, 2, 3], "f4").tobytes()
 
 
@@ -147,11 +150,11 @@ HOSTILE = {
     "dtype": _with(GOOD | {"dtype": "float16"}, TENSORS, BODY),
     "seed": _with(GOOD | {"seed": -1}, TENSORS, BODY),
     "no tensors": _with(GOOD),
-    "one tensor more": _with(GOOD, TENSORS | {"x": {"dtype": "F32", "shape": [0], "data_offsets": [12, 12]}}, BODY),
-    "tensor's type": _with(GOOD, TENSORS | {"0.bias": {"dtype": "I32", "shape": [1], "data_offsets": [8, 12]}}, BODY),
-    "tensor's shape": _with(GOOD, TENSORS | {"0.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}, BODY),
-    "tensor beyond the file": _with(GOOD, {"0.weight": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}),
-    "tensors that overlap": _with(GOOD, TENSORS | {"0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, BODY),
+    "one tensor more": _with(GOOD, TENSORS | {"x": _tensor("F32", [0], 12, 12)}, BODY),
+    "tensor's type": _with(GOOD, TENSORS | {"0.bias": _tensor("I32", [1], 8, 12)}, BODY),
+    "tensor's shape": _with(GOOD, TENSORS | {"0.weight": _tensor("F32", [1, 2], 0, 8)}, BODY),
+    "tensor beyond the file": _with(GOOD, {"0.weight": _tensor("F32", [2**40, 2**20], 0, 2**62)}),
+    "tensors that overlap": _with(GOOD, TENSORS | {"0.bias": _tensor("F32", [1], 4, 8)}, BODY),
     "no network": _with(None, TENSORS, BODY),
     "preprocessing": _with(GOOD, TENSORS, BODY, preprocessing=[1]),
     "version 0": _with(GOOD, TENSORS, BODY, version=0),
@@ -204,7 +207,7 @@ def test_a_missing_file_and_layers_of_ones_own(tmp_path):
 
 @pytest.mark.parametrize("broken", ["replace", "fsync", "write"])
 def test_a_write_that_fails_leaves_the_old_file(broken, tmp_path, monkeypatch):
-    net, X = _network()
+    net, _ = _network()
     path = tmp_path / "net"
     net.save(path)
     before = path.read_bytes()

@@ -110,7 +110,7 @@ def test_arrays_that_are_no_tables(tmp_path):
     with pytest.raises(ValueError, match=r"a.npy has shape \(2, 2, 2\), expected one or two"):
         tables.read(tmp_path / "a.npy")
     np.savez(tmp_path / "a.npz", x=np.zeros(3), y=np.zeros(4))
-    with pytest.raises(ValueError, match="a.npz can't be read: .* different lengths"):
+    with pytest.raises(ValueError, match=r"a\.npz can't be read: .* different lengths"):
         tables.read(tmp_path / "a.npz")
 
 
