@@ -21,7 +21,9 @@ EXPLICIT = 100_000  # numbers in the largest Jacobian that is built
 def _arrays(shape, dtype):
     n, i, o = shape
     rng = np.random.default_rng(0)
-    make = lambda *size: rng.normal(size=size).astype(dtype)  # noqa: E731
+    def make(*size):
+        return np.asarray(rng.normal(size=size), dtype)
+
     return {
         "X": make(n, i), "W": make(i, o), "b": make(o), "Z": make(n, o), "d": make(n, o),
         "P": kernels.softmax(make(n, o)), "labels": rng.integers(0, o, n),

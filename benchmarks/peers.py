@@ -88,7 +88,7 @@ class Fastjac(Peer):
                 self.adam.step(self.net)
 
     def parameters(self) -> Parameters:
-        return [(layer.weight, layer.bias) for layer in self.net.layers]
+        return [(layer.parameters["weight"], layer.parameters["bias"]) for layer in self.net.layers]
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return self.net.predict(X, threads=self.threads)

@@ -162,4 +162,4 @@ class Checkpoint(Callback):
         self._history.update(history)
         for callback, state in zip(self._others, states, strict=True):
             callback.restore(state)
-        return epoch
+        return int(epoch)

@@ -249,7 +249,7 @@ def _umask() -> int:
 
 def digest(array: np.ndarray) -> str:
     """A checksum of an array's numbers."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def tensors_of(network: Sequential) -> Tensors:

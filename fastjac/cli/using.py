@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def predict(model: str, data: str, path: str | None) -> None:
         predicted.pop(learnt.target.name)
     written = tables.write(predicted, path)
     if written is not None:
-        click.get_binary_stream("stdout").write(written)
+        sys.stdout.buffer.write(written)
 
 
 @click.command(short_help="Print how well a saved network does.")

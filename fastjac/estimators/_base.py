@@ -194,7 +194,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         for layer in dense:
             bound = np.sqrt(factor / (layer.inputs + layer.outputs))
             layer.weight[...] = self._random_state.uniform(-bound, bound, layer.weight.shape)
-            layer.bias[...] = self._random_state.uniform(-bound, bound, layer.bias.shape)
+            bias = layer.parameters["bias"]
+            bias[...] = self._random_state.uniform(-bound, bound, bias.shape)
         self._optimizer: Any = None
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
@@ -274,7 +275,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         best: np.ndarray | None = None
         rate = self.learning_rate_init
         if incremental and hasattr(self, "_rate"):
-            rate = self._rate
+            rate = self._rate  # type: ignore[has-type]
         if held_out is not None and self.validation_loss_curve_ is None:
             self.validation_loss_curve_ = []
         self._network.stop_training = False
@@ -395,7 +396,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         if not self.early_stopping:
             loss = self.loss_curve_[-1]
             self._without_improvement = self._without_improvement + 1 if loss > self.best_loss_ - self.tol else 0
-            self.best_loss_ = min(loss, self.best_loss_)
+            self.best_loss_ = min(loss, self.best_loss_)  # type: ignore[type-var]
             return False
         score = self._validation_score(held_out)
         self.validation_scores_.append(score)  # type: ignore[union-attr]
@@ -404,7 +405,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         self._without_improvement = (
             self._without_improvement + 1 if score < self.best_validation_score_ + self.tol else 0
         )
-        if score > self.best_validation_score_:
+        if score > self.best_validation_score_:  # type: ignore[operator]
             self.best_validation_score_ = score
             return True
         return False
@@ -455,7 +456,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
             return kernels.activation_forward(raw, "sigmoid")
         if self.out_activation_ == "exp":
             with np.errstate(over="ignore"):
-                return np.exp(raw)
+                return np.asarray(np.exp(raw))
         return raw
 
     def predict(self, X: Any) -> np.ndarray:
@@ -520,7 +521,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """The biases of each layer: views."""
-        return [layer.bias for layer in self._fitted_network("intercepts_")]
+        return [layer.parameters["bias"] for layer in self._fitted_network("intercepts_")]
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:

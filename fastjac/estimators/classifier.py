@@ -145,7 +145,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
             present = np.unique(indices)
             factors = np.ones(len(self.classes_))
             factors[present] = compute_class_weight("balanced", classes=self.classes_[present], y=labels)
-        return np.asarray(factors, float)[indices]
+        weights: np.ndarray = np.asarray(factors, float)[indices]
+        return weights
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:
         decoded: np.ndarray = self._label_binarizer.inverse_transform(y.astype(int))
@@ -193,7 +194,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of ``predict_proba``."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            return np.asarray(np.log(self.predict_proba(X)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
