@@ -89,7 +89,7 @@ def test_info_shows_and_clears_the_cache(tmp_path):
         (["train", "digist"], 2, ["did you mean 'digits'", "folder"]),
         (["train", "digits", "--learning-rate", "nan"], 2, ["--learning-rate", "nan"]),
         (["train", "digits", "--learning-rate", "inf"], 2, ["--learning-rate", "inf"]),
-        (["trian", "digits"], 2, ["trian", "did you mean 'train'", "compare, evaluate, info, predict, train"]),
+        (["trian", "digits"], 2, ["trian", "did you mean 'train'", "bench, compare, evaluate, info, predict, train"]),
         (["--trian"], 2, ["--trian"]),
         (["train", "digits", "--test", "5000"], 1, ["5000", "1797"]),
     ],

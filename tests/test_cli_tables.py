@@ -1,0 +1,188 @@
+"""The command line on tables: train, keep, predict, evaluate, draw, and print for machines."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+import fastjac as fj
+from fastjac import cli, tables
+
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+pytest.importorskip("safetensors", reason="safetensors is not installed")
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.run([str(one) for one in arguments])
+    return ended.value.code, capsys.readouterr()
+
+
+def _write(path, columns):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def _columns(rows, seed):
+    rng = np.random.default_rng(seed)
+    height, colour = rng.normal(170, 10, rows), rng.choice(["red", "green", "blue"], rows)
+    score = 0.3 * (height - 170) + np.where(colour == "red", 5.0, -1.0) + rng.normal(scale=0.1, size=rows)
+    kind = np.where(score > 0, "high", "low")
+    return {"height": height, "colour": colour, "kind": kind, "score": score}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two tables, and a network for each of the two targets."""
+    folder = tmp_path_factory.mktemp("tables")
+    _write(folder / "train.csv", _columns(400, 0))
+    _write(folder / "test.csv", _columns(200, 1))
+    for target, other in (("kind", "score"), ("score", "kind")):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(["train", str(folder / "train.csv"), "--target", target, "--drop", other, "--hidden", "16",
+                     "--epochs", "40", "--learning-rate", "0.01", "--no-progress",
+                     "--save", str(folder / f"{target}.safetensors")])  # fmt: skip
+        assert ended.value.code == 0
+    return folder
+
+
+def test_predict_writes_classes_and_probabilities(files, capsys):
+    code, shown = run(capsys, "predict", files / "kind.safetensors", files / "test.csv")
+    assert code == 0
+    found = list(csv.DictReader(io.StringIO(shown.out)))
+    truth = _columns(200, 1)["kind"]
+    net = fj.load(files / "kind.safetensors")
+    learnt = fj.Preprocessing.from_json(net.preprocessing)
+    logits = net.predict(learnt.features(tables.read(files / "test.csv"), dtype="float32")).astype(float)
+    wanted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    columns = [name for name in found[0] if name != "kind"]
+    assert [re.sub(r"^p\((.*)\)$", r"\1", name) for name in columns] == ["high", "low"]
+    np.testing.assert_allclose([[float(row[name]) for name in columns] for row in found], wanted, rtol=2e-6)
+    assert np.mean([row["kind"] == kind for row, kind in zip(found, truth, strict=True)]) > 0.95
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
+def test_predict_writes_amounts_to_a_file_in_the_targets_own_units(files, capsys, tmp_path, ending):
+    path = tmp_path / f"out.{ending}"
+    code, shown = run(capsys, "predict", files / "score.safetensors", files / "test.csv", "-o", path)
+    assert (code, shown.out) == (0, "")
+    found = np.load(path).ravel() if ending == "npy" else np.asarray(tables.read(path)["score"].values, float)
+    truth = _columns(200, 1)["score"]
+    assert np.sqrt(np.mean((found - truth) ** 2)) < 0.5 < truth.std()
+
+
+def test_evaluate_agrees_with_the_predictions(files, capsys):
+    _, shown = run(capsys, "predict", files / "score.safetensors", files / "test.csv")
+    found = np.array([float(row["score"]) for row in csv.DictReader(io.StringIO(shown.out))])
+    truth = _columns(200, 1)["score"]
+    code, shown = run(capsys, "evaluate", files / "score.safetensors", files / "test.csv", "--json")
+    figures = json.loads(shown.out)
+    assert (code, figures["rows"], figures["task"]) == (0, 200, "regression")
+    assert figures["rmse"] == pytest.approx(np.sqrt(np.mean((found - truth) ** 2)), rel=1e-5)
+    assert figures["r2"] == pytest.approx(1 - np.mean((found - truth) ** 2) / truth.var(), rel=1e-5)
+    code, shown = run(capsys, "evaluate", files / "kind.safetensors", files / "test.csv")
+    assert code == 0
+    assert "Accuracy" in shown.out
+
+
+def test_train_prints_json_for_machines_and_nothing_else(files, capsys):
+    code, shown = run(capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--json")
+    found = json.loads(shown.out)
+    assert code == 0
+    assert (found["task"], found["classes"], found["target"]) == ("classification", ["high", "low"], "kind")
+    assert len(found["history"]["loss"]) == 3
+    assert found["train"]["rows"] + found["held_out"]["rows"] == 400
+
+
+def test_pictures_of_the_loss(files, capsys, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    path = tmp_path / "loss.png"
+    code, _ = run(capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--plot", path)
+    assert code == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_in_the_terminal(files, capsys):
+    pytest.importorskip("plotext", reason="plotext is not installed")
+    plain = run(capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--no-progress")[1].out
+    code, shown = run(capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--no-progress",
+                      "--plot", "-")  # fmt: skip
+    assert code == 0
+    assert len(shown.out.splitlines()) > len(plain.splitlines()) + 5
+
+
+def test_missing_values_are_named_or_filled(files, capsys, tmp_path):
+    columns = _columns(100, 2)
+    columns["height"] = ["" if k == 7 else str(x) for k, x in enumerate(columns["height"])]
+    path = _write(tmp_path / "holes.csv", columns)
+    code, shown = run(capsys, "train", path, "--target", "kind", "--epochs", "1")
+    assert code == 1
+    assert len(shown.err.strip().splitlines()) == 1
+    assert "'height'" in shown.err and "--impute" in shown.err
+    assert re.search(r"\b(7|8|9)\b", shown.err)  # the row
+    code, _ = run(capsys, "train", path, "--target", "kind", "--epochs", "1", "--impute", "--no-progress")
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "train.csv"], 2, ["--target", "height, colour, kind, score"]),
+        (["train", "train.csv", "--target", "knd"], 1, ["knd", "kind"]),
+        (["train", "train.csv", "--target", "kind", "--save", "nowhere/net"], 1, ["nowhere"]),
+        (["train", "train.csv", "--target", "kind", "--plot", "loss.txt"], 1, ["loss.txt", ".png"]),
+        (["train", "digits", "--target", "kind"], 2, ["--target", "tables"]),
+        (["predict", "train.csv", "test.csv"], 1, ["train.csv", "safetensors"]),
+        (["predict", "kind.safetensors", "nothing.csv"], 2, ["nothing.csv"]),
+        (["predict", "kind.safetensors", "test.csv", "-o", "out.txt"], 1, ["out.txt", ".csv"]),
+        (["evaluate", "kind.safetensors", "digits"], 1, ["'kind'"]),
+    ],
+)
+def test_errors_take_one_line(files, capsys, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(files)
+    found, shown = run(capsys, *arguments)
+    assert (found, shown.out) == (code, "")
+    assert len(shown.err.strip().splitlines()) == 1
+    for word in words:
+        assert word in shown.err
+
+
+def test_debug_shows_where_an_error_comes_from(files, capsys):
+    code, shown = run(capsys, "train", files / "train.csv", "--target", "knd", "--debug")
+    assert code == 1
+    assert "Traceback" in shown.err and "line" in shown.err
+    assert "Traceback" not in run(capsys, "train", files / "train.csv", "--target", "knd")[1].err
+
+
+def test_a_flipped_bit_of_a_model_is_one_line(files, capsys, tmp_path):
+    data = bytearray((files / "kind.safetensors").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "damaged.safetensors").write_bytes(data)
+    code, shown = run(capsys, "predict", tmp_path / "damaged.safetensors", files / "test.csv")
+    assert code == 1
+    assert "damaged" in shown.err
+    assert len(shown.err.strip().splitlines()) == 1
+
+
+def test_bench_measures_what_is_asked_for(capsys, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    code, shown = run(capsys, "bench", "--quick", "--only", "steps", "--workloads", "tiny", "--peers", "scikit-learn",
+                      "--threads", "1", "--output", tmp_path, "--json")  # fmt: skip
+    assert code == 0
+    (race,) = [one for one in json.loads(shown.out)["races"] if one["mode"] == "train"]
+    assert race["workload"] == "tiny"
+    assert min(race["lanes"]["fastjac"]["seconds"]) > 0
+    assert {"index.md", "readme.md", "results.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("option", [("--only", "speed"), ("--workloads", "huge"), ("--threads", "0")])
+def test_bench_refuses_what_it_does_not_know(capsys, option):
+    code, shown = run(capsys, "bench", *option)
+    assert code == 2
+    assert option[1] in shown.err
