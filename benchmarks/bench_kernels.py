@@ -21,6 +21,7 @@ EXPLICIT = 100_000  # numbers in the largest Jacobian that is built
 def _arrays(shape, dtype):
     n, i, o = shape
     rng = np.random.default_rng(0)
+
     def make(*size):
         return np.asarray(rng.normal(size=size), dtype)
 

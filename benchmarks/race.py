@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ AGREEMENT = 0.02
 
 
 class Process:
-    """One peer's process."""
+    """One peer's process. It stands still unless it is asked: an idle library's threads may go on spinning for long."""
 
     def __init__(self, name: str, threads: int) -> None:
         count = str(threads)
@@ -39,6 +40,7 @@ class Process:
         """Send a task, wait for the answer."""
         assert self._process.stdin is not None and self._process.stdout is not None
         task = {"workload": workload, "mode": mode, "repeats": repeats}
+        self._signal("SIGCONT")
         try:
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
@@ -47,11 +49,17 @@ class Process:
         for line in self._process.stdout:
             if line.startswith("ANSWER "):
                 result: dict[str, Any] = json.loads(line.removeprefix("ANSWER "))
+                self._signal("SIGSTOP")
                 return result
         return {"error": "the process ended"}
 
+    def _signal(self, name: str) -> None:
+        if hasattr(signal, name):  # there is none on Windows
+            self._process.send_signal(getattr(signal, name))
+
     def close(self) -> None:
         """End the process."""
+        self._signal("SIGCONT")
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

@@ -80,7 +80,7 @@ class Batches:
     labels: np.ndarray | None
     targets: np.ndarray | None
     weights: np.ndarray | None
-    order: np.ndarray | None
+    order: np.ndarray | None  # indices of rows, an epoch after the other
     batch_size: int
 
 

@@ -208,8 +208,7 @@ class _Run:
         """Take all steps of an epoch, some at a time."""
         rows = len(self.samples.X)
         if shuffle:
-            # a function of the seed and the number of the epoch: a later fit goes on where this one ends
-            self.order = np.random.default_rng([self.network.seed, self.network.epochs_trained]).permutation(rows)
+            self.order = self._shuffled(self.network.epochs_trained)
         self.position %= self.batches  # not 0 where a checkpoint was made within an epoch
         if self.position:
             yield _Progress(self.sums[: self.position], self.position * self.batch_size, rows, False, True)
@@ -219,6 +218,32 @@ class _Run:
             self.position = done = first + len(sums)
             self.sums[first:done] = sums
             yield _Progress(sums, min(done * self.batch_size, rows), rows, done == self.batches)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        """The order of an epoch: a function of the seed and its number, so that a later fit goes on where this ends."""
+        return np.random.default_rng([self.network.seed, epoch]).permutation(len(self.samples.X))
+
+    def epochs_at_once(self, most: int) -> int:
+        """How many whole epochs compiled code may run in a few hundredths of a second, where nobody looks between."""
+        if not self.network.program or self._seconds_a_step == 0 or self.position % self.batches:
+            return 1
+        return max(1, min(most, int(_SECONDS_A_CALL / (self._seconds_a_step * self.batches))))
+
+    def epochs(self, count: int, shuffle: bool, pool: ThreadPoolExecutor | None) -> np.ndarray:
+        """Some whole epochs in one call, to the bit as one by one: (count, batches, 4) sums."""
+        first, steps = self.network.epochs_trained, count * self.batches
+        orders = np.stack([self._shuffled(first + k) for k in range(count)]) if shuffle else None
+        rates = self.optimizer.rates(int(self.learner.counters[0]), steps)
+        begin = time.perf_counter()
+        with self.network._lock:
+            rows = self._compiled(0, rates, pool, orders)
+        self._seconds_a_step = (time.perf_counter() - begin) / steps
+        if len(rows) < steps:
+            done, batch = divmod(len(rows), self.batches)
+            self.network.epochs_trained += done
+            self.order = None if orders is None else orders[done]
+            raise NonFiniteError(self._what_broke(batch))
+        return rows.reshape(count, self.batches, 4)
 
     def steps(self, first: int, pool: ThreadPoolExecutor | None) -> np.ndarray:
         """Some steps from batch ``first`` on, as many as take a few hundredths of a second: a row of sums for each."""
@@ -232,7 +257,10 @@ class _Run:
         rates = self.optimizer.rates(int(self.learner.counters[0]), count)
         begin = time.perf_counter()
         with self.network._lock:
-            rows = self._compiled(first, rates, pool) if self.network.program else self._by_layers(first, rates)
+            if self.network.program:
+                rows = self._compiled(first, rates, pool, self.order)
+            else:
+                rows = self._by_layers(first, rates)
         self._seconds_a_step = (time.perf_counter() - begin) / count
         if len(rows) < count:
             raise NonFiniteError(self._what_broke(first + len(rows)))
@@ -259,9 +287,11 @@ class _Run:
                 return None
         return self.sums
 
-    def _compiled(self, first: int, rates: np.ndarray, pool: ThreadPoolExecutor | None) -> np.ndarray:
+    def _compiled(
+        self, first: int, rates: np.ndarray, pool: ThreadPoolExecutor | None, order: np.ndarray | None
+    ) -> np.ndarray:
         s = self.samples
-        batches = Batches(s.X, s.labels, s.targets, s.weight, self.order, self.batch_size)
+        batches = Batches(s.X, s.labels, s.targets, s.weight, order, self.batch_size)
         assert self.network.program is not None
         return self.network.program.train(self.learner, batches, first, rates, self.threads, pool)
 
@@ -403,13 +433,19 @@ def fit(
                 callback.on_train_begin()
             try:
                 begin = max((callback.attach(run, history, all_callbacks) for callback in all_callbacks), default=0)
-                for epoch in range(begin, 0 if network.stop_training else epochs):
-                    finished = _epoch(run, epoch, shuffle, validation, history, show, pool, interruption)
+                nobody_looks = type(run) is _Run and validation is None and not all_callbacks
+                epoch = begin
+                while epoch < epochs and not network.stop_training:
+                    several = run.epochs_at_once(epochs - epoch) if nobody_looks else 1
+                    if several > 1:
+                        _epochs(run, epoch, several, shuffle, history, show, pool)
+                        finished = True
+                    else:
+                        finished = _epoch(run, epoch, shuffle, validation, history, show, pool, interruption)
                     if not finished or interruption.asked:
                         history.interrupted = interruption.asked
                         break
-                    if network.stop_training:
-                        break
+                    epoch += several
             finally:
                 for callback in all_callbacks:
                     callback.on_train_end()
@@ -422,6 +458,21 @@ def fit(
         epochs_done = len(history.get("loss", []))
         warnings.warn(f"training was interrupted after {epochs_done} whole epochs", RuntimeWarning, stacklevel=3)
     return history
+
+
+def _epochs(
+    run: _Run, first: int, count: int, shuffle: bool, history: History, show: Any, pool: ThreadPoolExecutor | None
+) -> None:
+    """Some epochs that are too short to come back to Python for each."""
+    begin = time.perf_counter()
+    sums = run.epochs(count, shuffle, pool)
+    seconds = (time.perf_counter() - begin) / count
+    rows = len(run.samples.X)
+    for k in range(count):
+        run.network.epochs_trained += 1
+        logs = _means(sums[k], run.loss)
+        history.add(logs | {"seconds": seconds})
+        show(first + k, logs, rows, rows, epoch_end=True)
 
 
 def _epoch(

@@ -336,7 +336,7 @@ class Data(NamedTuple):
     labels: int  # (samples,) int64
     targets: int  # (samples, outputs), contiguous
     weights: int  # (samples,) float64
-    order: int  # (samples,) int64: which sample comes when
+    order: int  # (epochs, samples) int64: which sample comes when
     samples: int
     batch_size: int
     gather: int  # copy the rows of a chunk together first: they are shuffled, or the first operation is not dense
@@ -367,6 +367,16 @@ class Learning(NamedTuple):
 def _data_at(place):
     t = integers_at(place)
     return Data(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9])
+
+
+@inline
+def _in_epoch(data, epoch):
+    """The data in the order of this epoch, the first being 0."""
+    order = data.order + 8 * epoch * data.samples if data.order != 0 else data.order
+    return Data(
+        data.x, data.x_row, data.x_column, data.labels, data.targets, data.weights, order, data.samples,
+        data.batch_size, data.gather,
+    )  # fmt: skip
 
 
 @inline
@@ -484,7 +494,9 @@ def train(
     part,
     parts,
 ):
-    """``steps`` batches from number ``first_batch`` of this epoch on: forward, loss, backward and update of each.
+    """``steps`` batches from number ``first_batch`` of an epoch on: forward, loss, backward and update of each.
+
+    After an epoch's last batch comes the next one's first; ``data.order`` has a row for each epoch.
 
     Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``.
     Ends early, before the update, when a batch's loss is not finite.
@@ -499,11 +511,14 @@ def train(
 
 
 @inline
-def _train(plan, memory, learning, data, first_batch, steps, by_rows, sync, part, parts):
+def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, part, parts):
     w, g, count = learning.parameters, learning.gradients, learning.count
-    x = numbers_at(data.x, w)
+    x = numbers_at(all_data.x, w)
+    batches = blocks(all_data.samples, all_data.batch_size)
     for done in range(steps):
-        begin = (first_batch + done) * data.batch_size
+        epoch = (first_batch + done) // batches
+        data = _in_epoch(all_data, epoch)
+        begin = (first_batch + done - epoch * batches) * data.batch_size
         n = least(data.batch_size, data.samples - begin)
         chunks = blocks(n, CHUNK)
         weight_sum = float(n)

@@ -17,6 +17,7 @@ from fastjac.kernels.checked import AMOUNTS, NUMBERS
 
 import fastjac as fj
 from fastjac.losses import BY_NAME
+from fastjac.program import Program
 
 
 def problem(loss, samples, inputs=6, outputs=3, seed=0):
@@ -740,3 +741,62 @@ def test_fit_is_quick_to_begin():
     for _ in range(20):
         net.fit(X, y, loss="softmax_cross_entropy", progress=False)
     assert (time.perf_counter() - begin) / 20 < 0.05
+
+
+# --- epochs too short to come back to Python for each -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("rows", "batch_size"), [(40, 40), (41, 10), (30, 7)])
+def test_epochs_in_one_call_are_those_one_by_one(rows, batch_size, threads, shuffle):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(rows, 5)), rng.integers(0, 3, rows)
+    weight = rng.uniform(0.5, 2, rows)
+
+    def trained(callbacks):
+        net = fj.Sequential([fj.Dense(5, 8, activation="tanh"), fj.Dropout(0.1), fj.Dense(8, 3)], seed=3)
+        histories = [
+            net.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+                    shuffle=shuffle, sample_weight=weight, threads=threads, callbacks=callbacks, l2=1e-3)
+            for optimizer in [fj.Adam(fj.exponential_decay(0.01, 0.9, 20))] for epochs in (60, 1, 7)
+        ]  # fmt: skip
+        return net, histories
+
+    calls = []
+    one, of_one = trained([lambda epoch, logs: calls.append(epoch)])
+    several, of_several = trained(None)
+    assert len(calls) == 68
+    assert np.array_equal(one.parameters, several.parameters)
+    assert one.epochs_trained == several.epochs_trained == 68
+    for a, b in zip(of_one, of_several, strict=True):
+        assert a["loss"] == b["loss"]
+        assert a["accuracy"] == b["accuracy"]
+        assert len(b["seconds"]) == len(b["loss"])
+
+
+def test_few_calls_are_made_for_many_short_epochs(monkeypatch):
+    calls = []
+    train = Program.train
+    monkeypatch.setattr(Program, "train", lambda *given: calls.append(1) or train(*given))
+    net = fj.Sequential([fj.Dense(2, 1)], seed=0)
+    net.fit(np.ones((4, 2)), np.ones((4, 1)), loss="mean_squared_error", epochs=500)
+    assert len(calls) < 50
+
+
+def test_a_loss_that_breaks_in_a_later_epoch_leaves_the_network_before_that_batch():
+    X = np.linspace(1, 2, 12).reshape(12, 1)
+
+    def trained(callbacks):
+        net = fj.Sequential([fj.Dense(1, 1)], seed=0, dtype="float64")
+        with pytest.raises(fj.NonFiniteError) as caught:
+            net.fit(X, 3 * X, loss="mean_squared_error", optimizer=fj.SGD(2.0), epochs=10_000, batch_size=5,
+                    callbacks=callbacks)  # fmt: skip
+        return net, str(caught.value)
+
+    several, message = trained(None)
+    one, same_message = trained([lambda epoch, logs: None])
+    assert message == same_message
+    assert several.epochs_trained == one.epochs_trained > 1
+    assert np.array_equal(several.parameters, one.parameters)
+    assert np.isfinite(several.parameters).all()
