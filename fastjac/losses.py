@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastjac.kernels import losses as codes
-from fastjac.kernels.arrays import rows, unknown, weights
+from fastjac.kernels.arrays import float_of, rows, unknown, weights
 from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
-
-_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Loss:
@@ -70,7 +68,7 @@ class Loss:
         Raises:
             TypeError, ValueError: arrays that don't fit, labels out of range, no rows.
         """
-        dtype = _FLOAT32 if getattr(output, "dtype", None) == _FLOAT32 else _FLOAT64
+        dtype = float_of(output)
         output = rows("output", output, (None, None), dtype)
         if 0 in output.shape:
             raise ValueError(f"output has shape {output.shape}, expected at least one row and one column: (1, 1)")

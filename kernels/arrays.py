@@ -39,15 +39,53 @@ def float_type(dtype: Any) -> Any:
     return found.newbyteorder("=")
 
 
+def float_of(value: Any) -> np.dtype[Any]:
+    """The type to compute in: float32 for float32 and float16, else float64; also of another library's array."""
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return FLOATS[0] if dtype.kind == "f" and dtype.itemsize <= 4 else FLOATS[1]
+    return FLOATS[0] if str(dtype).lower().endswith(("float32", "float16")) else FLOATS[1]
+
+
 def _array(name: str, value: Any) -> np.ndarray:
+    """Anything as an array: without a copy where NumPy, DLPack or the library that made it can do without."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill the masked entries first: {name}.filled(...)")
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name} is a sparse {type(value).__name__}; expected a dense array: {name}.toarray()")
+    device = getattr(getattr(value, "device", None), "type", "cpu")  # PyTorch's
+    if device != "cpu":
+        raise TypeError(f"{name} is in the memory of the device {device!r}, expected the processor's: {name}.cpu()")
+    if getattr(value, "requires_grad", False):
+        value = value.detach()
     try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
         raise ValueError(f"{name} can't be made an array: {error}") from error
+    if array.dtype.kind == "O" and hasattr(value, "to_numpy"):
+        return _columns(name, value)
+    return array
+
+
+def _columns(name: str, frame: Any) -> np.ndarray:
+    """A data frame, or one column of it, whose types have no common one in NumPy; as float64."""
+    labels = getattr(frame, "columns", None)
+    parts = {None: frame} if labels is None else {label: frame[label] for label in labels}
+    numbers = []
+    for label, column in parts.items():
+        where = name if label is None else f"the column {label!r} of {name}"
+        missing = column.is_null() if hasattr(column, "is_null") else column.isna()
+        missing = np.asarray(missing, bool)
+        if missing.any():
+            raise ValueError(f"{where} has {missing.sum()} missing values, the first in row {missing.argmax()};"
+                             " expected numbers")  # fmt: skip
+        array = np.asarray(column)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{where} has the type {column.dtype}, expected real numbers")
+        numbers.append(array)
+    return numbers[0] if labels is None else np.stack(numbers, axis=1)
 
 
 def _shape_text(shape: Sequence[int | str | None]) -> str:

@@ -19,7 +19,20 @@ import numpy as np
 from . import dense, losses, optimizers
 from ._jit import kernel
 from .activations import CODES, IDENTITY, TABLE, activate, multiply_by_slope
-from .arrays import FLOATS, aligned, finite, floats, labels, output, place_to_write, rows, strides, unknown, weights
+from .arrays import (
+    FLOATS,
+    aligned,
+    finite,
+    float_of,
+    floats,
+    labels,
+    output,
+    place_to_write,
+    rows,
+    strides,
+    unknown,
+    weights,
+)
 from .counting import blocks, least, padded_row
 from .dense import CHUNK
 from .gemm import PANEL, copy_rows
@@ -53,14 +66,6 @@ def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> fl
     if activation in ("leaky_relu", "elu") and not 0 < value < np.inf:
         raise ValueError(f"the parameter of {activation} is {value!r}, expected a positive number")
     return float(value)
-
-
-def _float_of(value: Any) -> np.dtype[Any]:
-    """The type to compute in: float32 for float32 and float16, else float64."""
-    dtype = getattr(value, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize <= 4:
-        return np.dtype(np.float32)
-    return np.dtype(np.float64)
 
 
 def _place(array: np.ndarray | None) -> int:
@@ -115,7 +120,7 @@ def _dense_backward(
 
 
 def _dense_arguments(X: Any, W: Any) -> tuple[np.ndarray, np.ndarray]:
-    dtype = _float_of(W)
+    dtype = float_of(W)
     W = rows("W", W, (None, None), dtype)
     if 0 in W.shape:
         raise ValueError(f"W has shape {W.shape}, expected at least one input and one output, as (1, 1)")
@@ -266,7 +271,7 @@ def activation_forward(Z: Any, activation: str, *, parameter: float | None = Non
     array([[0.3133, 0.6931, 2.1269]])
     """
     code = activation_code(activation)
-    dtype = _float_of(Z)
+    dtype = float_of(Z)
     Z = rows("Z", Z, (None, None), dtype)
     p = kernel_parameter(activation, parameter, dtype)
     target = output("out", out, Z.shape, dtype)
@@ -287,7 +292,7 @@ def activation_backward(
     array([[0.75, 1.  ]])
     """
     code = activation_code(activation)
-    dtype = _float_of(A)
+    dtype = float_of(A)
     A = rows("A", A, (None, None), dtype)
     dA = floats("dA", dA, A.shape, dtype)
     if Z is None and TABLE[code].needs_input:
@@ -309,7 +314,7 @@ def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
     >>> softmax([[0.0, 0.0]])
     array([[0.5, 0.5]])
     """
-    dtype = _float_of(Z)
+    dtype = float_of(Z)
     Z = rows("Z", Z, (None, None), dtype)
     _need_columns("Z", Z)
     target = output("out", out, Z.shape, dtype)
@@ -327,7 +332,7 @@ def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
     >>> softmax_backward([[1.0, 0.0]], [[0.5, 0.5]])
     array([[ 0.25, -0.25]])
     """
-    dtype = _float_of(S)
+    dtype = float_of(S)
     S = rows("S", S, (None, None), dtype)
     _need_columns("S", S)
     target = None if out is None else output("out", out, S.shape, dtype)
@@ -481,7 +486,7 @@ def _loss_and_gradient(
     label_code: int, row_code: int, kind: int, name: str, Z: Any, y: Any, sample_weight: Any, out: Any,
     parameter: float = 0.0,
 ) -> tuple[float, np.ndarray]:  # fmt: skip
-    dtype = _float_of(Z)
+    dtype = float_of(Z)
     Z = rows(name, Z, (None, None), dtype)
     _need_columns(name, Z)
     class_of, target = loss_targets(y, kind, *Z.shape, dtype)
@@ -568,7 +573,7 @@ def categorical_cross_entropy(
 
 
 def _check_probabilities(p: Any) -> None:
-    p = floats("p", p, (None, None), _float_of(p))
+    p = floats("p", p, (None, None), float_of(p))
     if p.size and not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p has shape {p.shape} and values from {p.min()} to {p.max()}, expected probabilities in"
                          f" [0, 1] of shape {p.shape}")  # fmt: skip
