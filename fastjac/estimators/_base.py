@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastjac import activations, losses, optimizers, training
 from fastjac.callbacks import Callback, as_callbacks
 from fastjac.errors import NonFiniteError
+from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from fastjac.estimators._lbfgs import minimize
 from fastjac.layers import Dense, Dropout, Layer
 from fastjac.network import Sequential
@@ -36,7 +37,7 @@ _BLOCK = 4096  # rows of a sparse matrix that are made dense at a time, when the
 _ACTIVATIONS = {"logistic": "sigmoid"}  # scikit-learn's name: ours
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
+class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-ignore]
     """Base of ``MLPClassifier`` and ``MLPRegressor``; not used by itself."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -108,6 +109,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
     # --- fitting --------------------------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None, coefs_init: Any = None, intercepts_init: Any = None,
@@ -139,6 +141,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         if any(width <= 0 for width in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         names = self._activation_names(len(hidden))
+        given = X, y
         first = not hasattr(self, "_network") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, first)
         if sample_weight is not None:
@@ -151,17 +154,22 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         self._start_from(coefs_init, intercepts_init)
         X = X.toarray() if scipy.sparse.issparse(X) else X
         held_out = self._held_out(*validation)
+        if self.solver == "lbfgs" and self.dropout:
+            raise ValueError("solver='lbfgs' needs the same loss at every call, so dropout must be 0")
+        # after its last iteration, SciPy may have begun one more
+        name, most = ("iteration", self.max_iter + 1) if self.solver == "lbfgs" else ("epoch", self.max_iter)
+        tasks = None if incremental else Tasks(self, *given, sample_weight, name, most)
         if self.solver == "lbfgs":
-            if self.dropout:
-                raise ValueError("solver='lbfgs' needs the same loss at every call, so dropout must be 0")
-            minimize(self, X, self._targets(y), self._weighted(y, sample_weight))
+            minimize(self, X, self._targets(y), self._weighted(y, sample_weight), tasks)
         else:
-            self._fit_stochastic(X, y, sample_weight, incremental, held_out)
+            self._fit_stochastic(X, y, sample_weight, held_out, tasks)
         if not np.isfinite(self._network.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
+        if tasks is not None:
+            tasks.close()
         return self
 
     def _activation_names(self, hidden: int) -> list[str]:
@@ -236,8 +244,10 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
         return factors if weight is None else factors * weight
 
     def _fit_stochastic(
-        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, incremental: bool, held_out: Any
+        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, held_out: Any, tasks: Tasks | None
     ) -> None:
+        """All epochs; without tasks, one more, of ``partial_fit``."""
+        incremental = tasks is None
         stops_early = self.early_stopping
         if stops_early and incremental and held_out is None:
             raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
@@ -288,6 +298,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
             for epoch in range(epochs):
                 for callback in callbacks:
                     callback.on_epoch_begin(epoch)
+                if tasks is not None:
+                    tasks.begin()
                 if self.shuffle:
                     order = shuffle(order, random_state=self._random_state)
                     run.order = order
@@ -320,6 +332,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
                 show(epoch, logs, samples, samples, epoch_end=True)
                 for callback in callbacks:
                     callback.on_epoch_end(epoch, dict(logs))
+                stopped = tasks is not None and tasks.end()
                 if self.solver == "sgd" and self.learning_rate == "invscaling":
                     rate = self._change_rate(rate, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
                 if self._without_improvement > self.n_iter_no_change:
@@ -334,7 +347,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc,unused-ignore]
                     rate = self._change_rate(rate, rate / 5)
                     self._say(f"{message} Setting learning rate to {rate:f}")
                     self._without_improvement = 0
-                if self._network.stop_training:
+                if self._network.stop_training or stopped:
                     break
                 if not incremental and self.n_iter_ == self.max_iter:
                     warnings.warn(

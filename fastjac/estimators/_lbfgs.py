@@ -10,10 +10,11 @@ from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastjac import training
+from fastjac.estimators._callbacks import Tasks
 from fastjac.layers import Dense
 
 
-def minimize(estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
+def minimize(estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, tasks: Tasks) -> None:
     """Minimise the penalized loss over the network's parameters; sets ``n_iter_`` and ``loss_``."""
     network = estimator._network
     loss, gradient_factor, value_factor = estimator._loss()
@@ -36,14 +37,28 @@ def minimize(estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndar
             layer.weight_gradient[...] += l1 * np.sign(w) + l2 * w
         return value, network.gradients.astype(np.float64)
 
+    stopped = False
+
+    def after_iteration(parameters: np.ndarray) -> None:
+        nonlocal stopped
+        network.parameters[:] = parameters
+        stopped = tasks.end()
+        if stopped:
+            raise StopIteration
+        tasks.begin()
+
+    tasks.begin()
     result = optimize.minimize(
         value_and_gradient, network.parameters.astype(np.float64), method="L-BFGS-B", jac=True,
+        callback=after_iteration,
         options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
     )  # fmt: skip
     network.parameters[:] = result.x
     estimator.n_iter_ = min(result.nit, estimator.max_iter)
     estimator.loss_ = float(result.fun)
-    if result.status != 0:
+    if not stopped:
+        tasks.end()
+    if result.status != 0 and not stopped:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): {result.message}."
             " Increase max_iter or max_fun, or scale the data.",

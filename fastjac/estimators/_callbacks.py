@@ -1,0 +1,66 @@
+"""scikit-learn's own callbacks, which it has from 1.9 on: a task for ``fit``, and in it one for each epoch.
+
+A callback is set by ``set_callbacks`` and told of the beginning and the end of each task; what it asks for, such as a
+fitted copy of the estimator as it is then, is made only if it does.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn 1.8
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing to support."""
+
+    def with_callbacks(method: Any) -> Any:
+        """The method itself."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "Tasks", "with_callbacks"]
+
+
+class Tasks:
+    """The task of one ``fit``, and its epochs or iterations one after the other."""
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, name: str, most: int) -> None:
+        self._estimator, self._name = estimator, name
+        self._data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        self._fit: Any = None
+        self._step: Any = None
+        if getattr(estimator, "_skl_callbacks", None):
+            self._fit = estimator._init_callback_context(max_subtasks=most)
+            self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def _state(self) -> dict[str, Any]:
+        """What makes a copy of the estimator one that is fitted as far as this one."""
+        return {"_network": copy.deepcopy(self._estimator._network)}
+
+    def begin(self) -> None:
+        """An epoch begins."""
+        if self._fit is not None:
+            self._step = self._fit.subcontext(task_name=self._name)
+            self._step.call_on_fit_task_begin(
+                estimator=self._estimator, reconstruction_attributes=self._state, **self._data
+            )
+
+    def end(self) -> bool:
+        """An epoch has ended; whether a callback wants it to be the last."""
+        if self._fit is None:
+            return False
+        return bool(
+            self._step.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes=self._state, **self._data
+            )
+        )
+
+    def close(self) -> None:
+        """The fit has ended."""
+        if self._fit is not None:
+            self._fit.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes=self._state, **self._data
+            )
