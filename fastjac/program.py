@@ -197,13 +197,19 @@ class Program:
     def predict(self, parameters: np.ndarray, X: np.ndarray, threads: int = 1) -> np.ndarray:
         """The network's output for the rows of X, without dropout."""
         X = self._contiguous_if_needed(X)
-        out = np.empty((X.shape[0], self.outputs), self.dtype)
-        threads = max(1, min(threads, -(-len(X) // CHUNK)))
-        memories = self._memories(threads)
-        arguments = (*self._as_usual(X), *strides(X), len(X), out, self._sync_place)
-        if threads == 1:  # at once: a single row takes less time than what is below
-            kernels.predict(parameters, self.plan.place, memories[0].place, *arguments, 0, 1)
+        rows = X.shape[0]
+        out = np.empty((rows, self.outputs), self.dtype)
+        array, place = self._as_usual(X)
+        if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
+            memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
+            row, column = strides(X)
+            kernels.predict(
+                parameters, self.plan.place, memory.place, array, place, row, column, rows, out, self._sync_place, 0, 1
+            )
             return out
+        threads = min(threads, -(-rows // CHUNK))
+        memories = self._memories(threads)
+        arguments = (array, place, *strides(X), rows, out, self._sync_place)
         self._together(
             threads,
             lambda part: kernels.predict(parameters, self.plan.place, memories[part].place, *arguments, part, threads),

@@ -140,6 +140,7 @@ def _tile(rows, vectors):
 
 
 _8x2, _4x2, _2x2, _1x2 = (_tile(rows, 2) for rows in (8, 4, 2, 1))
+_1x4, _1x8 = (_tile(1, vectors) for vectors in (4, 8))
 _16x1, _8x1, _4x1, _2x1, _1x1 = (_tile(rows, 1) for rows in (16, 8, 4, 2, 1))
 
 
@@ -212,6 +213,28 @@ def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, c
             copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
         tile(advance(a, first * a_k), a_row, a_k, buffer, width, c, c_row, start, start_row, rows, columns, this, 0)
         start, start_row = c, c_row
+
+
+@inline
+def row(a, a_k, b, b_k, c, init, columns, depth):
+    """As ``tile`` for one row, with B where it is and several tiles' columns at once: one sum would wait for itself.
+
+    Returns how many columns are done, as many as are a multiple of two whole vectors; B is not read beyond them.
+    """
+    width = lanes(a)
+    done = 0
+    while columns - done >= 2 * width:
+        at, to, start = advance(b, done), advance(c, done), advance(init, done)
+        if columns - done >= 8 * width:
+            _1x8(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0)
+            done += 8 * width
+        elif columns - done >= 4 * width:
+            _1x4(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0)
+            done += 4 * width
+        else:
+            _1x2(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0)
+            done += 2 * width
+    return done
 
 
 @inline

@@ -217,7 +217,7 @@ def _binary_cross_entropy(z, y, d, columns, scale):
         value = value + where(other == 0.0, 0.0, other * where(x > 0.0, x, 0.0))
         total = total + where(lane_numbers(total) < tail, value, 0.0)
         store_head(d, j, (vectormath.sigmoid(x) - target) * scale / columns, tail)
-    return sum_across(total) / columns
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -238,7 +238,7 @@ def _binary_cross_entropy_probabilities(p, y, d, columns, scale):
         spread = x * (1.0 - x)
         spread = where(spread < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, spread)
         store_head(d, j, (x - target) / spread * scale / columns, tail)
-    return sum_across(total) / columns
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -273,8 +273,8 @@ def _mean_squared_error(p, y, d, columns, scale):
         tail = _tail(columns, j, p)
         error = load_head(p, j, tail) - load_head(y, j, tail)
         total = total + error * error
-        store_head(d, j, error * (2.0 * scale / columns), tail)
-    return sum_across(total) / columns
+        store_head(d, j, error * (scale * (2.0 / columns)), tail)
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -286,8 +286,8 @@ def _absolute_error(p, y, d, columns, scale):
         error = load_head(p, j, tail) - load_head(y, j, tail)
         total = total + absolute(error)
         sign = where(error > 0.0, 1.0, where(error < 0.0, -1.0, error))  # a NaN passes
-        store_head(d, j, sign * (scale / columns), tail)
-    return sum_across(total) / columns
+        store_head(d, j, sign * (scale * (1.0 / columns)), tail)
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -302,8 +302,8 @@ def _huber(p, y, delta, d, columns, scale):
         error = load_head(p, j, tail) - load_head(y, j, tail)
         cut = where(error > delta, delta, where(error < -delta, -delta, error))
         total = total + cut * (error - 0.5 * cut)
-        store_head(d, j, cut * (scale / columns), tail)
-    return sum_across(total) / columns
+        store_head(d, j, cut * (scale * (1.0 / columns)), tail)
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -315,8 +315,8 @@ def _quantile(p, y, q, d, columns, scale):
         error = load_head(p, j, tail) - load_head(y, j, tail)
         slope = where(error > 0.0, 1.0 - q, where(error < 0.0, -q, error))  # a NaN passes
         total = total + slope * error
-        store_head(d, j, slope * (scale / columns), tail)
-    return sum_across(total) / columns
+        store_head(d, j, slope * (scale * (1.0 / columns)), tail)
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -331,8 +331,8 @@ def _poisson(z, y, d, columns, scale):
         gap = where(target == 0.0, 0.0, target * (vectormath.log(target) - x))
         value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
         total = total + where(lane_numbers(total) < tail, value, 0.0)
-        store_head(d, j, slope * (scale / columns), tail)
-    return sum_across(total) / columns
+        store_head(d, j, slope * (scale * (1.0 / columns)), tail)
+    return sum_across(total) * (1.0 / columns)
 
 
 @inline
@@ -374,6 +374,16 @@ def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, los
                 advance(losses, r), advance(hits, r), least(lanes(z), last - r), columns, work,
             )  # fmt: skip
         return
+    if code == MEAN_SQUARED_ERROR:  # few numbers a row are soon done: choosing the loss for each would take as long
+        for r in range(first, last):
+            row, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
+            scale = get(scales, r)
+            if scale == 0.0:
+                _clear(gradient, losses, hits, r, columns)
+            else:
+                put(losses, r, _mean_squared_error(row, target, gradient, columns, scale))
+                put(hits, r, 0.0)
+        return
     for r in range(first, last):
         row, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
         scale = get(scales, r)
@@ -394,8 +404,6 @@ def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, los
             loss = _categorical_cross_entropy_label(row, label, gradient, columns, scale)
         elif code == CATEGORICAL_CROSS_ENTROPY_ROWS:
             loss = _categorical_cross_entropy_row(row, target, gradient, columns, scale)
-        elif code == MEAN_SQUARED_ERROR:
-            loss = _mean_squared_error(row, target, gradient, columns, scale)
         elif code == ABSOLUTE_ERROR:
             loss = _absolute_error(row, target, gradient, columns, scale)
         elif code == HUBER:
