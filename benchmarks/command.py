@@ -35,9 +35,11 @@ def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print numbers instead of tables.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path),
               help="A folder for a page, an excerpt for a README, results.json and pictures.")  # fmt: skip
+@click.option("--readme", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A file to put the excerpt into, between its two marks.")  # fmt: skip
 def bench(
     only: str | None, workloads: str | None, peers: str | None, threads: str | None, quick: bool, as_json: bool,
-    output: Path | None,
+    output: Path | None, readme: Path | None,
 ) -> None:  # fmt: skip
     """Measure kernels against the machine's roof, and training steps against installed peers.
 
@@ -86,6 +88,9 @@ def bench(
         (output / "readme.md").write_text(pages.excerpt(found), encoding="utf-8")
         pages.pictures(found, output, say)
         say(f"written to {output}")
+    if readme is not None:
+        text = readme.read_text(encoding="utf-8")
+        readme.write_text(pages.between_marks(text, pages.excerpt(found)), encoding="utf-8")
 
 
 if __name__ == "__main__":

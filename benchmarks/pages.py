@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from fastjac import report
 
 Table = tuple[str, list[str], list[list[str]]]  # title, columns, rows
@@ -174,6 +176,22 @@ def excerpt(found: dict[str, Any]) -> str:
     facts = found["machine"]
     return "\n".join([*_as_markdown(columns, rows), "", f"{facts['processor']}, {facts['cores']} cores;"
                       f" {facts['versions']}; {facts['date']}.", ""])  # fmt: skip
+
+
+MARKS = ("<!-- results -->", "<!-- end of results -->")
+
+
+def between_marks(text: str, excerpt: str) -> str:
+    """The text with this excerpt between its marks.
+
+    >>> between_marks("a <!-- results --> b <!-- end of results --> c", "1")
+    'a <!-- results -->\\n1<!-- end of results --> c'
+    """
+    before, begin, rest = text.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not begin or not end:
+        raise click.ClickException(f"there are no marks {MARKS[0]} and {MARKS[1]} to put the results between")
+    return f"{before}{begin}\n{excerpt}{end}{after}"
 
 
 PICTURES = {

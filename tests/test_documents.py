@@ -194,3 +194,8 @@ def test_formulas_are_mathml(site):
     text = (site / "course" / "index.html").read_text(encoding="utf-8")
     assert text.count("<math") >= 60
     assert "$<code>" not in text and "language-math" not in text and "\\frac" not in re.sub(r"<pre.*?</pre>", "", text)
+
+
+def test_the_readme_has_the_results_that_were_measured():
+    excerpt = (ROOT / "docs" / "results" / "readme.md").read_text(encoding="utf-8")
+    assert f"<!-- results -->\n{excerpt}<!-- end of results -->" in README.read_text(encoding="utf-8")
