@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from fastjac.benchmarks.roof import LEVELS
 
 from fastjac import report
 
@@ -50,15 +52,15 @@ def tables(found: dict[str, Any]) -> list[Table]:
             continue
         names = list(found[part][0]["rates"])
         columns = ["", "Type", *(f"{name}, {unit}" for name in names)]
-        columns += ["Of the peak"] if part != "functions" else ["Numbers"]
+        columns += ["Of the peak"] if part != "functions" else ["Numbers", "Of a copy's bandwidth"]
         rows = []
         for figure in found[part]:
             rates = [f"{figure['rates'][name] / 1e9:,.2f}" for name in names]
             if part == "functions":
-                last = f"{figure['size']:,}"
+                last = [f"{figure['size']:,}", _of_the_bandwidth(figure, found)]
             else:
-                last = _verdict(figure["rates"]["fastjac"] / figure["peak"], figure["target"])
-            rows.append([figure["name"], figure["dtype"], *rates, last])
+                last = [_verdict(figure["rates"]["fastjac"] / figure["peak"], figure["target"])]
+            rows.append([figure["name"], figure["dtype"], *rates, *last])
         result.append((title, columns, rows))
     for threads in sorted({race["threads"] for race in found.get("races", [])}):
         races = [race for race in found["races"] if race["threads"] == threads]
@@ -102,6 +104,16 @@ def _of_the_peak(race: dict[str, Any], found: dict[str, Any]) -> str:
     peak = found["roof"]["peak_float32" if race["threads"] == 1 else "peak_all_threads"]
     rate = race["flops"] / statistics.median(race["lanes"]["fastjac"]["seconds"])
     return _verdict(rate / peak, 0.45 if race["workload"] == "expm" and race["threads"] == 1 else None)
+
+
+def _of_the_bandwidth(figure: dict[str, Any], found: dict[str, Any]) -> str:
+    """Bytes read and written a second over those of a copy in the level of memory that holds both arrays."""
+    if "roof" not in found:
+        return "–"
+    size = 2 * figure["size"] * np.dtype(figure["dtype"]).itemsize
+    level = next((name for name, one in LEVELS.items() if size <= 2 * one), "memory")
+    width = size / figure["size"]
+    return f"{figure['rates']['fastjac'] * width / found['roof']['bandwidth'][level]:.2f} ({level})"
 
 
 def _several_threads(found: dict[str, Any]) -> list[Table]:

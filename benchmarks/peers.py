@@ -30,7 +30,6 @@ class Peer:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self.X, self.y = workload.data()
-        self.many = np.resize(self.X, (10_000, workload.widths[0]))
         self.by_hand: Callable[[int], Any] | None = None
         self.build()
 
@@ -283,7 +282,7 @@ def _task(peer: Peer, mode: str) -> Callable[[int], Any] | None:
         return peer.by_hand
     X = peer.own_array(peer.X[:1] if isinstance(peer.X, np.ndarray) else np.asarray(peer.X)[:1])
     if mode != "predict 1":
-        X = peer.own_array(peer.many)
+        X = peer.own_array(np.resize(np.asarray(peer.X), (10_000, peer.workload.widths[0])))
 
     def predict(count: int) -> None:
         for _ in range(count):

@@ -42,13 +42,13 @@ class Workload:
         if self.regression:
             matrices = rng.normal(size=(samples, 2, 2))
             return matrices.reshape(samples, 4).astype("f4"), _exponentials(matrices).reshape(samples, 4).astype("f4")
-        X = rng.normal(size=(samples, self.widths[0])).astype("f4")
+        X = rng.standard_normal((samples, self.widths[0]), "f4")
         return X, rng.integers(0, self.widths[-1], samples)
 
     def weights(self) -> list[np.ndarray]:
         """W of each layer, (inputs, outputs); biases begin at 0."""
         rng = np.random.default_rng(1)
-        return [(rng.normal(size=(i, o)) * np.sqrt(2 / (i + o))).astype("f4") for i, o in self.layers]
+        return [rng.standard_normal((i, o), "f4") * np.float32(np.sqrt(2 / (i + o))) for i, o in self.layers]
 
     def loss(self, parameters: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """The loss over all data, in float64: what peers are compared by."""

@@ -41,7 +41,7 @@ from fastjac import _arguments, activations
 from fastjac.activations import ActivationFunction
 from fastjac.kernels import dropout_mask
 from fastjac.kernels import network as kinds
-from fastjac.kernels.arrays import floats, unknown
+from fastjac.kernels.arrays import float_of, floats, unknown
 from fastjac.kernels.elementwise import compile_loops
 from fastjac.paths import PATHS
 from fastjac.program import Operation
@@ -167,7 +167,7 @@ class Dense(Layer):
             return init
         if np.ndim(init) == 0:
             return _arguments.real(name, init, -np.inf)
-        return floats(name, init, shape, np.dtype(np.float64)).copy()
+        return floats(name, init, shape, float_of(init)).copy()
 
     def build(self, inputs: int) -> None:
         if inputs != self.inputs:
@@ -189,6 +189,11 @@ class Dense(Layer):
             weight[...] = self._given("weight_init", init, rng, weight)
         if self.has_bias:
             self.parameters["bias"][...] = self._given("bias_init", self._bias_init, rng, self.parameters["bias"])
+        # a layer is initialized once: what was given as an array need not be kept
+        if isinstance(self._weight_init, np.ndarray):
+            self._weight_init = None
+        if isinstance(self._bias_init, np.ndarray):
+            self._bias_init = 0.0
 
     @staticmethod
     def _given(name: str, init: Any, rng: np.random.Generator, target: np.ndarray) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from fastjac.activations import IDENTITY, ActivationFunction
 from fastjac.kernels import network as kernels
 from fastjac.kernels import threads as meeting
-from fastjac.kernels.arrays import aligned, strides
+from fastjac.kernels.arrays import aligned, place, strides
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.dense import CHUNK, learn_memory
@@ -24,10 +24,10 @@ from fastjac.kernels.losses import WORK
 
 _ZEROS = 64  # numbers: more than the widest tile
 
-# Multiply-adds of a step from which threads pay, when nobody says how many to use: about a millisecond's where the
-# threads meet after every product, a fifth of that where each takes whole chunks of rows. Meeting costs a third of a
-# microsecond, but far more on a machine that is busy with something else.
-LEAST_WORK_TOGETHER = 50_000_000
+# Multiply-adds of a step from which threads pay, when nobody says how many to use. Measured on two cores, one thread
+# and two: 3.3 million (64-128-64-10, batch 64) 36 and 55 µs, 20 million (784-128-10, batch 64) 177 and 135 µs, where
+# the threads meet after every product. By rows, where each takes whole chunks of rows alone, they meet less often.
+LEAST_WORK_TOGETHER = 15_000_000
 LEAST_WORK_BY_ROWS = 10_000_000
 
 
@@ -43,16 +43,12 @@ class Operation(NamedTuple):
     rate: float = 0.0
 
 
-def _place(array: np.ndarray | None) -> int:
-    return 0 if array is None else array.ctypes.data
-
-
 class _Table:
     """Whole numbers and addresses as kernels take them: see ``kernels.network``."""
 
     def __init__(self, *fields: int) -> None:
         self._fields = np.array(fields, np.int64)
-        self.place = _place(self._fields)
+        self.place = place(self._fields)
 
     def __setitem__(self, field: int, value: int) -> None:
         self._fields[field] = value
@@ -63,7 +59,7 @@ class _Memory:
 
     def __init__(self, *memory: Any) -> None:
         *self.arrays, self.capacity = memory
-        self._table = _Table(*(_place(array) for array in self.arrays), self.capacity)
+        self._table = _Table(*(place(array) for array in self.arrays), self.capacity)
         self.place = self._table.place
 
     def with_panel(self, panel: np.ndarray) -> _Memory:
@@ -108,10 +104,10 @@ class Learner:
 
 
 def default_threads() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this process may use, and no more than OMP_NUM_THREADS: joblib's workers, for one, have it set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, int(wanted))) if wanted.isdecimal() else cores
 
 
 class Program:
@@ -148,10 +144,10 @@ class Program:
         self._gathers = operations[0].kind != kernels.DENSE
         self.operations = table
         self.numbers = np.array([self._number_of(o) for o in operations])
-        self.plan = _Table(_place(table), len(table), _place(self.numbers), gathered, targets, gradient, widest)
+        self.plan = _Table(place(table), len(table), place(self.numbers), gathered, targets, gradient, widest)
         self._usual = np.empty((0, 0), self.dtype)
         self._sync = np.zeros(meeting.STATE_SIZE, np.int64)
-        self._sync_place = _place(self._sync)
+        self._sync_place = place(self._sync)
         self._zeros = aligned(_ZEROS, self.dtype)
         self._chunk_memory: list[_Memory] = []
         self._shared: list[_Memory] = []
@@ -188,7 +184,7 @@ class Program:
         flags = array.flags
         if flags.c_contiguous and flags.writeable:
             return array, 0
-        return self._usual, _place(array)
+        return self._usual, place(array)
 
     def _contiguous_if_needed(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
@@ -199,17 +195,17 @@ class Program:
         X = self._contiguous_if_needed(X)
         rows = X.shape[0]
         out = np.empty((rows, self.outputs), self.dtype)
-        array, place = self._as_usual(X)
+        array, address = self._as_usual(X)
         if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
             memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
             row, column = strides(X)
             kernels.predict(
-                parameters, self.plan.place, memory.place, array, place, row, column, rows, out, self._sync_place, 0, 1
+                parameters, self.plan.place, memory.place, array, address, row, column, rows, out, self._sync_place, 0, 1
             )
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
-        arguments = (array, place, *strides(X), rows, out, self._sync_place)
+        arguments = (array, address, *strides(X), rows, out, self._sync_place)
         self._together(
             threads,
             lambda part: kernels.predict(parameters, self.plan.place, memories[part].place, *arguments, part, threads),
@@ -270,8 +266,8 @@ class Program:
         steps = len(rates)
         X = self._contiguous_if_needed(batches.X)
         data = _Table(
-            _place(X), *strides(X), _place(batches.labels), _place(batches.targets), _place(batches.weights),
-            _place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),
+            place(X), *strides(X), place(batches.labels), place(batches.targets), place(batches.weights),
+            place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),
         )  # fmt: skip
         largest = min(batches.batch_size, len(X))
         chunks = -(-largest // CHUNK)
@@ -281,7 +277,7 @@ class Program:
         if len(learner.tables) != threads or learner.chunk_sums.size != 2 * chunks:
             self._prepare(learner, threads, by_rows, chunks)
         for table in learner.tables:
-            table[kernels.RATES], table[kernels.RESULTS] = _place(rates), _place(results)
+            table[kernels.RATES], table[kernels.RESULTS] = place(rates), place(results)
         learner.counters[kernels.DONE] = learner.counters[kernels.NOT_FINITE] = 0
 
         def part_of(part: int) -> None:
@@ -304,9 +300,9 @@ class Program:
         ]
         learner.tables = [
             _Table(
-                _place(learner.gradients), _place(partial), _place(work), _place(learner.state), 0,
-                _place(learner.settings), _place(learner.numbers), _place(learner.counters), 0,
-                _place(learner.chunk_sums), count, learner.rule, learner.loss, learner.seed,
+                place(learner.gradients), place(partial), place(work), place(learner.state), 0,
+                place(learner.settings), place(learner.numbers), place(learner.counters), 0,
+                place(learner.chunk_sums), count, learner.rule, learner.loss, learner.seed,
                 int(learner.keep_gradients),
             )
             for partial, work in learner.own

@@ -8,6 +8,9 @@ seen and what was expected. Nothing is changed by a refused call.
 
 from __future__ import annotations
 
+import ctypes
+import math
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -218,14 +221,36 @@ def strides(array: np.ndarray) -> tuple[int, int]:
     return array.strides[0] // array.itemsize, array.strides[1] // array.itemsize
 
 
+def _place_by_field(array: np.ndarray) -> int:
+    """The first field of every NumPy array, which compiled extensions read as well: a seventh of the time."""
+    return ctypes.c_ssize_t.from_address(id(array) + object.__basicsize__).value
+
+
+def _place_by_attribute(array: np.ndarray) -> int:
+    return array.ctypes.data
+
+
+def _agree() -> bool:
+    arrays = [np.zeros(3), np.zeros((2, 3), "f4")[1:, ::-1], np.zeros((4, 4)).T]
+    return hasattr(sys, "getrefcount") and all(_place_by_field(one) == one.ctypes.data for one in arrays)
+
+
+address_of = _place_by_field if _agree() else _place_by_attribute
+
+
+def place(array: np.ndarray | None) -> int:
+    """The address of the first number, as kernels take it; 0 for None. Whoever asks keeps the array alive."""
+    return 0 if array is None else address_of(array)
+
+
 ALIGNMENT = 64  # bytes: the widest register and a cache line
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros that begin at a cache line."""
     dtype = np.dtype(dtype)
-    count = int(np.prod(shape))
+    count = shape if isinstance(shape, int) else math.prod(shape)
     raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    values: np.ndarray = raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
-    return values
+    start = -address_of(raw) % ALIGNMENT
+    values: np.ndarray = raw[start : start + count * dtype.itemsize].view(dtype)
+    return values if isinstance(shape, int) else values.reshape(shape)

@@ -27,6 +27,7 @@ from .arrays import (
     floats,
     labels,
     output,
+    place,
     place_to_write,
     rows,
     strides,
@@ -66,10 +67,6 @@ def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> fl
     if activation in ("leaky_relu", "elu") and not 0 < value < np.inf:
         raise ValueError(f"the parameter of {activation} is {value!r}, expected a positive number")
     return float(value)
-
-
-def _place(array: np.ndarray | None) -> int:
-    return 0 if array is None else array.ctypes.data
 
 
 def _finish(result: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -165,7 +162,7 @@ def dense_forward(
     A = place_to_write(target, X, W, b)
     Z = A if z_target is None or code == IDENTITY else place_to_write(z_target, X, W, b)
     _dense_forward(
-        _place(X), *strides(X), n, i, o, _place(W), _place(b), _place(Z), _place(A), code, p, _ZEROS[W.dtype],
+        place(X), *strides(X), n, i, o, place(W), place(b), place(Z), place(A), code, p, _ZEROS[W.dtype],
         aligned(PANEL, W.dtype),
     )  # fmt: skip
     if z_target is not None:
@@ -226,8 +223,8 @@ def dense_backward(
             if one is not None:
                 one[...] = 0
     _dense_backward(
-        _place(X), *strides(X), n, i, o, _place(dA), *strides(dA), _place(A), _place(Z), _place(W),
-        _place(places["dX"]), _place(places["dW"]), _place(places["db"]), code, p, _ZEROS[W.dtype],
+        place(X), *strides(X), n, i, o, place(dA), *strides(dA), place(A), place(Z), place(W),
+        place(places["dX"]), place(places["dW"]), place(places["db"]), code, p, _ZEROS[W.dtype],
         aligned(least(CHUNK, n) * padded_row(o) + 64, W.dtype), aligned(PANEL, W.dtype),
     )  # fmt: skip
     for name, target in targets.items():
@@ -276,7 +273,7 @@ def activation_forward(Z: Any, activation: str, *, parameter: float | None = Non
     p = kernel_parameter(activation, parameter, dtype)
     target = output("out", out, Z.shape, dtype)
     A = target if target is Z else place_to_write(target, Z)
-    _activation_forward(_place(Z), _place(A), Z.size, code, p, _ZEROS[dtype])
+    _activation_forward(place(Z), place(A), Z.size, code, p, _ZEROS[dtype])
     return _finish(A, target)
 
 
@@ -301,7 +298,7 @@ def activation_backward(
     p = kernel_parameter(activation, parameter, dtype)
     target = None if out is None else output("out", out, A.shape, dtype)
     dZ = dA.copy(order="C")
-    _activation_backward(_place(Z), _place(A), _place(dZ), A.size, code, p, _ZEROS[dtype])
+    _activation_backward(place(Z), place(A), place(dZ), A.size, code, p, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
 
@@ -319,7 +316,7 @@ def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
     _need_columns("Z", Z)
     target = output("out", out, Z.shape, dtype)
     S = target if target is Z else place_to_write(target, Z)
-    _softmax(_place(Z), _place(S), *Z.shape, _ZEROS[dtype])
+    _softmax(place(Z), place(S), *Z.shape, _ZEROS[dtype])
     return _finish(S, target)
 
 
@@ -337,7 +334,7 @@ def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
     _need_columns("S", S)
     target = None if out is None else output("out", out, S.shape, dtype)
     dZ = floats("dS", dS, S.shape, dtype).copy(order="C")
-    _softmax_backward(_place(S), _place(dZ), *S.shape, _ZEROS[dtype])
+    _softmax_backward(place(S), place(dZ), *S.shape, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
 
@@ -428,7 +425,7 @@ def loss_sums(
     """
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
-        code, parameter, _place(Z), _place(class_of), _place(targets), _place(weight), d,
+        code, parameter, place(Z), place(class_of), place(targets), place(weight), d,
         np.empty(chunk + losses.WORK, Z.dtype), np.empty(2 * chunk),
     )  # fmt: skip
     return result

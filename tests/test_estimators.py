@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.8", reason="scikit-learn is not installed")
 
 import scipy.sparse
+import sklearn
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification, make_regression
@@ -374,3 +375,20 @@ def test_every_parameter_of_scikit_learns_is_there_with_its_default():
             assert ours[parameter].default == described.default
             assert ours[parameter].kind == described.kind
         assert list(ours)[: len(theirs)] == list(theirs)
+
+
+def test_metadata_is_routed_through_a_search():
+    X, y = _digits(120)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        found = []
+        for module in (neural_network, estimators):
+            net = module.MLPClassifier(hidden_layer_sizes=(8,), solver="sgd", max_iter=5, random_state=0)
+            net.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+            search = GridSearchCV(make_pipeline(StandardScaler(), net), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2)
+            found.append(search.fit(X, y, sample_weight=weight).cv_results_["mean_test_score"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = MLPClassifier(max_iter=2, early_stopping=True).set_fit_request(X_val=True, y_val=True)
+        search = GridSearchCV(net, {"alpha": [1e-4, 1.0]}, cv=2).fit(X, y, X_val=X[:20], y_val=y[:20])
+    assert len(search.best_estimator_.validation_loss_curve_) == 2

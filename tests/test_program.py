@@ -123,3 +123,11 @@ def test_predictions_from_many_python_threads_are_those_of_one():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(("wanted", "most"), [("1", 1), ("0", 1), ("100000", 100_000), ("", 100_000), ("two", 100_000)])
+def test_the_usual_variable_limits_the_threads_nobody_asked_for(monkeypatch, wanted, most):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = default_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert default_threads() == min(cores, most)
