@@ -26,7 +26,7 @@ def _microseconds(seconds: Sequence[float]) -> str:
 def _verdict(value: float | None, target: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f}" if target is None else f"{value:.2f} ({'≥' if value >= target else '<'} {target:g})"
+    return f"{value:.2f}" if target is None else f"{value:.2f} ({'≥' if round(value, 2) >= target else '<'} {target:g})"
 
 
 def tables(found: dict[str, Any]) -> list[Table]:

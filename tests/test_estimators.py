@@ -385,7 +385,8 @@ def test_metadata_is_routed_through_a_search():
         for module in (neural_network, estimators):
             net = module.MLPClassifier(hidden_layer_sizes=(8,), solver="sgd", max_iter=5, random_state=0)
             net.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-            search = GridSearchCV(make_pipeline(StandardScaler(), net), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2)
+            scaler = StandardScaler().set_fit_request(sample_weight=False)
+            search = GridSearchCV(make_pipeline(scaler, net), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2)
             found.append(search.fit(X, y, sample_weight=weight).cv_results_["mean_test_score"])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
     with sklearn.config_context(enable_metadata_routing=True):
