@@ -21,7 +21,7 @@ from mkdocs.plugins import event_priority
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = tempfile.TemporaryDirectory(prefix="fastjac-docs-")
-REPOSITORY_LINK = re.compile(r"\[([^\]]+)\]\(\.\./tests/[^)]*\)")
+REPOSITORY_LINK = re.compile(r"\[([^\]]+)\]\(\.\./(?:tests|benchmarks)/[^)]*\)")
 SEVERAL_NAMES = re.compile(r"^( +)([a-z]\w*(?:, [a-z]\w*)+)(?=:)", re.MULTILINE | re.IGNORECASE)
 RETURNS = re.compile(r"^Returns:\n( +)", re.MULTILINE)
 DOCTEST = re.compile(r"^(>>> .*(?:\n(?!\s*$).*)*)", re.MULTILINE)

@@ -30,6 +30,7 @@ from .simd import (
     load,
     load_head,
     put,
+    registers,
     store,
     store_head,
     transpose_block,
@@ -37,9 +38,11 @@ from .simd import (
 )
 
 # Two vectors wide, so that a tile of 8 rows keeps both fma units busy (16 sums for 2 units of latency 4) and a batch
-# of 32, 64 or 128 has no remainder. Measured on one AVX-512 core, 64×64×64 in L1, GFLOP/s: 8×2 149, 12×2 143,
-# 14×2 144, 6×4 114, 8×3 105, 4×4 121.
-TILE_ROWS = 8
+# of 32, 64 or 128 has no remainder. Measured on one AVX-512 core, µs a step of tiny, mnist, expm and large: 8 rows 3.2,
+# 186, 507 and 16,900; 10 rows 3.4, 185, 539, 17,500; 12 rows 3.4, 184, 520, 17,700. With 16 registers as of AVX2 the
+# sums of 8 rows don't fit beside B: tiny, digits and mnist take 6.0, 84 and 400 µs, with 4 rows 5.5, 76 and 366, with 6
+# rows 3.5, 41 and 196.
+TILE_ROWS = 8 if registers() == 32 else 6
 TILE_VECTORS = 2
 
 # How much of k is summed before the next rows of A: a panel of B this deep, 32 floats wide, is 32 KiB and stays in L1.
@@ -139,9 +142,11 @@ def _tile(rows, vectors):
     return tile
 
 
-_8x2, _4x2, _2x2, _1x2 = (_tile(rows, 2) for rows in (8, 4, 2, 1))
+_full = _tile(TILE_ROWS, 2)
+_4x2, _2x2, _1x2 = (_tile(rows, 2) for rows in (4, 2, 1))
 _1x4, _1x8 = (_tile(1, vectors) for vectors in (4, 8))
-_16x1, _8x1, _4x1, _2x1, _1x1 = (_tile(rows, 1) for rows in (16, 8, 4, 2, 1))
+_tall = _tile(2 * TILE_ROWS, 1)  # of short rows, as many sums
+_8x1, _4x1, _2x1, _1x1 = (_tile(rows, 1) for rows in (8, 4, 2, 1))
 
 
 @inline
@@ -161,15 +166,15 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
     wide = columns > width
     tail = columns - width if wide else columns
     while rows > 0:
-        if rows >= 16 and not wide:
-            done = 16
-            _16x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
-        elif rows >= 8:
+        if wide and rows >= TILE_ROWS:
+            done = TILE_ROWS
+            _full(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+        elif not wide and rows >= 2 * TILE_ROWS:
+            done = 2 * TILE_ROWS
+            _tall(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+        elif not wide and rows >= 8:
             done = 8
-            if wide:
-                _8x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
-            else:
-                _8x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+            _8x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
         elif rows >= 4:
             done = 4
             if wide:
@@ -199,19 +204,23 @@ def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, c
     """As ``tile`` with B = W, or Wᵀ where ``transposed``: a column of tiles, with k in blocks of about DEPTH.
 
     w: W[k, j] at k·w_row + j (transposed: j·w_row + k). Each block of it is copied to ``buffer`` (PANEL numbers, at the
-    begin of a cache line), which stays in the first-level cache for all rows: W is read from memory once. The blocks
-    continue each other's sums in C.
+    begin of a cache line), which stays in the first-level cache for all rows: W is read from memory once. Where all
+    columns of a block are no more than a panel, they stay there without being copied. The blocks continue each
+    other's sums in C.
     """
     width = tile_columns(a)
     size = blocks(depth, blocks(depth, DEPTH))
     start, start_row = init, init_row
     for first in range(0, depth, size):
         this = least(size, depth - first)
+        block, block_row = buffer, width
         if transposed != 0:
             pack_transposed(advance(w, first), w_row, buffer, width, columns, this)
+        elif columns == width and this * w_row <= DEPTH * width:
+            block, block_row = advance(w, first * w_row), w_row
         else:
             copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
-        tile(advance(a, first * a_k), a_row, a_k, buffer, width, c, c_row, start, start_row, rows, columns, this, 0)
+        tile(advance(a, first * a_k), a_row, a_k, block, block_row, c, c_row, start, start_row, rows, columns, this, 0)
         start, start_row = c, c_row
 
 

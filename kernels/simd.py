@@ -36,6 +36,12 @@ def register_bytes() -> int:
     return 32 if "+avx2" in have else 16
 
 
+def registers() -> int:
+    """How many vector registers there are."""
+    triple = cpu_target.target_context.codegen().magic_tuple()[0]
+    return 32 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 16
+
+
 class Vector(types.Type):
     """A register of ``lanes`` numbers of one type."""
 
