@@ -200,19 +200,9 @@ class Program:
             memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
             row, column = strides(X)
             kernels.predict(
-                parameters,
-                self.plan.place,
-                memory.place,
-                array,
-                address,
-                row,
-                column,
-                rows,
-                out,
-                self._sync_place,
-                0,
-                1,
-            )
+                parameters, self.plan.place, memory.place, array, address, row, column, rows, out, self._sync_place,
+                0, 1,
+            )  # fmt: skip
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
