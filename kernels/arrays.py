@@ -208,9 +208,9 @@ def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 def place_to_write(target: np.ndarray, *inputs: np.ndarray | None) -> np.ndarray:
     """The target itself where a kernel may write it at once, else a new array to copy from.
 
-    A kernel needs contiguous, aligned memory that none of its inputs shares.
+    A kernel needs contiguous, aligned memory that none of its inputs shares, and NumPy's own kind of array.
     """
-    usable = target.flags.c_contiguous and target.flags.aligned
+    usable = type(target) is np.ndarray and target.flags.c_contiguous and target.flags.aligned
     if usable and not any(np.may_share_memory(target, one) for one in inputs if one is not None):
         return target
     return np.empty(target.shape, target.dtype)
