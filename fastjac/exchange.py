@@ -246,7 +246,7 @@ def from_sklearn(estimator: Any, *, probabilities: bool = False) -> Sequential:
         name = {"logistic": "sigmoid"}.get(estimator.activation, estimator.activation)
         coefs = estimator.coefs_
         dtype = coefs[0].dtype
-        layers = [Dense(*one.shape, activation=name if k < len(coefs) - 1 else None) for k, one in enumerate(coefs)]
+        layers = [Dense(len(one), one.shape[1], activation=name if one is not coefs[-1] else None) for one in coefs]
     ending: dict[str, Layer] = {"softmax": Softmax(), "logistic": Activation("sigmoid")}
     if probabilities and estimator.out_activation_ in ending:
         layers.append(ending[estimator.out_activation_])

@@ -160,6 +160,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         name, most = ("iteration", self.max_iter + 1) if self.solver == "lbfgs" else ("epoch", self.max_iter)
         tasks = None if incremental else Tasks(self, *given, sample_weight, name, most)
         if self.solver == "lbfgs":
+            assert tasks is not None  # partial_fit does not take this solver
             minimize(self, X, self._targets(y), self._weighted(y, sample_weight), tasks)
         else:
             self._fit_stochastic(X, y, sample_weight, held_out, tasks)
