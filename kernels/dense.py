@@ -144,8 +144,12 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
     width = gemm.tile_columns(dz)
     tiles = blocks(i, gemm.TILE_ROWS)
     height = learn_rows(o)
-    xt = advance(buffer, gemm.PANEL)
+    xt = advance(buffer, _panels_memory(o))
     dw = advance(xt, height * CHUNK)
+    if o > gemm.WIDE:
+        for column in range(0, o, width):
+            columns = least(width, o - column)
+            gemm.copy_rows(advance(dz, column), dz_row, 1, advance(buffer, column * n), width, n, columns)
     end = least(i, share(tiles, part + 1, parts) * gemm.TILE_ROWS)
     for row in range(share(tiles, part, parts) * gemm.TILE_ROWS, end, height):
         rows = least(height, end - row)
@@ -156,7 +160,9 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
             source, source_row, source_k, source_tile = xt, 1, gemm.TILE_ROWS, gemm.TILE_ROWS * n
         for column in range(0, o, width):
             columns = least(width, o - column)
-            panel, panel_row = gemm.near(advance(dz, column), dz_row, buffer, n, columns, o)
+            panel, panel_row = advance(dz, column), dz_row
+            if o > gemm.WIDE:
+                panel, panel_row = advance(buffer, column * n), width
             for r in range(0, rows, gemm.TILE_ROWS):
                 gemm.tile(
                     advance(source, r // gemm.TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
@@ -185,4 +191,10 @@ def learn_rows(o):
 @inline
 def learn_memory(o):
     """Numbers in the buffer that ``learn`` needs."""
-    return gemm.PANEL + learn_rows(o) * (CHUNK + o) + gemm.TILE_ROWS * CHUNK
+    return _panels_memory(o) + learn_rows(o) * (CHUNK + o) + gemm.TILE_ROWS * CHUNK
+
+
+@inline
+def _panels_memory(o):
+    """Numbers in the first part of it: a panel, or all of dZ as panels, which every row of W needs again."""
+    return CHUNK * blocks(o, gemm.PANEL_COLUMNS) * gemm.PANEL_COLUMNS if o > gemm.WIDE else gemm.PANEL

@@ -51,8 +51,9 @@ DEPTH = 256
 # Columns up to which B's rows are read where they are.
 WIDE = 128
 
-# Numbers in such a panel, on any machine.
-PANEL = DEPTH * TILE_VECTORS * 16
+# Columns of a panel of the widest vectors, and the numbers in it.
+PANEL_COLUMNS = TILE_VECTORS * 16
+PANEL = DEPTH * PANEL_COLUMNS
 
 
 def _tile(rows, vectors):

@@ -18,7 +18,6 @@ from .simd import (
     load,
     load_head,
     newton_steps,
-    prefetch,
     reciprocal_estimate,
     reciprocal_root_estimate,
     splat,
@@ -93,7 +92,7 @@ class Change(NamedTuple):
     """One step of a rule: its numbers, worked out once for all parameters."""
 
     rule: int
-    plain: int  # whether gradients are taken as they are: factor 1 and no decay
+    plain: int  # whether gradients and parameters are taken as they are: factor and shrink 1, and no decay
     factor: float  # what gradients are multiplied by
     decay: float  # what is added to them, times the parameter
     shrink: float  # what parameters are multiplied by
@@ -117,7 +116,7 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
         spread = 1.0 / math.sqrt(1.0 - beta_2**step)
     if rule == ADAMW:
         shrink, decay = 1.0 - rate * decay, 0.0
-    plain = 1 if factor == 1.0 and decay == 0.0 else 0
+    plain = 1 if factor == 1.0 and decay == 0.0 and shrink == 1.0 else 0
     return Change(
         rule,
         plain,
@@ -156,19 +155,23 @@ def _adam(change, weight, gradient, m, v):
     floor, ceiling = floor_of_normals(v), largest(v)
     if change.plain == 0:
         gradient = fma(gradient, change.factor, change.decay * weight)
+        weight = weight * change.shrink
     m = fma(m, change.momentum, fma(gradient, 1.0 - change.momentum, floor)) - floor
     raised = fma(v, change.beta_2, fma(gradient * (1.0 - change.beta_2), gradient, floor))
     raised = where(raised > ceiling, ceiling, raised)
     v = raised - floor
     steps = newton_steps(v)
     inverse_root = reciprocal_root_estimate(raised)  # of more than 0; √v is v times it, so 0 for 0
-    for _ in range(steps):
+    for _ in range(steps - 1):
         inverse_root = inverse_root * fma(raised * inverse_root, inverse_root * -0.5, 1.5)
-    bottom = fma(v * inverse_root, change.spread, change.epsilon)
+    root = v * inverse_root
+    if steps > 0:  # the last one to √v itself: one operation less
+        root = fma(inverse_root * 0.5, fma(-root, root, v), root)
+    bottom = fma(root, change.spread, change.epsilon)
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):
         inverse = inverse * fma(-bottom, inverse, 2.0)
-    return fma(m * -change.step_size, inverse, weight * change.shrink), m, v
+    return fma(m * -change.step_size, inverse, weight), m, v
 
 
 @inline
@@ -208,17 +211,6 @@ def update(change, w, w_row, g, g_row, state, apart, rows, columns):
                 store_head(first, j, m, tail)
                 store_head(second, j, v, tail)
             j += width
-
-
-@inline
-def fetch(change, w, state, row, apart, rows, columns):
-    """Ask for the memory of ``update``'s rows, to have it there when their gradient is computed."""
-    for r in range(rows):
-        for j in range(0, columns, lanes(w)):
-            prefetch(w, r * row + j)
-            prefetch(state, r * row + j)
-            if change.rule != SGD:
-                prefetch(state, r * row + j + apart)
 
 
 @inline

@@ -498,20 +498,6 @@ def transpose_block(typingctx, source, source_stride, target, target_stride):
 
 
 @intrinsic
-def prefetch(typingctx, pointer, index):
-    """Ask for the cache line of ``pointer[index]``, which will be written; any address will do."""
-
-    def codegen(context, builder, sig, args):
-        anything = ir.PointerType(ir.IntType(8))
-        place = builder.bitcast(builder.gep(args[0], [args[1]]), anything)
-        write, near, data = (ir.Constant(_I32, number) for number in (1, 3, 1))
-        llvm_call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, write, near, data])
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.intp), codegen
-
-
-@intrinsic
 def distance(typingctx, first, second):
     """How many numbers ``second`` is further than ``first``."""
     size = first.dtype.bitwidth // 8
