@@ -180,6 +180,7 @@ def _measure(race: Race, processes: dict[str, Process], rounds: int, seconds: fl
     repeats = {}
     for name in tuple(runners):
         count = 1
+        processes[name].ask(race.workload, race.mode)  # may have to compile first
         while True:  # until one measurement is long enough
             answer = processes[name].ask(race.workload, race.mode, count)
             taken = answer.get("seconds")
