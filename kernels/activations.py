@@ -210,6 +210,8 @@ _slope = _chain([_slope_loop(row.slope) for row in TABLE])
 @inline
 def activate(code, p, z, z_row, a, a_row, rows, columns):
     """A = f(Z), element by element. Z, A (rows, columns), any row strides; A may be Z."""
+    if columns == z_row and columns == a_row:
+        rows, columns = 1, rows * columns
     _forward(code, p, z, z_row, a, a_row, a, a_row, rows, columns)
 
 
@@ -217,4 +219,6 @@ def activate(code, p, z, z_row, a, a_row, rows, columns):
 def multiply_by_slope(code, p, z, z_row, a, a_row, d, d_row, rows, columns):
     """D = D ⊙ f'(Z): the product with the diagonal Jacobian, in place. Where the row needs no input, Z may be A."""
     if code != IDENTITY:
+        if columns == z_row and columns == a_row and columns == d_row:
+            rows, columns = 1, rows * columns
         _slope(code, p, z, z_row, a, a_row, d, d_row, rows, columns)
