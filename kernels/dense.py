@@ -33,24 +33,28 @@ def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, cod
     """
     width = gemm.tile_columns(a)
     down = blocks(n, gemm.TILE_ROWS)
-    t, end = share(down * blocks(o, width), part, parts), share(down * blocks(o, width), part + 1, parts)
+    begin, end = share(down * blocks(o, width), part, parts), share(down * blocks(o, width), part + 1, parts)
     # a row alone would read W only to copy it; a bias of zeros is as short as a tile
     if n == 1 and parts == 1 and b_column != 0:
         done = gemm.row(x, x_column, w, o, z, b, o, i)
         if code != 0:
             activate(code, p, z, z_row, a, a_row, 1, done)
-        t = done // width
-    while t < end:
-        column, row, rows = _strip(t, end, down, n, width)
-        columns = least(width, o - column)
-        target = advance(z, row * z_row + column)
-        gemm.panel(
-            advance(x, row * x_row), x_row, x_column, advance(w, column), o, 0,
-            target, z_row, advance(b, column * b_column), 0, rows, columns, i, buffer,
-        )  # fmt: skip
-        if code != 0:
-            activate(code, p, target, z_row, advance(a, row * a_row + column), a_row, rows, columns)
-        t += blocks(rows, gemm.TILE_ROWS)
+        begin = done // width
+    depth = gemm.span(x, least(n, CHUNK), i)
+    for first in range(0, i, depth):
+        last = least(i, first + depth)
+        t = begin
+        while t < end:
+            column, row, rows = _strip(t, end, down, n, width)
+            columns = least(width, o - column)
+            target = advance(z, row * z_row + column)
+            gemm.panel(
+                advance(x, row * x_row), x_row, x_column, advance(w, column), o, 0,
+                target, z_row, advance(b, column * b_column), 0, rows, columns, first, last, buffer,
+            )  # fmt: skip
+            if code != 0 and last == i:
+                activate(code, p, target, z_row, advance(a, row * a_row + column), a_row, rows, columns)
+            t += blocks(rows, gemm.TILE_ROWS)
 
 
 @inline
@@ -74,21 +78,25 @@ def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_r
     """
     width = gemm.tile_columns(dx)
     down = blocks(n, gemm.TILE_ROWS)
-    t, end = share(down * blocks(i, width), part, parts), share(down * blocks(i, width), part + 1, parts)
-    while t < end:
-        column, row, rows = _strip(t, end, down, n, width)
-        columns = least(width, i - column)
-        target = advance(dx, row * dx_row + column)
-        gemm.panel(
-            advance(dz, row * dz_row), dz_row, 1, advance(w, column * o), o, 1,
-            target, dx_row, zeros, 0, rows, columns, o, buffer,
-        )  # fmt: skip
-        if code != 0:
-            multiply_by_slope(
-                code, p, advance(z, row * z_row + column), z_row, advance(a, row * a_row + column), a_row,
-                target, dx_row, rows, columns,
+    begin, end = share(down * blocks(i, width), part, parts), share(down * blocks(i, width), part + 1, parts)
+    depth = gemm.span(dz, least(n, CHUNK), o)
+    for first in range(0, o, depth):
+        last = least(o, first + depth)
+        t = begin
+        while t < end:
+            column, row, rows = _strip(t, end, down, n, width)
+            columns = least(width, i - column)
+            target = advance(dx, row * dx_row + column)
+            gemm.panel(
+                advance(dz, row * dz_row), dz_row, 1, advance(w, column * o), o, 1,
+                target, dx_row, zeros, 0, rows, columns, first, last, buffer,
             )  # fmt: skip
-        t += blocks(rows, gemm.TILE_ROWS)
+            if code != 0 and last == o:
+                multiply_by_slope(
+                    code, p, advance(z, row * z_row + column), z_row, advance(a, row * a_row + column), a_row,
+                    target, dx_row, rows, columns,
+                )  # fmt: skip
+            t += blocks(rows, gemm.TILE_ROWS)
 
 
 @inline

@@ -201,19 +201,28 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
 
 
 @inline
-def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, columns, depth, buffer):
-    """As ``tile`` with B = W, or Wᵀ where ``transposed``: a column of tiles, with k in blocks of about DEPTH.
+def span(a, rows, depth):
+    """How much of k to take for all columns before the next part: all, unless that many rows of A are too large for
+    the second-level cache, from which every column of tiles reads them (1 MiB with the widest registers)."""
+    return depth if rows * depth <= lanes(a) << 14 else blocks(depth, blocks(depth, DEPTH))
+
+
+@inline
+def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, columns, begin, end, buffer):
+    """As ``tile`` with B = W, or Wᵀ where ``transposed``: a column of tiles, for k from ``begin`` to before ``end``, in
+    blocks of about DEPTH. Where ``begin`` is not 0, it continues the sums in C.
 
     w: W[k, j] at k·w_row + j (transposed: j·w_row + k). Each block of it is copied to ``buffer`` (PANEL numbers, at the
-    begin of a cache line), which stays in the first-level cache for all rows: W is read from memory once. Where all
-    columns of a block are no more than a panel, they stay there without being copied. The blocks continue each
-    other's sums in C.
+    begin of a cache line), which stays in the first-level cache for all rows. Where all columns of a block are no more
+    than a panel, they stay there without being copied.
     """
     width = tile_columns(a)
-    size = blocks(depth, blocks(depth, DEPTH))
+    size = blocks(end - begin, blocks(end - begin, DEPTH))
     start, start_row = init, init_row
-    for first in range(0, depth, size):
-        this = least(size, depth - first)
+    for first in range(begin, end, size):
+        if first > 0:
+            start, start_row = c, c_row
+        this = least(size, end - first)
         block, block_row = buffer, width
         if transposed != 0:
             pack_transposed(advance(w, first), w_row, buffer, width, columns, this)
@@ -222,7 +231,6 @@ def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, c
         else:
             copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
         tile(advance(a, first * a_k), a_row, a_k, block, block_row, c, c_row, start, start_row, rows, columns, this, 0)
-        start, start_row = c, c_row
 
 
 @inline
