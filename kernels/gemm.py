@@ -56,17 +56,20 @@ PANEL_COLUMNS = TILE_VECTORS * 16
 PANEL = DEPTH * PANEL_COLUMNS
 
 
-def _tile(rows, vectors):
-    """The code of one tile size, as a function of pointers and strides."""
+def _tile(rows, vectors, copying=False):
+    """The code of one tile size, as a function of pointers and strides.
+
+    With ``copying``, the rows of B are written to ``copy`` as they are read, one after the other.
+    """
 
     @intrinsic
-    def tile(typingctx, a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add):
+    def tile(typingctx, a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, copy):
         n = types.intp
-        signature = types.void(a, n, n, b, n, c, n, init, n, n, n, n)
+        signature = types.void(a, n, n, b, n, c, n, init, n, n, n, n, copy)
         element = a.dtype
 
         def codegen(context, builder, sig, args):
-            a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add = args
+            a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, copy = args
             vector = context.get_value_type(vector_of(element))
             alignment = element.bitwidth // 8
             fused = f"llvm.fmuladd.{llvm_suffix(vector)}"
@@ -95,9 +98,12 @@ def _tile(rows, vectors):
 
             builder.position_at_end(body)
             k = builder.phi(depth.type)
-            a_now, b_now = [builder.phi(a.type) for _ in a_start], builder.phi(b.type)
+            a_now, b_now, copy_now = [builder.phi(a.type) for _ in a_start], builder.phi(b.type), builder.phi(b.type)
             sums = {cell: builder.phi(vector) for cell in cells}
             b_row = [llvm_load(builder, place(b_now, b_k, 0, j), vector, alignment) for j in range(vectors)]
+            if copying:
+                for j in range(vectors):
+                    llvm_store(builder, b_row[j], place(copy_now, k, 0, j), alignment)
             after = {}
             for i in range(rows):
                 number = llvm_splat(builder, builder.load(place(a_now[i // group], a_row, i % group, 0)), vector)
@@ -111,6 +117,7 @@ def _tile(rows, vectors):
                     for now, begin in zip(a_now, a_start, strict=True)
                 ),
                 (b_now, b, builder.gep(b_now, [b_k])),
+                (copy_now, copy, builder.gep(copy_now, [constant(vectors * vector.count)])),
                 *((sums[cell], start[cell], after[cell]) for cell in cells),
             ):
                 phi.add_incoming(first, entry)
@@ -144,6 +151,7 @@ def _tile(rows, vectors):
 
 
 _full = _tile(TILE_ROWS, 2)
+_first = _tile(TILE_ROWS, 2, copying=True)
 _4x2, _2x2, _1x2 = (_tile(rows, 2) for rows in (4, 2, 1))
 _1x4, _1x8 = (_tile(1, vectors) for vectors in (4, 8))
 _tall = _tile(2 * TILE_ROWS, 1)  # of short rows, as many sums
@@ -169,31 +177,31 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
     while rows > 0:
         if wide and rows >= TILE_ROWS:
             done = TILE_ROWS
-            _full(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+            _full(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
         elif not wide and rows >= 2 * TILE_ROWS:
             done = 2 * TILE_ROWS
-            _tall(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+            _tall(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
         elif not wide and rows >= 8:
             done = 8
-            _8x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+            _8x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
         elif rows >= 4:
             done = 4
             if wide:
-                _4x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+                _4x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
             else:
-                _4x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+                _4x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
         elif rows >= 2:
             done = 2
             if wide:
-                _2x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+                _2x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
             else:
-                _2x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+                _2x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
         else:
             done = 1
             if wide:
-                _1x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+                _1x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
             else:
-                _1x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add)
+                _1x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
         rows -= done
         a = advance(a, done * a_row)
         c = advance(c, done * c_row)
@@ -213,8 +221,9 @@ def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, c
     blocks of about DEPTH. Where ``begin`` is not 0, it continues the sums in C.
 
     w: W[k, j] at k·w_row + j (transposed: j·w_row + k). Each block of it is copied to ``buffer`` (PANEL numbers, at the
-    begin of a cache line), which stays in the first-level cache for all rows. Where all columns of a block are no more
-    than a panel, they stay there without being copied.
+    begin of a cache line), which stays in the first-level cache for all rows; the first tile does that while it
+    computes, which made a step of mnist and medium 1 to 2 % faster than copying before. Where all columns of a block
+    are no more than a panel, they stay in the cache without being copied.
     """
     width = tile_columns(a)
     size = blocks(end - begin, blocks(end - begin, DEPTH))
@@ -223,14 +232,22 @@ def panel(a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, c
         if first > 0:
             start, start_row = c, c_row
         this = least(size, end - first)
-        block, block_row = buffer, width
+        above = advance(a, first * a_k)
+        block, block_row, done = buffer, width, 0
         if transposed != 0:
             pack_transposed(advance(w, first), w_row, buffer, width, columns, this)
         elif columns == width and this * w_row <= DEPTH * width:
             block, block_row = advance(w, first * w_row), w_row
+        elif columns == width and rows >= TILE_ROWS:
+            done = TILE_ROWS
+            source = advance(w, first * w_row)
+            _first(above, a_row, a_k, source, w_row, c, c_row, start, start_row, this, lanes(a), 0, buffer)
         else:
             copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
-        tile(advance(a, first * a_k), a_row, a_k, block, block_row, c, c_row, start, start_row, rows, columns, this, 0)
+        tile(
+            advance(above, done * a_row), a_row, a_k, block, block_row, advance(c, done * c_row), c_row,
+            advance(start, done * start_row), start_row, rows - done, columns, this, 0,
+        )  # fmt: skip
 
 
 @inline
@@ -244,13 +261,13 @@ def row(a, a_k, b, b_k, c, init, columns, depth):
     while columns - done >= 2 * width:
         at, to, start = advance(b, done), advance(c, done), advance(init, done)
         if columns - done >= 8 * width:
-            _1x8(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0)
+            _1x8(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0, at)
             done += 8 * width
         elif columns - done >= 4 * width:
-            _1x4(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0)
+            _1x4(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0, at)
             done += 4 * width
         else:
-            _1x2(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0)
+            _1x2(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0, at)
             done += 2 * width
     return done
 
