@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import textwrap
 
 import click
 import numpy as np
@@ -76,15 +77,16 @@ def info(clear_cache: bool, as_json: bool) -> None:
         return
     if removed is not None:
         click.echo(f"removed {removed[0]} files, {removed[1] / 2**20:.1f} MiB")
+    extensions = ", ".join(one for one in _present(features) if one.startswith(_SHOWN))
     rows = [
         ["fastjac", fj.__version__],
         ["Python", platform.python_version()],
         ["NumPy, Numba, llvmlite", f"{np.__version__}, {numba.__version__}, {llvmlite.__version__}"],
         ["Processor", f"{platform.machine()}, {processor}"],
-        ["Its extensions", ", ".join(one for one in _present(features) if one.startswith(_SHOWN)) or "none"],
+        ["Its extensions", textwrap.fill(extensions, 60) or "none"],
         ["Vector", f"{size_of_vector} bytes: {size_of_vector // 4} float32 or {size_of_vector // 8} float64"],
         ["Threads", str(default_threads())],
         ["Cache", cache.folder if cache.enabled else f"off: {cache.reason}"],
         ["Cached kernels", f"{cache.files} files, {cache.bytes / 2**20:.1f} MiB"],
     ]
-    click.echo(report.table("This installation", ["What", "Value"], rows))
+    click.echo(report.table("This installation", ["What", "Value"], rows, words=True))
