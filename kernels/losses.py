@@ -133,13 +133,18 @@ def _softmax_cross_entropy_narrow(z, z_row, labels, scales, d, d_row, losses, hi
     ``work``: NARROW + 4 vectors.
     """
     width = lanes(z)
+    by_row = advance(work, columns * width)  # first the labels, then losses and hits
     for c in range(columns):
         for r in range(rows):
             put(work, c * width + r, get(z, r * z_row + c))
+    for r in range(rows):
+        put(by_row, r, get(labels, r))
+    label, scale = load(by_row, 0), load_head(scales, 0, rows)
     top = load(work, 0)
-    place = splat(z, 0.0)
+    chosen, place = top, splat(z, 0.0)
     for c in range(1, columns):
         x = load(work, c * width)
+        chosen = where(label == c, x, chosen)
         place = where(x > top, splat(z, c), place)
         top = where(x > top, x, top)
     total = splat(z, 0.0)
@@ -147,24 +152,19 @@ def _softmax_cross_entropy_narrow(z, z_row, labels, scales, d, d_row, losses, hi
         e = vectormath.exp(load(work, c * width) - top)
         store(work, c * width, e)
         total = total + e
-    inverse = 1.0 / total
+    inverse, zero = 1.0 / total, splat(z, 0.0)
+    absent = scale == 0.0  # a sample without weight is as good as absent, whatever it holds
     for c in range(columns):
-        store(work, c * width, load(work, c * width) * inverse)
-    tops = advance(work, columns * width)
-    logs, places = advance(tops, width), advance(tops, 2 * width)
-    store(tops, 0, top)
-    store(logs, 0, vectormath.log(total))
-    store(places, 0, place)
+        y = where(label == c, 1.0, zero)
+        store(work, c * width, where(absent, zero, (load(work, c * width) * inverse - y) * scale))
+    store(by_row, 0, where(absent, zero, vectormath.log(total) + (top - chosen)))
+    store(by_row, width, where(absent, zero, where(place == label, 1.0, zero)))
     for r in range(rows):
-        label, scale = get(labels, r), get(scales, r)
-        row, gradient = advance(z, r * z_row), advance(d, r * d_row)
-        put(losses, r, get(logs, r) + (get(tops, r) - get(row, label)))
-        put(hits, r, 1.0 if get(places, r) == label else 0.0)
-        for c in range(columns):
-            put(gradient, c, get(work, c * width + r) * scale)
-        put(gradient, label, (get(work, label * width + r) - 1.0) * scale)
-        if scale == 0.0:
-            _clear(gradient, losses, hits, r, columns)
+        put(losses, r, get(by_row, r))
+        put(hits, r, get(by_row, width + r))
+    for c in range(columns):
+        for r in range(rows):
+            put(d, r * d_row + c, get(work, c * width + r))
 
 
 @inline
