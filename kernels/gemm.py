@@ -39,9 +39,9 @@ from .simd import (
 
 # Two vectors wide, so that a tile of 8 rows keeps both fma units busy (16 sums for 2 units of latency 4) and a batch
 # of 32, 64 or 128 has no remainder. Measured on one AVX-512 core, µs a step of tiny, mnist, expm and large: 8 rows 3.2,
-# 186, 507 and 16,900; 10 rows 3.4, 185, 539, 17,500; 12 rows 3.4, 184, 520, 17,700. With 16 registers as of AVX2 the
-# sums of 8 rows don't fit beside B: tiny, digits and mnist take 6.0, 84 and 400 µs, with 4 rows 5.5, 76 and 366, with 6
-# rows 3.5, 41 and 196.
+# 186, 507 and 16,900; 10 rows 3.4, 185, 539, 17,500; 12 rows 3.4, 184, 520, 17,700. With AVX2, whose 16
+# registers cannot hold the sums of 8 rows beside B, tiny, digits, mnist and medium take 5.7, 79, 370 and 5,260 µs with
+# 8 rows, 5.1, 72, 332 and 4,840 with 4, and 4.9, 66, 308 and 4,360 with 6.
 TILE_ROWS = 8 if registers() == 32 else 6
 TILE_VECTORS = 2
 
