@@ -196,7 +196,16 @@ def test_ten_thousand_random_calls():
 def test_nothing_is_written_beside_an_output(dtype):
     rng = np.random.default_rng(0)
     guard = 4096
-    for n, i, o in [(1, 1, 1), (3, 5, 7), (17, 33, 31), (9, 16, 10), (257, 3, 2), (40, 70, 16)]:
+    for n, i, o in [
+        (1, 1, 1),
+        (3, 5, 7),
+        (17, 33, 31),
+        (9, 16, 10),
+        (257, 3, 2),
+        (40, 70, 16),
+        (20, 32, 3),
+        (30, 600, 70),
+    ]:
         X, W, b = (rng.normal(size=shape).astype(dtype) for shape in ((n, i), (i, o), (o,)))
         bands = {}
 

@@ -257,3 +257,29 @@ def test_a_dense_layer_is_one_sample_after_another(activation, dtype):
         np.testing.assert_array_equal(Ai, A[own])
         dXi, _, _ = fused.dense_backward(dA[own], Zi, Ai, X[own], W, function)
         np.testing.assert_array_equal(dXi, dX[own])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("n", "i", "o"),
+    [
+        (5, 16, 3), (300, 48, 4), (300, 40, 1), (19, 7, 4),  # few outputs: dW by way of its transpose, or not
+        (40, 700, 70), (9, 300, 500), (7, 300, 96),  # W copied by the first tile, rows and columns left over
+        (1030, 270, 33), (600, 640, 40),  # more rows than a panel serves, A too large for the second-level cache
+    ],
+)  # fmt: skip
+def test_products_of_all_shapes_are_those_of_wider_arithmetic(n, i, o, dtype):
+    """Within 4·√depth units in the last place of the largest sum of magnitudes: errors that add at random."""
+    fused = PATHS["fused"]
+    rng = np.random.default_rng(n + i + o)
+    X, W, b, dZ = (rng.normal(size=s).astype(dtype) for s in ((n, i), (i, o), (o,), (n, o)))
+    identity = fj.activations.get("identity")
+    Z, A = fused.dense_forward(X, W, b, identity)
+    dX, dW, db = fused.dense_backward(dZ, Z, A, X, W, identity)
+    wide = np.float64 if dtype == "float32" else np.longdouble
+    x, w, d = (array.astype(wide) for array in (X, W, dZ))
+    ones = np.ones((n, 1))
+    for found, left, right, more in ((A, x, w, b), (dX, d, w.T, 0), (dW, x.T, d, 0), (db[None], ones.T, d, 0)):
+        scale = float(np.max(abs(left) @ abs(right)))
+        error = abs(found - (left @ right + more)).max() / scale
+        assert error <= 4 * np.finfo(dtype).eps * np.sqrt(left.shape[1]), (left.shape, right.shape)
