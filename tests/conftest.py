@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import signal
 import struct
 import sys
 import tempfile
@@ -13,6 +14,10 @@ import numpy as np
 if "FASTJAC_CACHE_DIR" not in os.environ:
     _folder = tempfile.TemporaryDirectory(prefix="fastjac-tests-")
     os.environ["FASTJAC_CACHE_DIR"] = os.path.join(_folder.name, "cache")
+
+# A shell that starts a job in the background has it ignore Ctrl-C, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_idx(path, array, zipped=False):
