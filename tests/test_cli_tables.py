@@ -139,7 +139,7 @@ def test_missing_values_are_named_or_filled(files, capsys, tmp_path):
         (["train", "train.csv", "--target", "kind", "--plot", "loss.txt"], 1, ["loss.txt", ".png"]),
         (["train", "digits", "--target", "kind"], 2, ["--target", "tables"]),
         (["predict", "train.csv", "test.csv"], 1, ["train.csv", "safetensors"]),
-        (["predict", "kind.safetensors", "nothing.csv"], 2, ["nothing.csv"]),
+        (["predict", "kind.safetensors", "nothing.csv"], 2, ["no file or folder 'nothing.csv'"]),
         (["predict", "kind.safetensors", "test.csv", "-o", "out.txt"], 1, ["out.txt", ".csv"]),
         (["evaluate", "kind.safetensors", "digits"], 1, ["'kind'"]),
     ],

@@ -31,6 +31,8 @@ class Source:
 def is_table(data: str) -> bool:
     """Whether DATA is a file; refuses what is nothing."""
     if data != "digits" and not Path(data).exists():
+        if Path(data).suffix or len(Path(data).parts) > 1:
+            raise click.BadParameter(f"there is no file or folder {data!r}", param_hint="DATA")
         raise click.BadParameter(
             f"{unknown('data set', data, ['digits'])} A folder of IDX files will do, too, or a file: CSV, Parquet, NPY"
             " or NPZ.", param_hint="DATA",
