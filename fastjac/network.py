@@ -225,7 +225,7 @@ class Sequential:
 
         Args:
             X: (N, inputs) numbers, any strides. No rows give no rows.
-            threads: how many to use; None for as many as pay.
+            threads: how many to use at most, as far as they pay; None for as many as there are.
 
         Raises:
             TypeError, ValueError: not numbers, or another width.
@@ -339,7 +339,8 @@ class Sequential:
             sample_weight: (N,) weights; the loss is the weighted mean over each batch.
             class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
             shuffle: a new order of the rows for every epoch.
-            threads: how many to use; None for as many as pay. The bits do not depend on it.
+            threads: how many to use at most, as far as they pay; None for as many as there are. The bits do not depend
+                on it.
             progress: True, False, or "auto" for a bar where someone can see it.
             l1, l2: a penalty on the weights of all dense layers, not on biases: each batch's loss is its weighted sum
                 of losses plus l1·Σ|w| + l2/2·Σw², over its sum of sample weights (scikit-learn's alpha is l2).

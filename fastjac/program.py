@@ -24,9 +24,9 @@ from fastjac.kernels.losses import WORK
 
 _ZEROS = 64  # numbers: more than the widest tile
 
-# Multiply-adds of a step from which threads pay, when nobody says how many to use. Measured on two cores, one thread
-# and two: 3.3 million (64-128-64-10, batch 64) 36 and 55 µs, 20 million (784-128-10, batch 64) 177 and 135 µs, where
-# the threads meet after every product. By rows, where each takes whole chunks of rows alone, they meet less often.
+# Multiply-adds of a step from which threads pay. Measured on two cores, one thread and two: 3.3 million (64-128-64-10,
+# batch 64) 36 and 55 µs, 20 million (784-128-10, batch 64) 177 and 135 µs, where the threads meet after every product.
+# By rows, where each takes whole chunks of rows alone, they meet less often.
 LEAST_WORK_TOGETHER = 15_000_000
 LEAST_WORK_BY_ROWS = 10_000_000
 
@@ -239,13 +239,11 @@ class Program:
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:
-        """How many threads to use: as asked, or as many as pay for a batch of this size."""
-        if threads is not None:
-            return threads
+        """How many threads to use for batches of this size: as asked, or as there are, but one where more do not pay."""
         work = self._multiply_adds * batch_size
         if work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER):
             return 1
-        available = default_threads()
+        available = default_threads() if threads is None else threads
         enough = LEAST_WORK_BY_ROWS if self._by_rows(batch_size, available) else LEAST_WORK_TOGETHER
         return available if work >= enough else 1
 

@@ -1,5 +1,6 @@
 """What several test files use."""
 
+import functools
 import gzip
 import os
 import signal
@@ -9,6 +10,7 @@ import tempfile
 import types
 
 import numpy as np
+import pytest
 
 # A cache of its own for each run, unless one is given: nothing that an earlier version left can be used.
 if "FASTJAC_CACHE_DIR" not in os.environ:
@@ -18,6 +20,20 @@ if "FASTJAC_CACHE_DIR" not in os.environ:
 # A shell that starts a job in the background has it ignore Ctrl-C, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_asked(monkeypatch):
+    """Small networks, which would take one thread for being faster so, take as many as a test asks for."""
+    from fastjac.program import Program  # here, where it knows its cache
+
+    usual = Program.threads_for
+
+    @functools.wraps(usual)
+    def threads_for(self, batch_size, threads):
+        return usual(self, batch_size, None) if threads is None else threads
+
+    monkeypatch.setattr(Program, "threads_for", threads_for)
 
 
 def write_idx(path, array, zipped=False):

@@ -570,7 +570,9 @@ CHILD = """
 import json, os, signal, sys, threading, time, warnings
 import numpy as np
 import fastjac as fj
+from fastjac import program
 
+program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0  # take all threads, though one would be faster
 delay, whole, threads, path = float(sys.argv[1]), sys.argv[2] == "whole", int(sys.argv[3]), sys.argv[4]
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(3000, 20)).astype(np.float32), rng.integers(0, 4, 3000)

@@ -81,7 +81,7 @@ def _check_places(save: str | None, plot: str | None) -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Repeats a run to the bit.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
               help="Type of all numbers.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Threads to use.  [as many as pay]")
+@click.option("--threads", type=click.IntRange(1), help="Threads to use at most.  [as many as pay]")
 @click.option("--progress/--no-progress", default=True, help="Show a progress bar, or a line an epoch in a file.")
 @click.option("--save", metavar="PATH", help="Write the network here, with what was learnt of the table's columns.")
 @click.option("--plot", metavar="PATH", help="Draw the loss of each epoch: .png, .svg or .pdf, or - for the terminal.")

@@ -33,7 +33,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         early_stopping_metric: "score" (default), "loss", or the name of a scikit-learn scorer.
         callbacks: fastjac's callbacks, or functions of (epoch, logs).
         progress: True, False, or "auto" for a bar where someone can see it.
-        threads: how many to use; None for as many as pay.
+        threads: how many to use at most, as far as they pay; None for as many as there are.
 
     Attributes:
         validation_loss_curve_: the loss of held-out rows after each epoch, where there are any.
