@@ -239,7 +239,7 @@ class Program:
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:
-        """How many threads to use for batches of this size: as asked, or as there are, but one where more do not pay."""
+        """How many threads to use for batches of this size: as asked or as there are, but one where more do not pay."""
         work = self._multiply_adds * batch_size
         if work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER):
             return 1
