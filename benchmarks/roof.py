@@ -21,13 +21,17 @@ _CHAINS = 12  # sums that do not wait for each other: latency times units, and s
 LEVELS = {"L1": 16 << 10, "L2": 512 << 10, "L3": 8 << 20, "memory": 256 << 20}
 
 
-def best(run: Callable[[], Any], rounds: int = 7) -> float:
-    """The shortest of some runs, in seconds: what the machine can do, not what it usually does."""
-    shortest = float("inf")
-    for _ in range(rounds):
-        begin = time.perf_counter()
+def best(run: Callable[[], Any], seconds: float = 0.5) -> float:
+    """The shortest of many runs, in seconds: what the machine can do, not what it usually does.
+
+    Runs go on for ``seconds``, at least seven of them: on a shared machine a core may be away for a tenth of a second.
+    """
+    shortest, begin, runs = float("inf"), time.perf_counter(), 0
+    while runs < 7 or time.perf_counter() - begin < seconds:
+        before = time.perf_counter()
         run()
-        shortest = min(shortest, time.perf_counter() - begin)
+        shortest = min(shortest, time.perf_counter() - before)
+        runs += 1
     return shortest
 
 
@@ -76,7 +80,7 @@ def peak(dtype: Any, threads: int = 1) -> float:
     width = register_bytes() // values.itemsize
     with ThreadPoolExecutor(threads) as pool:
         run = lambda: list(pool.map(lambda _: _multiply_add(values, count), range(threads)))  # noqa: E731
-        return threads * count * _CHAINS * width * 2 / best(run, 15)
+        return threads * count * _CHAINS * width * 2 / best(run)
 
 
 def bandwidth() -> dict[str, float]:
