@@ -35,9 +35,9 @@ def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, cod
 
     A may not overlap X. Without a bias: b is zeros and b_column 0, else 1. ``buffer``: see ``gemm.panel``.
     """
-    width = gemm.tile_columns(a)
+    width, across = gemm.tile_columns(a, n, o, parts)
     down = blocks(n, gemm.TILE_ROWS)
-    begin, end = share(down * blocks(o, width), part, parts), share(down * blocks(o, width), part + 1, parts)
+    begin, end = share(down * across, part, parts), share(down * across, part + 1, parts)
     # a row alone would read W only to copy it; a bias of zeros is as short as a tile
     if n == 1 and parts == 1 and b_column != 0:
         done = gemm.row(x, x_column, w, o, z, b, o, i)
@@ -54,7 +54,7 @@ def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, cod
             target = advance(z, row * z_row + column)
             gemm.panel(
                 advance(x, row * x_row), x_row, x_column, advance(w, column), o, 0,
-                target, z_row, advance(b, column * b_column), 0, rows, columns, first, last, buffer,
+                target, z_row, advance(b, column * b_column), 0, rows, columns, width, first, last, buffer,
             )  # fmt: skip
             if code != 0 and last == i:
                 activate(code, p, target, z_row, advance(a, row * a_row + column), a_row, rows, columns)
@@ -79,9 +79,9 @@ def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_r
 
     ``zeros``: one tile row of zeros. ``buffer``: see ``gemm.panel``.
     """
-    width = gemm.tile_columns(dx)
+    width, across = gemm.tile_columns(dx, n, i, parts)
     down = blocks(n, gemm.TILE_ROWS)
-    begin, end = share(down * blocks(i, width), part, parts), share(down * blocks(i, width), part + 1, parts)
+    begin, end = share(down * across, part, parts), share(down * across, part + 1, parts)
     depth = gemm.span(dz, least(n, STRIP), o)
     for first in range(0, o, depth):
         last = least(o, first + depth)
@@ -92,7 +92,7 @@ def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_r
             target = advance(dx, row * dx_row + column)
             gemm.panel(
                 advance(dz, row * dz_row), dz_row, 1, advance(w, column * o), o, 1,
-                target, dx_row, zeros, 0, rows, columns, first, last, buffer,
+                target, dx_row, zeros, 0, rows, columns, width, first, last, buffer,
             )  # fmt: skip
             if code != 0 and last == o:
                 multiply_by_slope(
@@ -108,8 +108,7 @@ def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, a
 
     dZ's rows are readable to whole vectors. dW (i, o) without padding.
     """
-    width = gemm.tile_columns(dz)
-    across = blocks(o, width)
+    width, across = gemm.tile_columns(dz, i, o, parts)
     down = blocks(i, gemm.TILE_ROWS)
     for first in range(0, n, CHUNK):
         depth = least(CHUNK, n - first)
@@ -123,7 +122,7 @@ def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, a
         while t < end:
             column, row, rows = _strip(t, end, down, i, width)
             columns = least(width, o - column)
-            panel, panel_row = gemm.near(advance(dz_chunk, column), dz_row, buffer, depth, columns, o)
+            panel, panel_row = gemm.near(advance(dz_chunk, column), dz_row, buffer, depth, columns, o, width)
             gemm.tile(
                 advance(x_chunk, row * x_column), x_column, x_row, panel, panel_row,
                 advance(dw, row * o + column), o, zeros, 0, rows, columns, depth, adding,
@@ -147,8 +146,9 @@ def _is_narrow(x, x_column, i, o):
 @inline
 def _narrow(x, x_row, dz, dz_row, dw, i, o, n, adding, zeros, buffer):
     """dW = Xᵀ·dZ by way of dWᵀ = dZᵀ·X: the same sums in the same order. ``buffer``: a panel."""
-    width = gemm.tile_columns(dz)
-    for row in range(0, i, width):
+    width, across = gemm.tile_columns(dz, o, i, 1)
+    for t in range(across):
+        row = t * width
         rows = least(width, i - row)
         gemm.tile(dz, 1, dz_row, advance(x, row), x_row, buffer, width, zeros, 0, o, rows, n, 0)
         place = advance(dw, row * o)
@@ -180,13 +180,14 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
     w, b: W (i, o) and the bias among the parameters. state: as far into the optimizer's state as w is into the
     parameters; its second vector lies ``apart`` further. ``buffer``: ``learn_memory(o)`` numbers.
     """
-    width = gemm.tile_columns(dz)
+    width, across = gemm.tile_columns(dz, i, o, 1)
     tiles = blocks(i, gemm.TILE_ROWS)
     height = learn_rows(o)
     xt = advance(buffer, _panels_memory(o))
     dw = advance(xt, height * CHUNK)
     if o > gemm.WIDE:
-        for column in range(0, o, width):
+        for t in range(across):
+            column = t * width
             columns = least(width, o - column)
             gemm.copy_rows(advance(dz, column), dz_row, 1, advance(buffer, column * n), width, n, columns)
     end = least(i, share(tiles, part + 1, parts) * gemm.TILE_ROWS)
@@ -200,7 +201,8 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
         narrow = _is_narrow(x, x_column, rows, o)
         if narrow:
             _narrow(source, x_row, dz, dz_row, dw, rows, o, n, 0, zeros, buffer)
-        for column in range(0, 0 if narrow else o, width):
+        for t in range(0 if narrow else across):
+            column = t * width
             columns = least(width, o - column)
             panel, panel_row = advance(dz, column), dz_row
             if o > gemm.WIDE:
@@ -214,7 +216,6 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
         optimizers.add_penalty(change, advance(w, place), 0, dw, 0, 1, rows * o)
         optimizers.update(change, advance(w, place), 0, dw, 0, advance(state, place), apart, 1, rows * o)
     beside = distance(w, b)
-    across = blocks(o, width)
     for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
         for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
             store(buffer, 0, _column_sum(dz, dz_row, column, n))
@@ -239,4 +240,4 @@ def learn_memory(o):
 @inline
 def _panels_memory(o):
     """Numbers in the first part of it: a panel, or all of dZ as panels, which every row of W needs again."""
-    return CHUNK * blocks(o, gemm.PANEL_COLUMNS) * gemm.PANEL_COLUMNS if o > gemm.WIDE else gemm.PANEL
+    return CHUNK * (o + gemm.PANEL_COLUMNS) if o > gemm.WIDE else gemm.PANEL

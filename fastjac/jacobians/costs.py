@@ -83,7 +83,7 @@ class Forms(NamedTuple):
 
 N, I, O = map(Formula.symbol, ("N", "inputs", "outputs"))
 NOTHING = Formula({})
-PANEL = Formula({(): 8192})  # so many numbers of one factor at a time, in the order a product reads them
+PANEL = Formula({(): 12288})  # so many numbers of one factor at a time, in the order a product reads them
 
 # ∂z/∂w_j is outputs×inputs and there are as many j as outputs (A4); ∂a/∂z and ∂z/∂b are outputs×outputs.
 _DENSE = N * O * O + N * O * I + N * O * O * I + N * O * O
