@@ -1,7 +1,7 @@
 """How this library's functions are compiled: the options and the cache, in one place.
 
 ``kernel`` marks an entry function, called from Python: compiled when first called with new types, then kept
-on disk (see ``_cache``). ``inline`` marks a helper that kernels call: it stays a Python function.
+on disk (see ``_cache``). ``inline`` and ``always_inline`` mark helpers that kernels call: they stay Python functions.
 
 What a kernel captures, or reads from its module, must follow from the sources, the versions and the CPU
 alone: those are what the cache goes by. A value from the environment must be an argument.
@@ -22,6 +22,7 @@ __all__ = [
     "CacheInfo",
     "CacheWarning",
     "Statistics",
+    "always_inline",
     "cache_info",
     "clear_cache",
     "inline",
@@ -48,8 +49,17 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inline(function: Function) -> Function:
     """Let kernels call ``function``. Its options are given, or its first caller's would hold for all."""
+    return _helper(function)
+
+
+def always_inline(function: Function) -> Function:
+    """As ``inline``, and put into each of its callers, however long it is: for what is called very often."""
+    return _helper(function, forceinline=True)
+
+
+def _helper(function: Function, **options: Any) -> Function:
     _name_apart(function)
-    marked: Function = register_jitable(pipeline_class=HelperCompiler, **_ANYWHERE)(function)
+    marked: Function = register_jitable(pipeline_class=HelperCompiler, **options, **_ANYWHERE)(function)
     return marked
 
 

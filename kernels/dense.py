@@ -208,7 +208,7 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
             if o > gemm.WIDE:
                 panel, panel_row = advance(buffer, column * n), width
             for r in range(0, rows, gemm.TILE_ROWS):
-                gemm.tile(
+                gemm.tile_inlined(
                     advance(source, r // gemm.TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
                     advance(dw, r * o + column), o, zeros, 0, least(gemm.TILE_ROWS, rows - r), columns, n, 0,
                 )  # fmt: skip

@@ -12,7 +12,7 @@ shape of the rest, any split over threads, and any blocking over k that continue
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import inline
+from ._jit import always_inline, inline
 from .counting import blocks, least
 from .simd import (
     advance,
@@ -188,6 +188,13 @@ def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, 
     a: A[i, k] at i·a_row + k·a_k.  b: B[k, j] at k·b_k + j, readable to the end of the last vector.
     c: C[i, j] at i·c_row + j.  init: at i·init_row + j; may be C itself, to continue a sum.
     """
+    tile_inlined(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add)
+
+
+@always_inline
+def tile_inlined(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add):
+    """As ``tile``, for where it is called for few rows at a time, as dW does: with AVX2, such calls took 6 % of a step
+    of tiny and 3 % of the instructions of mnist. Elsewhere one copy of the code takes 1 % fewer."""
     width = lanes(a)
     most, wide = MOST_VECTORS > 2 and columns > 2 * width, columns > width
     tail = columns - 2 * width if most else columns - width if wide else columns
@@ -275,7 +282,7 @@ def panel(
         elif whole and columns >= pair and rows >= TILE_ROWS:
             done = TILE_ROWS
             source = advance(w, first * w_row)
-            if columns == pair:
+            if MOST_VECTORS == 2 or columns == pair:
                 _first(above, a_row, a_k, source, w_row, c, c_row, start, start_row, this, lanes(a), 0, buffer)
             else:
                 _most_first(above, a_row, a_k, source, w_row, c, c_row, start, start_row, this, lanes(a), 0, buffer)
