@@ -46,8 +46,9 @@ TILE_ROWS = 8 if registers() == 32 else 6
 TILE_VECTORS = 2
 
 # Three vectors wide where B is wide and there are registers for 24 sums: they read A a third less often for the same
-# work. Products with 384 to 1152 columns take 5 to 7 % less time than two vectors wide (9 rows 3 to 5 %; four vectors
-# by 6 rows as much as three by 8, but batches have remainders then), and those of dW with 144 columns 14 %.
+# work. Products with 384 to 1152 columns take 1 to 7 % less time than two vectors wide, the more the busier the caches
+# that a virtual machine shares (9 rows less; four vectors by 6 rows as much as three by 8, but batches have remainders
+# then), and those of dW with 144 columns 12 %.
 MOST_VECTORS = 3 if registers() == 32 else TILE_VECTORS
 
 # How much of k is summed before the next rows of A: a panel of B this deep and this many vectors wide is some 32 KiB of
