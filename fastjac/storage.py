@@ -8,18 +8,15 @@ runs no code, and takes no more memory than the file is long.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastjac.activations import ActivationFunction
+from fastjac.atomic import atomic_file
 from fastjac.errors import ModelFileError
 from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
 
@@ -218,33 +215,9 @@ def read(path: Any) -> tuple[Tensors, dict[str, Any]]:
 
 
 def write(path: Any, data: bytes) -> None:
-    """Write a file whole or not at all: a crash at any moment leaves the old one or the new one."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name, too, must be on the disk
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    """Write a file whole or not at all: see ``atomic_file``."""
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def digest(array: np.ndarray) -> str:
