@@ -110,7 +110,7 @@ def _replace_in_use(aside: str, final: str, pauses: tuple[float, ...] = (0.01, 0
 
 
 def _flush_folder(folder: str) -> None:
-    """The new name, too, must be on the disk. Some file systems know no such thing, and a folder may not be readable."""
+    """The new name, too, must be on the disk; but there are file systems that can't, and folders that can't be read."""
     if hasattr(os, "O_DIRECTORY"):
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -125,9 +125,9 @@ def _flush_folder(folder: str) -> None:
 
 # --- the file aside, and those of killed processes --------------------------------------------------------------------
 #
-# A writer holds a lock on its file until it is renamed; the system lets go of it when the process ends, however it ends.
-# So a file aside that can be locked has no writer. It is named after its computer, because locks on a file system that
-# several share need not be seen by all.
+# A writer holds a lock on its file until it is renamed, and the system lets go of it when the process ends, however it
+# ends: a file aside that can be locked has no writer. Its name says on which computer it was made, because locks on a
+# file system that several share need not be seen by all.
 
 
 def _prefix(final: str) -> str:

@@ -64,9 +64,14 @@ def test_a_block_that_raises_leaves_what_was_there(there, error, tmp_path):
     path = tmp_path / "x"
     if there:
         path.write_bytes(b"old")
-    with pytest.raises(error), atomic.atomic_file(path) as file:
-        file.write(b"new")
-        raise error("mine")
+
+    def block():
+        with atomic.atomic_file(path) as file:
+            file.write(b"new")
+            raise error("mine")
+
+    with pytest.raises(error, match="mine"):
+        block()
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("x", b"old")] * there
 
 
@@ -123,7 +128,7 @@ def test_links_are_followed(tmp_path):
 def test_a_folder_that_is_not_there_is_named(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError, match="no folder|[Nn]ot a directory"):
+    with pytest.raises(OSError, match=r"no folder|[Nn]ot a directory"):
         _write(path, b"x")
     assert _names(tmp_path) == ["file"]
 
