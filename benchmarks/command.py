@@ -26,7 +26,7 @@ def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
     return names
 
 
-@click.command(short_help="Measure kernels against the machine's roof, and training against installed peers.")
+@click.command()
 @click.option("--only", help=f"Parts, as steps,feel: of {', '.join(PARTS)}.")
 @click.option("--workloads", help=f"Networks, of {', '.join(WORKLOADS)}.")
 @click.option("--peers", help=f"Peers, of {', '.join(list(PEERS)[1:])}.  [those that are installed]")

@@ -1,5 +1,6 @@
 """The command line, in this process and as a user's."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -115,6 +116,52 @@ def test_help_has_every_command_and_examples(capsys):
     for word in ("train", "compare", "info", "fastjac train digits"):
         assert word in shown.out
     assert "--learning-rate" in run(capsys, "train", "--help")[1].out
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["-h"], []], ids=str)
+def test_what_needs_no_library_imports_none(arguments):
+    code = f"""
+import sys
+from fastjac.__main__ import main
+sys.argv = ["fastjac", *{arguments!r}]
+try:
+    main()
+finally:
+    assert not {{"numpy", "numba", "llvmlite"}} & set(sys.modules), sorted(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == (0 if arguments else 2), done.stderr
+    shown = done.stdout + done.stderr
+    assert fj.__version__ in shown if arguments == ["--version"] else "Train a network and print how well" in shown
+
+
+def test_the_list_of_commands_is_that_of_their_modules():
+    for name, (what, module) in cli._COMMANDS.items():
+        command = cli.commands.get_command(None, name)
+        assert command is getattr(importlib.import_module(module), name)
+        assert command is cli.commands.get_command(None, name)
+        assert [option.name for option in command.params].count("debug") == 1
+        assert what.endswith(".") and len(what) < 85, what  # one line of help
+    assert cli.commands.get_command(None, "trian") is None
+
+
+@pytest.mark.parametrize("where", ["click", "fastjac.cli", "numba"])
+def test_ctrl_c_while_something_is_imported_takes_one_line(where):
+    code = f"""
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {where!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["fastjac", "info"]
+from fastjac.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "fastjac: interrupted")
 
 
 def test_without_a_command_it_shows_the_help(capsys):

@@ -155,8 +155,12 @@ def test_an_import_compiles_nothing_makes_no_folder_and_brings_no_extras(tmp_pat
         import json, sys, threading
         before = threading.active_count()
         import fastjac
+        library = [m for m in sys.modules if m.split(".")[0] in ("numpy", "numba") or m.startswith("fastjac.")]
+        for name in dir(fastjac):
+            getattr(fastjac, name)
         from fastjac.kernels import _jit
         print(json.dumps({
+            "at once": library,
             "compiles": _jit.statistics().compiles, "hits": _jit.statistics().hits,
             "top": "kernels" in sys.modules, "threads": threading.active_count() - before,
             "extras": [m for m in ("torch", "sklearn", "rich", "click", "matplotlib", "pandas", "hypothesis",
@@ -165,7 +169,7 @@ def test_an_import_compiles_nothing_makes_no_folder_and_brings_no_extras(tmp_pat
         """,
         FASTJAC_CACHE_DIR=str(cache),
     )
-    assert result == {"compiles": 0, "hits": 0, "top": False, "threads": 0, "extras": []}
+    assert result == {"at once": [], "compiles": 0, "hits": 0, "top": False, "threads": 0, "extras": []}
     assert not cache.exists()
 
 
@@ -197,10 +201,36 @@ def test_a_program_may_have_a_package_of_its_own_called_kernels(tmp_path):
     ) == [True, False]  # fmt: skip
 
 
+def test_type_checkers_see_the_names_that_are_imported_when_used():
+    import fastjac
+
+    tree = ast.parse((ROOT / "fastjac" / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {name.asname: node.module for node in block.body for name in node.names}
+    wanted = dict.fromkeys(fastjac._MODULES, "fastjac")
+    wanted |= {name: f"fastjac.{module}" for name, module in fastjac._PLACES.items()}
+    assert seen == wanted
+    everything = {}
+    exec("from fastjac import *", everything)
+    assert set(wanted) <= set(everything)
+    assert everything["Sequential"] is fastjac.Sequential and set(wanted) <= set(dir(fastjac))
+
+
+def test_a_name_that_is_not_there_is_refused_as_by_any_module():
+    import fastjac
+
+    with pytest.raises(AttributeError, match="module 'fastjac' has no attribute 'Sequental'") as refused:
+        fastjac.Sequental  # noqa: B018
+    assert (refused.value.name, refused.value.obj) == ("Sequental", fastjac)  # of which Python makes its suggestion
+    with pytest.raises(ImportError, match="Sequental"):
+        exec("from fastjac import Sequental")
+
+
 def test_every_public_name_is_documented_and_comes_from_the_library():
     import fastjac
 
-    names = [name for name in vars(fastjac) if not name.startswith("_")]
+    imported_by_the_file = {"annotations", "importlib", "sys", "TYPE_CHECKING", "Any"}
+    names = [name for name in dir(fastjac) if not name.startswith("_") and name not in imported_by_the_file]
     assert {
         "Sequential",
         "Dense",

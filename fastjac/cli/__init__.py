@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
 import warnings
@@ -10,11 +11,17 @@ from typing import Any
 import click
 
 import fastjac as fj
-from fastjac.benchmarks.command import bench
-from fastjac.cli.inspection import compare, info
-from fastjac.cli.training import train
-from fastjac.cli.using import evaluate, predict
-from fastjac.kernels.arrays import unknown
+
+# what each command does, and the module that has it: imported when it is called, as the library behind it takes a while
+_COMMANDS = {
+    "bench": ("Measure kernels against the machine's roof, and training against installed peers.",
+              "fastjac.benchmarks.command"),
+    "compare": ("Compute one batch by kernels, by NumPy and by Jacobians.", "fastjac.cli.inspection"),
+    "evaluate": ("Print how well a saved network does.", "fastjac.cli.using"),
+    "info": ("Show versions, the CPU and the cache of kernels.", "fastjac.cli.inspection"),
+    "predict": ("Predict the rows of a table by a saved network.", "fastjac.cli.using"),
+    "train": ("Train a network and print how well it does.", "fastjac.cli.training"),
+}  # fmt: skip
 
 _EXAMPLES = """
 \b
@@ -32,16 +39,28 @@ Examples:
 
 
 class _Commands(click.Group):
-    """Commands; an unknown one is refused as every unknown name is, and each takes --debug, too."""
+    """The commands of ``_COMMANDS``; an unknown one is refused as every unknown name is, and each takes --debug."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.commands and name in _COMMANDS:
+            command: click.Command = getattr(importlib.import_module(_COMMANDS[name][1]), name)
+            command.params.append(_debug_option())
+            self.add_command(command, name)
+        return self.commands.get(name)
 
     def resolve_command(self, context: click.Context, arguments: list[str]) -> Any:
-        if self.get_command(context, arguments[0]) is None and not arguments[0].startswith("-"):
+        if arguments[0] not in _COMMANDS and not arguments[0].startswith("-"):
+            from fastjac.kernels.arrays import unknown
+
             context.fail(str(unknown("command", arguments[0], self.list_commands(context))))
         return super().resolve_command(context, arguments)
 
-    def add_command(self, command: click.Command, name: str | None = None) -> None:
-        command.params.append(_debug_option())
-        super().add_command(command, name)
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (what, _) in _COMMANDS.items()])
 
 
 # what speaks for itself; any other error is a fault of this program, and says so by its name
@@ -76,8 +95,6 @@ def commands(context: click.Context) -> None:
 
 
 commands.params.append(_debug_option())
-for _command in (train, predict, evaluate, compare, bench, info):
-    commands.add_command(_command)
 
 
 def _say(message: Any) -> None:

@@ -23,7 +23,7 @@ def _present(features: str) -> list[str]:
     return [one.removeprefix("+") for one in features.split(",") if one.startswith("+")]
 
 
-@click.command(short_help="Compute one batch by kernels, by NumPy and by Jacobians.")
+@click.command()
 @click.argument("data")
 @click.option("--target", metavar="NAME", help="Column of a table to predict.")
 @click.option("--hidden", type=Widths(), default="16", show_default=True, help="Widths of the hidden layers.")
@@ -48,7 +48,7 @@ def compare(
     click.echo(str(fj.compare(net, X, y, loss=source.preprocessing.loss)))
 
 
-@click.command(short_help="Show versions, the CPU and the cache of kernels.")
+@click.command()
 @click.option("--clear-cache", is_flag=True, help="Remove all compiled kernels that fastjac has kept on disk.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def info(clear_cache: bool, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def _check_places(save: str | None, plot: str | None) -> None:
             raise FileNotFoundError(f"there is no folder {Path(path).resolve().parent} to write {path} to")
 
 
-@click.command(short_help="Train a network and print how well it does.")
+@click.command()
 @click.argument("data")
 @click.option("--target", metavar="NAME", help="Column of a table to predict.")
 @click.option("--task", type=Names("task", TASKS), help="classification or regression.  [classification for texts,"

@@ -14,7 +14,7 @@ from fastjac.cli import data as sources
 from fastjac.cli import output
 
 
-@click.command(short_help="Predict the rows of a table by a saved network.")
+@click.command()
 @click.argument("model")
 @click.argument("data")
 @click.option("-o", "--output", "path", metavar="PATH", help="Where to write: .csv, .parquet or .npy."
@@ -41,7 +41,7 @@ def predict(model: str, data: str, path: str | None) -> None:
         sys.stdout.buffer.write(written)
 
 
-@click.command(short_help="Print how well a saved network does.")
+@click.command()
 @click.argument("model")
 @click.argument("data")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
