@@ -101,8 +101,9 @@ def load_state_dict(network: Sequential, values: Mapping[str, Any]) -> None:
         if array.shape != place.shape:
             raise ValueError(f"{name} has shape {array.shape}, expected {place.shape}")
         arrays[name] = array
-    for name, place in own.items():
-        place[...] = arrays[name]
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
+        for name, place in own.items():
+            place[...] = arrays[name]
 
 
 def _array(tensor: Any) -> np.ndarray:
@@ -137,82 +138,137 @@ def to_torch(network: Sequential) -> Any:
     return module
 
 
+_TORCH_NAMES = {"identity": "Identity", "relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "silu": "SiLU",
+                "gelu": "GELU", "softplus": "Softplus", "leaky_relu": "LeakyReLU", "elu": "ELU"}  # fmt: skip
+
+
 def _torch_activation(nn: Any, activation: ActivationFunction) -> Any:
-    plain = {"identity": "Identity", "relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "silu": "SiLU",
-             "gelu": "GELU", "softplus": "Softplus"}  # fmt: skip
-    if activation.name == "leaky_relu":
-        return nn.LeakyReLU(activation.parameter)
-    if activation.name == "elu":
-        return nn.ELU(activation.parameter)
-    return getattr(nn, plain[activation.name])()
+    if activation.name not in _TORCH_NAMES:
+        raise TypeError(f"PyTorch has no module for the activation {activation}, expected one of"
+                        f" {', '.join(_TORCH_NAMES)}")  # fmt: skip
+    kind = getattr(nn, _TORCH_NAMES[activation.name])
+    return kind(activation.parameter) if activation.name in ("leaky_relu", "elu") else kind()
 
 
 def from_torch(module: Any) -> Sequential:
-    """A network that computes the same as an ``nn.Sequential`` of layers that fastjac has; parameters are copied.
+    """A network that computes what an ``nn.Sequential`` of layers that fastjac has computes after its ``eval()``.
 
-    An ``nn.Linear`` and the activation after it become one ``Dense``, whose kernels are fused. The names of the
-    parameters stay: ``state_dict`` of the result is the module's own.
+    Parameters are copied. An ``nn.Linear`` and the activation after it become one ``Dense``, whose kernels are fused.
+    A module that stands in several places becomes a layer for each; those of an ``nn.Linear`` begin equal and are then
+    trained apart.
+
+    The names of the parameters, as ``state_dict`` of the result has them, are those of the modules one after the other,
+    "0.weight", "2.weight", …: the module's own, if it has no ``nn.Sequential`` within and its modules have no names.
 
     Args:
         module: of Linear, the activations, Softmax over columns, and Dropout; nested ``nn.Sequential`` are opened.
 
     Raises:
-        TypeError, ValueError: other modules, or others of their settings, by their place.
+        TypeError: modules that fastjac has not or can't look into, by their place: other kinds, subclasses, modules
+            with hooks, parametrizations or a ``forward`` of their own; or parameters that are not float32 or float64.
+        ValueError: settings that fastjac has not, or widths that don't fit together.
         ImportError: no PyTorch.
     """
-    nn = _needs("torch").nn
-    if not isinstance(module, nn.Sequential):
-        raise TypeError(f"module is a {type(module).__name__}, expected an nn.Sequential")
+    torch = _needs("torch")
+    nn = torch.nn
+    if type(module) is not nn.Sequential:
+        raise TypeError(f"module is a {type(module).__name__}, expected an nn.Sequential, and no subclass of it")
     layers: list[Layer] = []
-    linears = []
-    before = None
-    for name, one in module.named_modules():
-        if isinstance(one, nn.Sequential):
-            continue
-        if isinstance(one, nn.Linear):
-            linears.append(one)
-            layers.append(Dense(one.in_features, one.out_features, bias=one.bias is not None))
-        elif isinstance(one, nn.Dropout):
-            layers.append(Dropout(one.p))
-        elif isinstance(one, nn.Softmax) and one.dim in (1, -1):
-            layers.append(Softmax())
-        else:
-            activation = _from_torch_activation(nn, name, one)
-            if isinstance(before, nn.Linear) and activation.name != "identity":
-                layers[-1] = Dense(
-                    before.in_features, before.out_features, activation=activation, bias=before.bias is not None
-                )
+    linears: list[tuple[np.ndarray, np.ndarray | None]] = []
+    before: Any = None
+    for name, one in _opened(nn, "", module, ()):
+        try:
+            if type(one) is nn.Linear:
+                weight, bias = _linear(torch, one)
+                linears.append((weight, bias))
+                layers.append(Dense(weight.shape[1], weight.shape[0], bias=bias is not None))
+            elif type(one) is nn.Dropout:
+                layers.append(Dropout(one.p))
+            elif type(one) is nn.Softmax and one.dim in (1, -1):
+                layers.append(Softmax())
             else:
-                layers.append(Activation(activation))
+                activation = _from_torch_activation(nn, one)
+                if type(before) is nn.Linear and activation.name != "identity":
+                    dense = layers.pop()
+                    assert isinstance(dense, Dense)
+                    layers.append(Dense(dense.inputs, dense.outputs, activation=activation, bias=dense.has_bias))
+                else:
+                    layers.append(Activation(activation))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"module[{name}] is {' '.join(str(one).split())[:100]}: {error}") from error
         before = one
     if not linears:
         raise ValueError("module has no nn.Linear, which would tell its width")
-    kinds = {str(one.weight.dtype).removeprefix("torch.") for one in linears}
-    if len(kinds) > 1 or not kinds <= {"float32", "float64"}:
-        raise TypeError(f"module has parameters of {', '.join(sorted(kinds))}, expected float32 or float64 throughout")
+    kinds = {str(array.dtype) for pair in linears for array in pair if array is not None}
+    if len(kinds) > 1:
+        raise TypeError(f"module has parameters of {' and '.join(sorted(kinds))}, expected one of them throughout")
     network = Sequential(layers, seed=0, dtype=kinds.pop())
-    for layer, linear in zip((one for one in network.layers if isinstance(one, Dense)), linears, strict=True):
-        layer.parameters["weight"][...] = _array(linear.weight).T
-        if linear.bias is not None:
-            layer.parameters["bias"][...] = _array(linear.bias)
+    dense_layers = [layer for layer in network.layers if isinstance(layer, Dense)]
+    for layer, (weight, bias) in zip(dense_layers, linears, strict=True):
+        layer.parameters["weight"][...] = weight.T
+        if bias is not None:
+            layer.parameters["bias"][...] = bias
     return network
 
 
-def _from_torch_activation(nn: Any, name: str, module: Any) -> ActivationFunction:
-    kinds = {nn.Identity: "identity", nn.ReLU: "relu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh", nn.SiLU: "silu"}
-    if type(module) in kinds:
-        found = kinds[type(module)]
-        return activations.relu(at_zero=0) if found == "relu" else activations.get(found)
-    if isinstance(module, nn.LeakyReLU):
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def _opened(nn: Any, name: str, module: Any, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """The modules in the order in which they are called, a repeated one each time, with their places."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module[{name}] is {module!r}, expected a module")
+    own = [kind.strip("_") for kind in _HOOKS if getattr(module, kind, None)]
+    own += ["a forward of its own"] * ("forward" in vars(module))
+    if own:
+        raise TypeError(f"module[{name}] is a {type(module).__name__} with {', '.join(own)}: what that does to its"
+                        " output can't be known")  # fmt: skip
+    if type(module) is not nn.Sequential:
+        yield name, module
+        return
+    if any(module is one for one in around):
+        raise ValueError(f"module[{name}] is within itself")
+    for inner, one in module._modules.items():  # named_children() would leave out what it has given before
+        yield from _opened(nn, f"{name}.{inner}".lstrip("."), one, (*around, module))
+
+
+def _linear(torch: Any, module: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weight (outputs, inputs) and bias as they are, whatever the module says of its widths."""
+    arrays = []
+    for name in ("weight", "bias"):
+        tensor = getattr(module, name)
+        if name == "bias" and tensor is None:
+            return arrays[0], None
+        # a tensor of another kind may compute in a way of its own, or have no numbers
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided or tensor.is_meta:
+            raise TypeError(f"its {name} is no plain tensor of numbers in memory")
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"its {name} is of {tensor.dtype}, expected float32 or float64")
+        arrays.append(tensor.detach().cpu().numpy())
+        wanted = (module.out_features, module.in_features)[: 2 if name == "weight" else 1]
+        if arrays[-1].shape != wanted:
+            raise ValueError(f"its {name} has shape {arrays[-1].shape}, expected {wanted}")
+    return arrays[0], arrays[1]
+
+
+def _from_torch_activation(nn: Any, module: Any) -> ActivationFunction:
+    plain = (nn.Identity, nn.Sigmoid, nn.Tanh, nn.SiLU)
+    kind = type(module)
+    if kind in plain:
+        return activations.get({getattr(nn, value): key for key, value in _TORCH_NAMES.items()}[kind])
+    if kind is nn.ReLU:
+        return activations.relu(at_zero=0)
+    if kind is nn.LeakyReLU:
         return activations.leaky_relu(module.negative_slope)
-    if isinstance(module, nn.ELU):
+    if kind is nn.ELU:
         return activations.elu(module.alpha)
-    if isinstance(module, nn.GELU) and module.approximate == "none":
+    if kind is nn.GELU and module.approximate == "none":
         return activations.get("gelu")
-    if isinstance(module, nn.Softplus) and module.beta == 1:
+    # above its threshold, PyTorch's is z itself: from 20 on that is less than 2.1e-9 away
+    if kind is nn.Softplus and module.beta == 1 and module.threshold >= 20:
         return activations.get("softplus")
-    raise TypeError(f"module[{name}] is {module}, which fastjac has no layer for: expected Linear, Dropout,"
-                    f" Softmax(dim=1), or one of the activations {', '.join(activations.NAMES)}")  # fmt: skip
+    raise TypeError("fastjac has no such layer, expected Linear, Dropout, Softmax(dim=1), or with settings that it has"
+                    f" too {', '.join(_TORCH_NAMES.values())}")  # fmt: skip
 
 
 # --- scikit-learn -----------------------------------------------------------------------------------------------------
@@ -288,7 +344,7 @@ class _Graph:
         if name in ("relu", "sigmoid", "tanh"):
             self.add({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[name], z)
         elif name == "silu":
-            self.add("Mul", z, self.add("Sigmoid", z))
+            self.add("Mul", self._not_infinite(z), self.add("Sigmoid", z))
         elif name in ("leaky_relu", "elu"):
             # as max(z, 0) + the part below zero: attributes of LeakyRelu and Elu would be float32, Elu has no float64
             below = self.add("Min", z, self.constant(0))
@@ -304,8 +360,14 @@ class _Graph:
             erf = self.add("Erf", self.add("Cast", argument, to=kinds.FLOAT))
             if self.dtype == np.float64:
                 erf = self.add("Cast", erf, to=kinds.DOUBLE)
-            half = self.add("Mul", z, self.constant(0.5))
+            half = self.add("Mul", self._not_infinite(z), self.constant(0.5))
             self.add("Mul", half, self.add("Add", erf, self.constant(1)))
+        elif name != "identity":
+            raise TypeError(f"ONNX has no operator for the activation {activation}, and no others are known for it")
+
+    def _not_infinite(self, z: str) -> str:
+        """z, but not below -1000, where silu and gelu are 0 in both types: -∞·0 would be NaN, and their limit is 0."""
+        return self.add("Max", z, self.constant(-1000))
 
 
 def to_onnx(network: Sequential, path: Any = None, *, probabilities: str | None = None) -> Any:

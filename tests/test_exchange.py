@@ -46,7 +46,7 @@ def torch():
     return pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
-def _forward(torch, module, dtype):
+def _forward(torch, module, dtype, X=X):
     with torch.no_grad():
         return module.eval()(torch.from_numpy(X.astype(dtype))).numpy()
 
@@ -153,12 +153,187 @@ def test_what_is_no_state_dict():
         (lambda nn: nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), ValueError, r"layers\[1\]"),
         (lambda nn: nn.Linear(2, 2), TypeError, "module is a Linear, expected an nn.Sequential"),
         (lambda nn: nn.Sequential(nn.Linear(2, 2).half()), TypeError, "float16"),
-        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()), TypeError, "float32, float64"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2).bfloat16()), TypeError, r"module\[0\] is Linear.*bfloat16"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()), TypeError, "float32 and float64"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Softplus(threshold=1)), TypeError, r"module\[1\] is Softplus"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Softplus(threshold=19.9)), TypeError, r"module\[1\] is Softp"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.ReLU6()), TypeError, r"module\[1\] is ReLU6"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(0.0)), ValueError, r"module\[1\] is LeakyReLU"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Dropout(1.0)), ValueError, r"module\[1\] is Dropout\(p=1.0"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2), nn.AlphaDropout()), TypeError, r"module\[1\] is AlphaDropout"),
+        (lambda nn: nn.Sequential(nn.Linear(2, 2, device="meta")), TypeError, r"module\[0\].*no plain tensor"),
     ],
 )
 def test_modules_that_have_no_layer_here(torch, make, kind, words):
     with pytest.raises(kind, match=words):
         exchange.from_torch(make(torch.nn))
+
+
+def _shared(nn):
+    relu, tanh, linear, inner = nn.ReLU(), nn.Tanh(), nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 6), nn.Sigmoid())
+    return {
+        "one activation everywhere": nn.Sequential(nn.Linear(6, 5), relu, nn.Linear(5, 4), relu, nn.Linear(4, 2), relu),
+        "one activation twice in a row": nn.Sequential(nn.Linear(6, 5), tanh, tanh, nn.Linear(5, 4), tanh),
+        "one Linear twice": nn.Sequential(linear, relu, linear, tanh, linear),
+        "one part twice": nn.Sequential(inner, nn.Linear(6, 6), inner, inner),
+        "within and without": nn.Sequential(nn.Sequential(nn.Linear(6, 6), relu), nn.Sequential(), linear, relu),
+    }
+
+
+@pytest.mark.parametrize("what", ["one activation everywhere", "one activation twice in a row", "one Linear twice",
+                                  "one part twice", "within and without"])  # fmt: skip
+def test_a_module_that_stands_in_several_places_is_taken_in_each(torch, what):
+    torch.manual_seed(0)
+    module = _shared(torch.nn)[what].double()
+    net = exchange.from_torch(module)
+    _close(net.predict(X), _forward(torch, module, "float64"), "float64")
+    assert sum(layer.describe().startswith("Dense") for layer in net.layers) >= 2
+
+
+def _changed(torch, how):
+    """A module that computes something of its own, by every way that PyTorch has for that."""
+    nn = torch.nn
+
+    class Twice(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Skipping(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    class Plain(nn.Sequential):
+        pass
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    class Loud(nn.ReLU):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    module = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 3)))
+    if how == "a subclass of Linear":
+        module[0] = Twice(3, 3)
+    elif how == "a subclass of Sequential within":
+        module[1] = Skipping(nn.Linear(3, 3))
+    elif how == "a subclass of Sequential":
+        module = Skipping(nn.Linear(3, 3))
+    elif how == "a subclass of Sequential that changes nothing":
+        module[1] = Plain(nn.Linear(3, 3))
+    elif how == "a container":
+        module[1] = Residual()
+    elif how == "a subclass of an activation":
+        module[1][0] = Loud()
+    elif how == "a list":
+        module[1] = nn.ModuleList([nn.Linear(3, 3)])
+    elif how == "nothing at all":
+        module.register_module("2", None)
+    elif how == "a forward of the object's own":
+        module[1][1].forward = lambda x: x + 1
+    elif how == "a forward of the whole":
+        module.forward = lambda x: x + 1
+    elif how == "a forward hook":
+        module[1][1].register_forward_hook(lambda m, x, y: y + 1)
+    elif how == "a forward hook of a part":
+        module[1].register_forward_hook(lambda m, x, y: y + 1)
+    elif how == "a forward hook of the whole":
+        module.register_forward_pre_hook(lambda m, x: (x[0] + 1,))
+    elif how == "a backward hook":
+        module[0].register_full_backward_hook(lambda m, a, b: (a[0] * 2,))
+    elif how == "a parametrization":
+        nn.utils.parametrizations.weight_norm(module[0])
+    elif how == "spectral norm":
+        nn.utils.parametrizations.spectral_norm(module[0])
+    elif how == "pruning":
+        from torch.nn.utils import prune
+
+        prune.l1_unstructured(module[0], "weight", 1)
+    elif how == "compiled":
+        module = torch.compile(module, backend="eager")
+    elif how == "a weight of another shape":
+        module[0].weight = nn.Parameter(torch.zeros(3))
+    elif how == "a bias of another shape":
+        module[0].bias = nn.Parameter(torch.zeros(1))
+    elif how == "a sparse weight":
+        module[0].weight = nn.Parameter(torch.eye(3).to_sparse(), requires_grad=False)
+    elif how == "half a bias":
+        module[0].bias = nn.Parameter(torch.zeros(3).double())
+    elif how == "within itself":
+        module[1].append(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("a subclass of Linear", r"module\[0\] is Twice"),
+        ("a subclass of Sequential within", r"module\[1\] is Skipping"),
+        ("a subclass of Sequential", "module is a Skipping"),
+        ("a subclass of Sequential that changes nothing", r"module\[1\] is Plain"),
+        ("a container", r"module\[1\] is Residual"),
+        ("a subclass of an activation", r"module\[1.0\] is Loud"),
+        ("a list", r"module\[1\] is ModuleList"),
+        ("nothing at all", r"module\[2\] is None"),
+        ("a forward of the object's own", r"module\[1.1\] is a Linear with a forward of its own"),
+        ("a forward of the whole", r"module\[\] is a Sequential with a forward of its own"),
+        ("a forward hook", r"module\[1.1\] is a Linear with forward_hooks"),
+        ("a forward hook of a part", r"module\[1\] is a Sequential with forward_hooks"),
+        ("a forward hook of the whole", r"module\[\] is a Sequential with forward_pre_hooks"),
+        ("a backward hook", r"module\[0\] is a Linear with backward_hooks"),
+        ("a parametrization", r"module\[0\] is ParametrizedLinear"),
+        ("spectral norm", r"module\[0\] is ParametrizedLinear"),
+        ("pruning", r"module\[0\] is a Linear with forward_pre_hooks"),
+        ("compiled", "module is a OptimizedModule"),
+        ("a weight of another shape", r"its weight has shape \(3,\), expected \(3, 3\)"),
+        ("a bias of another shape", r"its bias has shape \(1,\), expected \(3,\)"),
+        ("a sparse weight", "no plain tensor"),
+        ("half a bias", "float32 and float64"),
+        ("within itself", "within itself"),
+    ],
+)
+def test_what_computes_something_of_its_own_is_refused_by_its_place(torch, how, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        exchange.from_torch(_changed(torch, how))
+
+
+def test_softplus_from_the_threshold_on_where_it_makes_no_difference(torch):
+    module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Softplus(threshold=40)).double()
+    _close(exchange.from_torch(module).predict(9 * X), _forward(torch, module, "float64", 9 * X), "float64")
+
+
+def test_the_names_of_the_parameters_are_those_of_modules_one_after_the_other(torch):
+    nn = torch.nn
+    flat = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.1), nn.Linear(4, 2))
+    nested = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.Tanh()), nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 2)))
+    wanted = ["0.weight", "0.bias", "3.weight", "3.bias"]
+    assert list(flat.state_dict()) == wanted
+    for module in (flat, nested):
+        assert list(exchange.state_dict(exchange.from_torch(module))) == wanted
+
+
+def test_what_float32_can_not_hold_in_a_state_dict_becomes_infinite():
+    net = _network(dtype="float32")
+    values = {name: np.full(value.shape, 1e300) for name, value in exchange._named(net).items()}
+    exchange.load_state_dict(net, values)
+    assert np.isposinf(net.parameters).all()
+
+
+@pytest.mark.parametrize("function", [exchange.to_torch, exchange.to_onnx])
+def test_an_activation_that_the_other_library_has_not_is_refused(function):
+    pytest.importorskip("onnx" if function is exchange.to_onnx else "torch", reason="not installed")
+    unknown = activations.get("tanh")
+    object.__setattr__(unknown, "name", "mish")
+    for layer in (fj.Dense(2, 2), fj.Activation("tanh")):
+        net = fj.Sequential([layer], seed=0, inputs=2)
+        net.layers[0].activation = unknown
+        with pytest.raises(TypeError, match=r"no .* for the activation mish"):
+            function(net)
 
 
 class Own(fj.Layer):
@@ -254,6 +429,15 @@ def test_activations_in_onnx_are_right_for_numbers_of_any_size(activation, dtype
     net = fj.Sequential([fj.Activation(activation)], seed=0, dtype=dtype, inputs=1)
     found, wanted = _run_onnx(exchange.to_onnx(net), dtype, Z), net.predict(Z)
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+def test_activations_in_onnx_are_right_for_numbers_that_are_not_finite(activation, dtype):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    Z = np.array([-np.inf, np.inf, np.nan, -1001, -999, -1e38])[:, None]
+    net = fj.Sequential([fj.Activation(activation)], seed=0, dtype=dtype, inputs=1)
+    np.testing.assert_allclose(_run_onnx(exchange.to_onnx(net), dtype, Z), net.predict(Z), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["softmax", "sigmoid"])
