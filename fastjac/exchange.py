@@ -1,4 +1,4 @@
-"""Networks to and from other libraries: PyTorch, scikit-learn, ONNX. Needs ``pip install "fastjac[exchange]"``.
+"""Networks to and from other libraries: PyTorch, scikit-learn, ONNX. Needs ``pip install "fastjac[torch]"`` or ``[onnx]``.
 
 PyTorch's ``nn.Sequential`` has the activation as a module of its own, so that ``Dense(64, 128, activation="relu")`` is
 two of its modules, ``nn.Linear`` and ``nn.ReLU``, and the names of its parameters count both: "0.weight", "2.weight",
@@ -28,7 +28,7 @@ def _needs(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(f'this needs {package}: pip install "fastjac[exchange]"') from error
+        raise ImportError(f'this needs {package}: pip install "fastjac[{package}]"') from error
 
 
 def _cannot(layer: Layer, place: int, what: str) -> TypeError:
