@@ -13,7 +13,7 @@ from fastjac.benchmarks import feel, fits, machine, pages, products, race, roof
 from fastjac.benchmarks.peers import PEERS
 from fastjac.benchmarks.workloads import WORKLOADS
 
-from fastjac.program import default_threads
+from fastjac.cores import default_threads
 
 PARTS = ("roof", "kernels", "steps", "fits", "feel")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, losses, report, storage, training
+from fastjac import _arguments, forks, losses, report, storage, training
 from fastjac.errors import ModelFileError
 from fastjac.kernels.arrays import aligned, float_type, floats, unknown, weights
 from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
@@ -64,7 +64,8 @@ class Sequential:
         self._ran: Program | None = None
         self._training_step = 0
         self._lock = threading.RLock()
-        self._fitting = threading.Lock()
+        self._trained_by: dict[str, tuple[int, object]] = {}  # "call": the thread and the call of ``fit`` at work
+        forks.keep_whole(self)
         # one 64-bit number for dropout, from all bits of the seed
         self.dropout_seed = int(np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0].astype(np.int64))
         self._allocate()
@@ -356,15 +357,17 @@ class Sequential:
             NonFiniteError: a loss became NaN or infinite; the network is as before that batch.
             RuntimeError: the network is already being trained by another thread.
         """
-        if not self._fitting.acquire(blocking=False):
-            raise RuntimeError("this network is already being trained by another call of fit")
-        try:
+        call = (threading.get_ident(), object())
+        try:  # the dictionary and no lock: a signal's handler can raise between taking one and knowing it
+            if self._trained_by.setdefault("call", call) is not call:
+                raise RuntimeError("this network is already being trained by another call of fit")
             return training.fit(
                 self, X, y, loss, optimizer, epochs, batch_size, validation_data, callbacks, sample_weight,
                 class_weight, shuffle, threads, progress, l1, l2,
             )  # fmt: skip
         finally:
-            self._fitting.release()
+            if "call" in self._trained_by and self._trained_by["call"] is call:
+                del self._trained_by["call"]
 
     def save(self, path: Any) -> None:
         """Write the network to a file that ``fastjac.load`` reads: safetensors, whole or not at all.
@@ -393,13 +396,14 @@ class Sequential:
         return f"Sequential([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_lock", "_fitting", "_program", "_seen", "_ran", "gradients")
+        left_out = ("_lock", "_trained_by", "_program", "_seen", "_ran", "gradients")
         kept = {k: v for k, v in vars(self).items() if k not in left_out}
         return kept | {"layers": [copy.copy(layer) for layer in self.layers], "parameters": self.parameters.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         values = state.pop("parameters")
-        vars(self).update(state, _seen=None, _ran=None, _lock=threading.RLock(), _fitting=threading.Lock())
+        vars(self).update(state, _seen=None, _ran=None, _lock=threading.RLock(), _trained_by={})
+        forks.keep_whole(self)
         self._allocate()
         self.parameters[:] = values
         self.path = self._path

@@ -6,21 +6,21 @@ nothing: whoever calls has checked shapes, types and ranges, and keeps the array
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastjac.activations import IDENTITY, ActivationFunction
+from fastjac.cores import threads_at_most
 from fastjac.kernels import network as kernels
-from fastjac.kernels import threads as meeting
 from fastjac.kernels.arrays import aligned, place, strides
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.dense import CHUNK, learn_memory
 from fastjac.kernels.losses import WORK
+from fastjac.kernels.threads import STATE_SIZE
+from fastjac.workers import Workers
 
 _ZEROS = 64  # numbers: more than the widest tile
 
@@ -103,13 +103,6 @@ class Learner:
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
 
-def default_threads() -> int:
-    """The cores that this process may use, and no more than OMP_NUM_THREADS: joblib's workers, for one, have it set."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, int(wanted))) if wanted.isdecimal() else cores
-
-
 class Program:
     """The plan of one network, and the memory it runs in."""
 
@@ -146,7 +139,7 @@ class Program:
         self.numbers = np.array([self._number_of(o) for o in operations])
         self.plan = _Table(place(table), len(table), place(self.numbers), gathered, targets, gradient, widest)
         self._usual = np.empty((0, 0), self.dtype)
-        self._sync = np.zeros(meeting.STATE_SIZE, np.int64)
+        self._sync = np.zeros(STATE_SIZE, np.int64)
         self._sync_place = place(self._sync)
         self._zeros = aligned(_ZEROS, self.dtype)
         self._chunk_memory: list[_Memory] = []
@@ -206,12 +199,14 @@ class Program:
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
-        arguments = (array, address, *strides(X), rows, out, self._sync_place)
-        self._together(
-            threads,
-            lambda part: kernels.predict(parameters, self.plan.place, memories[part].place, *arguments, part, threads),
-            None,
-        )
+        before, after = (array, address, *strides(X)), (out, self._sync_place)
+
+        def part_of(part: int, rows: int = rows) -> None:
+            kernels.predict(parameters, self.plan.place, memories[part].place, *before, rows, *after, part, threads)
+
+        part_of(0, rows=0)  # see ``train``
+        with Workers() as workers:
+            workers.run(threads, part_of, self._sync)
         return out
 
     def forward(self, parameters: np.ndarray, X: np.ndarray, dropout: bool, seed: int, step: int) -> np.ndarray:
@@ -243,7 +238,7 @@ class Program:
         work = self._multiply_adds * batch_size
         if work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER):
             return 1
-        available = default_threads() if threads is None else threads
+        available = threads_at_most(threads)
         enough = LEAST_WORK_BY_ROWS if self._by_rows(batch_size, available) else LEAST_WORK_TOGETHER
         return available if work >= enough else 1
 
@@ -254,7 +249,7 @@ class Program:
 
     def train(
         self, learner: Learner, batches: Batches, first_batch: int, rates: np.ndarray, threads: int,
-        pool: ThreadPoolExecutor | None,
+        workers: Workers,
     ) -> np.ndarray:  # fmt: skip
         """One step for each of ``rates``, from batch ``first_batch`` of the epoch on.
 
@@ -279,13 +274,17 @@ class Program:
             table[kernels.RATES], table[kernels.RESULTS] = place(rates), place(results)
         learner.counters[kernels.DONE] = learner.counters[kernels.NOT_FINITE] = 0
 
-        def part_of(part: int) -> None:
+        def part_of(part: int, steps: int = steps) -> None:
             kernels.train(
                 learner.parameters, self.plan.place, memories[part].place, learner.tables[part].place, data.place,
                 first_batch, steps, int(by_rows), self._sync_place, part, threads,
             )  # fmt: skip
 
-        self._together(threads, part_of, pool)
+        if threads > 1:
+            # no step: load the kernel here, which takes a stack that other threads may not have, and memory that may
+            # not be there, before anyone waits for anyone
+            part_of(0, steps=0)
+        workers.run(threads, part_of, self._sync)
         return results[: learner.counters[kernels.DONE]]
 
     def _prepare(self, learner: Learner, threads: int, by_rows: bool, chunks: int) -> None:
@@ -306,31 +305,3 @@ class Program:
             )
             for partial, work in learner.own
         ]  # fmt: skip
-
-    def _together(self, threads: int, part_of: Any, pool: ThreadPoolExecutor | None) -> None:
-        """Run all parts at once and wait for all; when one fails, the others are let go and the error is raised."""
-        if threads == 1:
-            part_of(0)
-            return
-        self._sync[:] = 0
-
-        def guarded(part: int) -> None:
-            try:
-                part_of(part)
-            except BaseException:
-                self._sync[meeting.FAILED] = 1
-                raise
-
-        own_pool = pool or ThreadPoolExecutor(threads - 1)
-        try:
-            others = [own_pool.submit(guarded, part) for part in range(1, threads)]
-            try:
-                guarded(0)
-            finally:
-                failures = [other.exception() for other in others]
-            for failure in failures:
-                if failure is not None:
-                    raise failure
-        finally:
-            if pool is None:
-                own_pool.shutdown()

@@ -7,7 +7,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,9 @@ from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import finite, unknown, weights
 from fastjac.layers import Dense
-from fastjac.program import Batches, Learner, default_threads
+from fastjac.program import Batches, Learner
 from fastjac.streaming import Feed
+from fastjac.workers import Workers
 
 if TYPE_CHECKING:
     from fastjac.network import Sequential
@@ -164,6 +164,16 @@ def _interruptible() -> Iterator[_Interruption]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _check_that_python_goes_on() -> None:
+    """Raise RuntimeError in another thread when the main one has come to its end, which waits for this one."""
+    main = threading.main_thread()
+    if not main.is_alive() and threading.current_thread() is not main:
+        raise RuntimeError(
+            "the interpreter is about to end: training was stopped after the last whole batch. Wait for the thread"
+            " that trains (join) before the main thread ends"
+        )
+
+
 class _Progress(NamedTuple):
     """Some steps of an epoch."""
 
@@ -199,12 +209,11 @@ class _Run:
             keep_gradients=self.each_batch,  # a callback may look at them
         )  # fmt: skip
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
-        self.most_threads = self.threads
         self.order: np.ndarray | None = None
         self.shuffle = False
         self._seconds_a_step = 0.0
 
-    def epoch(self, shuffle: bool, pool: ThreadPoolExecutor | None) -> Iterator[_Progress]:
+    def epoch(self, shuffle: bool, workers: Workers) -> Iterator[_Progress]:
         """Take all steps of an epoch, some at a time."""
         rows = len(self.samples.X)
         if shuffle:
@@ -214,7 +223,7 @@ class _Run:
             yield _Progress(self.sums[: self.position], self.position * self.batch_size, rows, False, True)
         while self.position < self.batches:
             first = self.position
-            sums = self.steps(first, pool)
+            sums = self.steps(first, workers)
             self.position = done = first + len(sums)
             self.sums[first:done] = sums
             yield _Progress(sums, min(done * self.batch_size, rows), rows, done == self.batches)
@@ -229,14 +238,15 @@ class _Run:
             return 1
         return max(1, min(most, int(_SECONDS_A_CALL / (self._seconds_a_step * self.batches))))
 
-    def epochs(self, count: int, shuffle: bool, pool: ThreadPoolExecutor | None) -> np.ndarray:
+    def epochs(self, count: int, shuffle: bool, workers: Workers) -> np.ndarray:
         """Some whole epochs in one call, to the bit as one by one: (count, batches, 4) sums."""
+        _check_that_python_goes_on()
         first, steps = self.network.epochs_trained, count * self.batches
         orders = np.stack([self._shuffled(first + k) for k in range(count)]) if shuffle else None
         rates = self.optimizer.rates(int(self.learner.counters[0]), steps)
         begin = time.perf_counter()
         with self.network._lock:
-            rows = self._compiled(0, rates, pool, orders)
+            rows = self._compiled(0, rates, workers, orders)
         self._seconds_a_step = (time.perf_counter() - begin) / steps
         if len(rows) < steps:
             done, batch = divmod(len(rows), self.batches)
@@ -245,8 +255,9 @@ class _Run:
             raise NonFiniteError(self._what_broke(batch))
         return rows.reshape(count, self.batches, 4)
 
-    def steps(self, first: int, pool: ThreadPoolExecutor | None) -> np.ndarray:
+    def steps(self, first: int, workers: Workers) -> np.ndarray:
         """Some steps from batch ``first`` on, as many as take a few hundredths of a second: a row of sums for each."""
+        _check_that_python_goes_on()
         count = self.batches - first
         if self.each_batch:
             count = 1
@@ -258,7 +269,7 @@ class _Run:
         begin = time.perf_counter()
         with self.network._lock:
             if self.network.program:
-                rows = self._compiled(first, rates, pool, self.order)
+                rows = self._compiled(first, rates, workers, self.order)
             else:
                 rows = self._by_layers(first, rates)
         self._seconds_a_step = (time.perf_counter() - begin) / count
@@ -266,19 +277,13 @@ class _Run:
             raise NonFiniteError(self._what_broke(first + len(rows)))
         return rows
 
-    @contextmanager
-    def threads_ready(self) -> Iterator[ThreadPoolExecutor | None]:
-        """The threads beside this one, for as long as they are needed."""
-        pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
-        try:
-            yield pool
-        finally:
-            if pool is not None:
-                pool.shutdown()
+    def threads_ready(self) -> Workers:
+        """The threads beside this one, for as long as they are needed: a context."""
+        return Workers()
 
-    def sums_of_epoch(self, pool: ThreadPoolExecutor | None, interruption: _Interruption) -> np.ndarray | None:
+    def sums_of_epoch(self, workers: Workers, interruption: _Interruption) -> np.ndarray | None:
         """All batches in the order of ``order``: a row of sums for each; None when Ctrl-C ended it before the last."""
-        for state in self.epoch(False, pool):
+        for state in self.epoch(False, workers):
             interruption.begun = True
             if self.each_batch:
                 for callback in self.callbacks:
@@ -287,13 +292,11 @@ class _Run:
                 return None
         return self.sums
 
-    def _compiled(
-        self, first: int, rates: np.ndarray, pool: ThreadPoolExecutor | None, order: np.ndarray | None
-    ) -> np.ndarray:
+    def _compiled(self, first: int, rates: np.ndarray, workers: Workers, order: np.ndarray | None) -> np.ndarray:
         s = self.samples
         batches = Batches(s.X, s.labels, s.targets, s.weight, order, self.batch_size)
         assert self.network.program is not None
-        return self.network.program.train(self.learner, batches, first, rates, self.threads, pool)
+        return self.network.program.train(self.learner, batches, first, rates, self.threads, workers)
 
     def _rows_of(self, batch: int) -> Any:
         chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
@@ -360,11 +363,9 @@ class _StreamRun(_Run):
         super().__init__(network, feed.first, loss, optimizer, len(feed.first.X), callbacks, threads, l1, l2)
         self.feed = feed
         self._asked_threads = threads
-        if network.program:
-            self.most_threads = threads or default_threads()
         self._rows = 0  # in an epoch, once one has been gone through
 
-    def epoch(self, shuffle: bool, pool: ThreadPoolExecutor | None) -> Iterator[_Progress]:
+    def epoch(self, shuffle: bool, workers: Workers) -> Iterator[_Progress]:
         """Take all steps of an epoch, one at a time; the order is that of the batches."""
         done = 0
         batches = iter(self.feed)
@@ -374,7 +375,7 @@ class _StreamRun(_Run):
             self.samples, self.batch_size = batch, len(batch.X)
             if self.network.program:
                 self.threads = self.network.program.threads_for(self.batch_size, self._asked_threads)
-            sums = self.steps(0, pool)
+            sums = self.steps(0, workers)
             done += self.batch_size
             self.before += 1
             batch = next(batches, None)  # only now: a batch may live in memory that the next one is written to
@@ -426,9 +427,12 @@ def fit(
     for callback in all_callbacks:
         callback.network = network
     run.shuffle = bool(shuffle)
-    pool = ThreadPoolExecutor(run.most_threads - 1) if run.most_threads > 1 else None
     try:
-        with progress.bar(show_progress, epochs) as show, _interruptible() as interruption:
+        with (
+            run.threads_ready() as workers,
+            progress.bar(show_progress, epochs) as show,
+            _interruptible() as interruption,
+        ):
             for callback in all_callbacks:
                 callback.on_train_begin()
             try:
@@ -438,10 +442,10 @@ def fit(
                 while epoch < epochs and not network.stop_training:
                     several = run.epochs_at_once(epochs - epoch) if nobody_looks else 1
                     if several > 1:
-                        _epochs(run, epoch, several, shuffle, history, show, pool)
+                        _epochs(run, epoch, several, shuffle, history, show, workers)
                         finished = True
                     else:
-                        finished = _epoch(run, epoch, shuffle, validation, history, show, pool, interruption)
+                        finished = _epoch(run, epoch, shuffle, validation, history, show, workers, interruption)
                     if not finished or interruption.asked:
                         history.interrupted = interruption.asked
                         break
@@ -451,21 +455,16 @@ def fit(
                     callback.on_train_end()
     except KeyboardInterrupt:
         history.interrupted = True
-    finally:
-        if pool is not None:
-            pool.shutdown()
     if history.interrupted:
         epochs_done = len(history.get("loss", []))
         warnings.warn(f"training was interrupted after {epochs_done} whole epochs", RuntimeWarning, stacklevel=3)
     return history
 
 
-def _epochs(
-    run: _Run, first: int, count: int, shuffle: bool, history: History, show: Any, pool: ThreadPoolExecutor | None
-) -> None:
+def _epochs(run: _Run, first: int, count: int, shuffle: bool, history: History, show: Any, workers: Workers) -> None:
     """Some epochs that are too short to come back to Python for each."""
     begin = time.perf_counter()
-    sums = run.epochs(count, shuffle, pool)
+    sums = run.epochs(count, shuffle, workers)
     seconds = (time.perf_counter() - begin) / count
     rows = len(run.samples.X)
     for k in range(count):
@@ -477,7 +476,7 @@ def _epochs(
 
 def _epoch(
     run: _Run, epoch: int, shuffle: bool, validation: Callable[[], Logs] | None, history: History, show: Any,
-    pool: ThreadPoolExecutor | None, interruption: _Interruption,
+    workers: Workers, interruption: _Interruption,
 ) -> bool:  # fmt: skip
     """One epoch and its validation; False when it was cut short."""
     network = run.network
@@ -487,7 +486,7 @@ def _epoch(
     parts: list[np.ndarray] = []
     so_far = np.zeros((1, 4))
     batches = 0
-    for state in run.epoch(shuffle, pool):
+    for state in run.epoch(shuffle, workers):
         interruption.begun = True
         parts.append(state.sums)
         so_far += state.sums.sum(0)

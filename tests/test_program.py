@@ -8,7 +8,8 @@ import pytest
 from fastjac.kernels import network as kernels
 
 import fastjac as fj
-from fastjac.program import Program, default_threads
+from fastjac import cores
+from fastjac.program import Program
 
 
 def network(dtype="float32", seed=0):
@@ -99,11 +100,14 @@ def test_a_network_with_a_users_layer_or_on_another_path_has_no_program():
     assert fj.Sequential([Mine(3, 4)]).program is None
 
 
-def test_threads_are_a_limit_and_no_more_are_taken_than_pay():
+def test_threads_are_a_limit_and_no_more_are_taken_than_pay_or_have_a_core(monkeypatch):
     threads_for = Program.threads_for.__wrapped__  # as it is: the tests' own gives small networks what they ask for
     small, wide = network().program, fj.Sequential([fj.Dense(800, 800)], seed=0).program
     assert [threads_for(small, 32, threads) for threads in (None, 1, 2, 5)] == [1, 1, 1, 1]
-    assert [threads_for(wide, 1024, threads) for threads in (None, 1, 2, 5)] == [default_threads(), 1, 2, 5]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for usable, expected in ((8, [8, 1, 2, 5]), (4, [4, 1, 2, 4]), (1, [1, 1, 1, 1])):
+        monkeypatch.setattr(cores, "usable_cores", lambda usable=usable: usable)
+        assert [threads_for(wide, 1024, threads) for threads in (None, 1, 2, 5)] == expected
 
 
 def test_predictions_from_many_python_threads_are_those_of_one():
@@ -122,11 +126,3 @@ def test_predictions_from_many_python_threads_are_those_of_one():
     for thread in threads:
         thread.join()
     assert not wrong
-
-
-@pytest.mark.parametrize(("wanted", "most"), [("1", 1), ("0", 1), ("100000", 100_000), ("", 100_000), ("two", 100_000)])
-def test_the_usual_variable_limits_the_threads_nobody_asked_for(monkeypatch, wanted, most):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    cores = default_threads()
-    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
-    assert default_threads() == min(cores, most)

@@ -92,7 +92,20 @@ def test_the_slow_paths_and_the_course_import_no_kernels():
 # from the ground up: a file imports from its own storey or from one below
 STOREYS = [
     {"jacobians"},
-    {"_arguments", "atomic", "errors", "report", "data", "progress", "plots", "streaming", "columns"},
+    {
+        "_arguments",
+        "atomic",
+        "errors",
+        "report",
+        "data",
+        "progress",
+        "plots",
+        "streaming",
+        "columns",
+        "cores",
+        "forks",
+    },  # fmt: skip
+    {"workers"},
     {"activations"},
     {"paths"},
     {"program"},

@@ -56,9 +56,9 @@ def info(clear_cache: bool, as_json: bool) -> None:
     import llvmlite
     import numba
 
+    from fastjac.cores import default_threads
     from fastjac.kernels._jit import clear_cache as clear
     from fastjac.kernels.simd import compiler_target, register_bytes
-    from fastjac.program import default_threads
 
     removed = clear() if clear_cache else None
     cache = cache_info()
