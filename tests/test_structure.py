@@ -92,20 +92,8 @@ def test_the_slow_paths_and_the_course_import_no_kernels():
 # from the ground up: a file imports from its own storey or from one below
 STOREYS = [
     {"jacobians"},
-    {
-        "_arguments",
-        "atomic",
-        "errors",
-        "report",
-        "data",
-        "progress",
-        "plots",
-        "streaming",
-        "columns",
-        "cores",
-        "forks",
-    },  # fmt: skip
-    {"workers"},
+    {"_arguments", "atomic", "errors", "report", "data", "progress", "plots", "streaming", "columns"},
+    {"cores", "forks", "workers"},
     {"activations"},
     {"paths"},
     {"program"},
