@@ -96,11 +96,12 @@ class Learner:
     l1: float = 0.0
     l2: float = 0.0
     keep_gradients: bool = False
+    goes_on: bool = False  # after a loss that is not finite
     # made by ``Program.train``, of what is above
     own: list[Any] = field(default_factory=list)
     tables: list[_Table] = field(default_factory=list)
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    numbers: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    numbers: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
 
 class Program:
@@ -291,7 +292,7 @@ class Program:
         """Each thread's table of what a learner changes, and its own memory for it."""
         count = learner.parameters.size
         learner.chunk_sums = np.zeros(2 * chunks)
-        learner.numbers = np.array([learner.l1, learner.l2, learner.loss_parameter])
+        learner.numbers = np.array([learner.l1, learner.l2, learner.loss_parameter, float(learner.goes_on)])
         learner.own = [
             (aligned(count if by_rows and threads > 1 else 0, self.dtype), aligned(WORK, self.dtype))
             for _ in range(threads)

@@ -111,8 +111,18 @@ def softmax_backward(s, s_row, d, d_row, rows, columns):
 
 
 @inline
-def _softmax_cross_entropy_label(z, label, d, columns, scale):
-    """-log s_label, and (s - y)·scale for the one-hot y (E2)."""
+def _held(p, floor):
+    """p cut to [floor, 1 - floor]; a NaN passes."""
+    p = where(p < floor, floor, p)
+    return where(p > 1.0 - floor, 1.0 - floor, p)
+
+
+@inline
+def _softmax_cross_entropy_label(z, label, floor, d, columns, scale):
+    """-log s_label, and (s - y)·scale for the one-hot y (E2).
+
+    With a floor above 0 the value is that of s cut to [floor, 1 - floor]; the gradient stays.
+    """
     top = _largest(z, columns)
     below = top - get(z, label)
     total = _exponentials(z, d, columns, top)
@@ -122,11 +132,13 @@ def _softmax_cross_entropy_label(z, label, d, columns, scale):
         s = load_head(d, j, tail) * inverse
         y = where(lane_numbers(s) == label - j, splat(d, 1.0), splat(d, 0.0))
         store_head(d, j, (s - y) * scale, tail)
+    if floor > 0.0:
+        return -_first(vectormath.log(_held(vectormath.exp(splat(d, -below)) / total, floor)))
     return _first(vectormath.log(splat(d, total))) + below
 
 
 @inline
-def _softmax_cross_entropy_narrow(z, z_row, labels, scales, d, d_row, losses, hits, rows, columns, work):
+def _softmax_cross_entropy_narrow(z, z_row, labels, floor, scales, d, d_row, losses, hits, rows, columns, work):
     """As ``_softmax_cross_entropy_label``, for at most a vector of rows of few columns: each row has a lane.
 
     A row alone would leave most of a vector empty and wait for every fold across it; so ten columns cost a third.
@@ -157,7 +169,10 @@ def _softmax_cross_entropy_narrow(z, z_row, labels, scales, d, d_row, losses, hi
     for c in range(columns):
         y = where(label == c, 1.0, zero)
         store(work, c * width, where(absent, zero, (load(work, c * width) * inverse - y) * scale))
-    store(by_row, 0, where(absent, zero, vectormath.log(total) + (top - chosen)))
+    value = vectormath.log(total) + (top - chosen)
+    if floor > 0.0:
+        value = -vectormath.log(_held(vectormath.exp(chosen - top) / total, floor))
+    store(by_row, 0, where(absent, zero, value))
     store(by_row, width, where(absent, zero, where(place == label, 1.0, zero)))
     for r in range(rows):
         put(losses, r, get(by_row, r))
@@ -217,6 +232,24 @@ def _binary_cross_entropy(z, y, d, columns, scale):
         value = value + where(other == 0.0, 0.0, other * where(x > 0.0, x, 0.0))
         total = total + where(lane_numbers(total) < tail, value, 0.0)
         store_head(d, j, (vectormath.sigmoid(x) - target) * scale / columns, tail)
+    return sum_across(total) * (1.0 / columns)
+
+
+@inline
+def _binary_cross_entropy_held(z, y, floor, d, columns, scale):
+    """As ``_binary_cross_entropy`` for y of 0 or 1, with the value of p = σ(z) cut to [floor, 1 - floor].
+
+    p is rounded before it is taken from 1, which shows in the value where p is nearly 1.
+    """
+    total = splat(z, 0.0)
+    for j in range(0, columns, lanes(z)):
+        tail = _tail(columns, j, z)
+        target = load_head(y, j, tail)
+        p = 1.0 / (1.0 + vectormath.exp(-load_head(z, j, tail)))
+        held = _held(p, floor)
+        value = -vectormath.log(where(target > 0.5, held, 1.0 - held))
+        total = total + where(lane_numbers(total) < tail, value, 0.0)
+        store_head(d, j, (p - target) * scale / columns, tail)
     return sum_across(total) * (1.0 / columns)
 
 
@@ -320,8 +353,11 @@ def _quantile(p, y, q, d, columns, scale):
 
 
 @inline
-def _poisson(z, y, d, columns, scale):
-    """Mean over the outputs of e^z - y + y·(log y - z), and (e^z - y)·scale/K: z is the log of the rate (F4)."""
+def _poisson(z, y, plain, d, columns, scale):
+    """Mean over the outputs of e^z - y + y·(log y - z), and (e^z - y)·scale/K: z is the log of the rate (F4).
+
+    Where ``plain`` is not 0, the value is y·log(y/e^z) - y + e^z whatever e^z is: infinite from 0, NaN from infinity.
+    """
     total = splat(z, 0.0)
     for j in range(0, columns, lanes(z)):
         tail = _tail(columns, j, z)
@@ -330,6 +366,8 @@ def _poisson(z, y, d, columns, scale):
         slope = rate - target
         gap = where(target == 0.0, 0.0, target * (vectormath.log(target) - x))
         value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
+        if plain != 0.0:
+            value = where(target == 0.0, 0.0, target * vectormath.log(target / rate)) + slope
         total = total + where(lane_numbers(total) < tail, value, 0.0)
         store_head(d, j, slope * (scale * (1.0 / columns)), tail)
     return sum_across(total) * (1.0 / columns)
@@ -365,13 +403,14 @@ def _hit(code, z, label, y, columns):
 def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns, work):
     """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z. ``work``: NARROW + 4 vectors.
 
-    ``parameter``: Huber's delta, the quantile; the other losses have none.
+    ``parameter``: Huber's delta, the quantile; of the cross-entropies from logits, for labels and for bits, where a
+    probability is cut, 0 for nowhere; of Poisson's, whether it is ``plain``. The other losses have none.
     """
     if code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW:
         for r in range(first, last, lanes(z)):
             _softmax_cross_entropy_narrow(
-                advance(z, r * z_row), z_row, advance(labels, r), advance(scales, r), advance(d, r * d_row), d_row,
-                advance(losses, r), advance(hits, r), least(lanes(z), last - r), columns, work,
+                advance(z, r * z_row), z_row, advance(labels, r), parameter, advance(scales, r), advance(d, r * d_row),
+                d_row, advance(losses, r), advance(hits, r), least(lanes(z), last - r), columns, work,
             )  # fmt: skip
         return
     if code == MEAN_SQUARED_ERROR:  # few numbers a row are soon done: choosing the loss for each would take as long
@@ -393,9 +432,11 @@ def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, los
             continue
         put(hits, r, _hit(code, row, label, target, columns))
         if code == SOFTMAX_CROSS_ENTROPY_LABELS:
-            loss = _softmax_cross_entropy_label(row, label, gradient, columns, scale)
+            loss = _softmax_cross_entropy_label(row, label, parameter, gradient, columns, scale)
         elif code == SOFTMAX_CROSS_ENTROPY_ROWS:
             loss = _softmax_cross_entropy_row(row, target, gradient, columns, scale)
+        elif code == BINARY_CROSS_ENTROPY and parameter > 0.0:
+            loss = _binary_cross_entropy_held(row, target, parameter, gradient, columns, scale)
         elif code == BINARY_CROSS_ENTROPY:
             loss = _binary_cross_entropy(row, target, gradient, columns, scale)
         elif code == BINARY_CROSS_ENTROPY_PROBABILITIES:
@@ -411,5 +452,5 @@ def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, los
         elif code == QUANTILE:
             loss = _quantile(row, target, parameter, gradient, columns, scale)
         else:
-            loss = _poisson(row, target, gradient, columns, scale)
+            loss = _poisson(row, target, parameter, gradient, columns, scale)
         put(losses, r, loss)

@@ -52,7 +52,7 @@ COLUMNS = 9
 RATES, RESULTS = 4, 8
 
 # Where ``numbers`` has what
-L1, L2, LOSS_PARAMETER = 0, 1, 2
+L1, L2, LOSS_PARAMETER, GOES_ON = 0, 1, 2, 3
 
 # Where training counts: optimizer steps ever, finished steps of this call, and whether a loss was not finite
 STEP, DONE, NOT_FINITE = 0, 1, 2
@@ -352,7 +352,7 @@ class Learning(NamedTuple):
     state: Any  # of the optimizer
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
-    numbers: Any  # (3,) float64: l1, l2, the loss's parameter
+    numbers: Any  # (4,) float64: l1, l2, the loss's parameter, and 1 to go on after a loss that is not finite
     counters: Any  # (3,) int64: STEP, DONE, NOT_FINITE
     results: Any  # (steps, 4) float64: weighted loss, weighted hits, sum of weights, penalty on weights of each step
     chunk_sums: Any  # (chunks of a batch, 2) float64
@@ -435,7 +435,8 @@ def _train_chunk(
 ):  # fmt: skip
     """Forward, loss and backward of one chunk of a batch, into ``g``, or into the parameters where ``fused``.
 
-    Returns weighted sums of the chunk's losses and hits. Without backward where ``fused`` and the loss is not finite.
+    Returns weighted sums of the chunk's losses and hits. Without backward where ``fused`` and the loss is not finite,
+    unless training goes on.
     """
     w = learning.parameters
     place = begin + chunk * CHUNK
@@ -472,7 +473,7 @@ def _train_chunk(
         if weight != 0.0:  # a sample without weight says nothing, not even NaN
             loss += weight * sums[r]
             hits += weight * sums[memory.capacity + r]
-    if fused == 0 or np.isfinite(loss):
+    if fused == 0 or np.isfinite(loss) or learning.numbers[GOES_ON] != 0.0:
         backward_block(
             plan, w, memory, source, source_row, source_column, n, True, g, add, fused, change,
             learning.state, optimizers.padded_count(learning.count), 0, sync, part, parts,
@@ -499,7 +500,7 @@ def train(
     After an epoch's last batch comes the next one's first; ``data.order`` has a row for each epoch.
 
     Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``.
-    Ends early, before the update, when a batch's loss is not finite.
+    Ends early, before the update, when a batch's loss is not finite, unless it is told to go on.
     """
     w = address(parameters)
     before = flush_subnormals()
@@ -563,7 +564,7 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
                 hits += sums[1]
         if read(sync, FAILED) != 0:
             return
-        if not np.isfinite(loss):
+        if not np.isfinite(loss) and learning.numbers[GOES_ON] == 0.0:
             if part == 0:
                 learning.counters[NOT_FINITE] = 1
             return

@@ -39,7 +39,8 @@ EPSILON = 2
 WEIGHT_DECAY = 3
 NESTEROV = 4
 CLIP_NORM = 5  # 0: never clip
-SETTINGS = 6
+EPSILON_BIASED = 6  # 1: ε is added to √v as it is, before its start bias is taken away
+SETTINGS = 7
 
 
 @inline
@@ -110,10 +111,12 @@ class Change(NamedTuple):
 def change_of(rule, settings, rate, step, factor, l1, l2):
     """Step number ``step``, from 1 on. l1, l2: of the penalty on weights, as ``add_penalty`` takes them."""
     momentum, beta_2, decay = settings[MOMENTUM], settings[BETA_2], settings[WEIGHT_DECAY]
-    shrink, step_size, spread = 1.0, rate, 1.0
+    shrink, step_size, spread, epsilon = 1.0, rate, 1.0, settings[EPSILON]
     if rule != SGD:
         step_size = rate / (1.0 - momentum**step)
         spread = 1.0 / math.sqrt(1.0 - beta_2**step)
+        if settings[EPSILON_BIASED] != 0.0:
+            epsilon *= spread
     if rule == ADAMW:
         shrink, decay = 1.0 - rate * decay, 0.0
     plain = 1 if factor == 1.0 and decay == 0.0 and shrink == 1.0 else 0
@@ -128,7 +131,7 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
         step_size,
         beta_2,
         spread,
-        settings[EPSILON],
+        epsilon,
         l1,
         l2,
     )

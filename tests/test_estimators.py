@@ -102,11 +102,13 @@ def test_sgd_is_scikit_learns_to_rounding(problem, setting, weighted):
         np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-3, 1.0])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_adam_is_scikit_learns_but_for_where_epsilon_stands(problem):
-    _, theirs, ours = _both(problem, solver="adam", max_iter=10)
-    # scikit-learn adds epsilon before √v̂ is freed of its start bias, which shows where gradients are about epsilon
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=5e-3)
+def test_adam_is_scikit_learns_with_its_epsilon(problem, epsilon):
+    _, theirs, ours = _both(problem, solver="adam", max_iter=20, epsilon=epsilon)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    for mine, other in zip([*ours.coefs_, *ours.intercepts_], [*theirs.coefs_, *theirs.intercepts_], strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-9 * np.abs(other).max())
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])

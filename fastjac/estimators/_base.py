@@ -7,14 +7,14 @@ same loss curve.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
+from scipy.special import expit
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
@@ -25,10 +25,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastjac import activations, losses, optimizers, training
 from fastjac.callbacks import Callback, as_callbacks
-from fastjac.errors import NonFiniteError
 from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
+from fastjac.estimators._formulas import Adam
 from fastjac.estimators._lbfgs import minimize
-from fastjac.layers import Dense, Dropout, Layer
+from fastjac.estimators._state import copy_state, set_state, state_of
+from fastjac.estimators._warnings import warn
+from fastjac.estimators._weights import are_views, build, checked, dense, views
 from fastjac.network import Sequential
 from fastjac.progress import bar
 
@@ -136,34 +138,45 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any],
         coefs_init: Any = None, intercepts_init: Any = None,
     ) -> Any:  # fmt: skip
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if isinstance(hidden, Iterable) else [hidden]
-        if any(width <= 0 for width in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        names = self._activation_names(len(hidden))
+        hidden = self._hidden()
+        self._refuse_what_has_no_effect(validation)
+        if incremental and self.early_stopping and validation[0] is None:
+            raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
+        callbacks = self._own_callbacks()
         given = X, y
-        first = not hasattr(self, "_network") or (not self.warm_start and not incremental)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        if first:
+            self._activation_names(len(hidden))
+        else:
+            self._check_that_it_can_go_on(hidden)
         X, y = self._validate_input(X, y, incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
+        if not first and y.shape[1] != self._network.outputs:
+            raise ValueError(f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network"
+                             " has outputs")  # fmt: skip
         self.n_outputs_ = y.shape[1]
         self._random_state = check_random_state(self.random_state)
+        # SciPy's solver works in float64, and so does scikit-learn, whatever X is
+        dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
         if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], names, X.dtype)
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+        elif self.solver == "lbfgs" and self._network.dtype != dtype:
+            self.coefs_ = [one.astype(dtype) for one in self.coefs_]
+            self._use_network()
         self._start_from(coefs_init, intercepts_init)
         X = X.toarray() if scipy.sparse.issparse(X) else X
         held_out = self._held_out(*validation)
-        if self.solver == "lbfgs" and self.dropout:
-            raise ValueError("solver='lbfgs' needs the same loss at every call, so dropout must be 0")
         # after its last iteration, SciPy may have begun one more
         name, most = ("iteration", self.max_iter + 1) if self.solver == "lbfgs" else ("epoch", self.max_iter)
         tasks = None if incremental else Tasks(self, *given, sample_weight, name, most)
         if self.solver == "lbfgs":
             assert tasks is not None  # partial_fit does not take this solver
-            minimize(self, X, self._targets(y), self._weighted(y, sample_weight), tasks)
+            held = None if held_out is None else _HeldOut(self, self._loss()[0], *held_out)
+            minimize(self, X, self._targets(y), self._weighted(y, sample_weight), held, callbacks, tasks)
         else:
-            self._fit_stochastic(X, y, sample_weight, held_out, tasks)
+            self._fit_stochastic(X, y, sample_weight, held_out, callbacks, tasks, first)
         if not np.isfinite(self._network.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
@@ -172,6 +185,51 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if tasks is not None:
             tasks.close()
         return self
+
+    def _hidden(self) -> list[int]:
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if isinstance(hidden, Iterable) else [hidden]
+        if any(width <= 0 for width in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        return hidden
+
+    def _refuse_what_has_no_effect(self, validation: tuple[Any, Any, Any]) -> None:
+        """Parameters beyond scikit-learn's that nothing would come of."""
+        if self.solver == "lbfgs":
+            if self.dropout:
+                raise ValueError("solver='lbfgs' needs the same loss at every call, so dropout must be 0")
+            if self.clip_norm is not None:
+                raise ValueError("solver='lbfgs' needs the whole gradient, so clip_norm must be None")
+            if self.early_stopping and validation[0] is not None:
+                raise ValueError("early_stopping is for the solvers 'sgd', 'adam' and 'adamw'; with 'lbfgs' and X_val,"
+                                 " look at validation_loss_curve_, or stop in a callback")  # fmt: skip
+            if self.early_stopping:
+                warn("early_stopping has no effect with solver='lbfgs', as in scikit-learn")
+        if self.weight_decay != 0.01 and self.solver != "adamw":
+            raise ValueError(f"weight_decay is {self.weight_decay}, but only solver='adamw' has one; for"
+                             f" solver={self.solver!r} there is alpha")  # fmt: skip
+        if self.early_stopping_metric is not None and not self.early_stopping:
+            raise ValueError(f"early_stopping_metric is {self.early_stopping_metric!r}, but early_stopping is False")
+
+    def _own_callbacks(self) -> list[Callback]:
+        callbacks = as_callbacks(self.callbacks)
+        for one in callbacks:
+            if type(one).attach is not Callback.attach:
+                raise ValueError(f"callbacks has a {type(one).__name__}, which goes on with Sequential.fit and not with"
+                                 " an estimator's: pickle the estimator, and call partial_fit or, with warm_start=True,"
+                                 " fit")  # fmt: skip
+        return callbacks
+
+    def _check_that_it_can_go_on(self, hidden: list[int]) -> None:
+        """Before anything is changed: whether the parameters are those of the fitted network."""
+        network = self._use_network()
+        units = [layer.outputs for layer in dense(network)[:-1]]
+        if hidden != units:
+            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, but the network to go on with has"
+                             f" hidden layers of {units} units; fit with warm_start=False")  # fmt: skip
+        if self._out_activation() != self.out_activation_:
+            raise ValueError(f"the network to go on with ends in {self.out_activation_!r}, which its loss of now does"
+                             " not go with; fit with warm_start=False")  # fmt: skip
 
     def _activation_names(self, hidden: int) -> list[str]:
         given = self.activation
@@ -183,36 +241,59 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 raise ValueError(f"activation has {name!r}, expected logistic or one of {', '.join(activations.NAMES)}")
         return [_ACTIVATIONS.get(name, name) for name in names]
 
-    def _initialize(self, units: list[int], names: list[str], dtype: Any) -> None:
+    def _initialize(self, units: list[int], dtype: Any) -> None:
         """A new network. Weights and biases are drawn as scikit-learn draws them: Glorot and Bengio's uniform ones."""
         self.n_iter_ = 0
         self.t_ = 0
         self.n_layers_ = len(units)
         self.out_activation_ = self._out_activation()
-        layers: list[Layer] = []
-        dense: list[Dense] = []
-        for k, (i, o) in enumerate(pairwise(units)):
-            dense.append(Dense(i, o, activation=names[k] if k < len(names) else None))
-            layers.append(dense[-1])
-            if self.dropout and k < len(names):
-                layers.append(Dropout(self.dropout))
         # draws nothing from the generator where there is nothing to be decided by it
         seed = int(self._random_state.randint(2**31)) if self.dropout else 0
-        self._network = Sequential(layers, seed=seed, dtype=dtype)
+        self._take(build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype))
         factor = 2.0 if self.activation == "logistic" else 6.0
-        for layer in dense:
-            bound = np.sqrt(factor / (layer.inputs + layer.outputs))
-            layer.weight[...] = self._random_state.uniform(-bound, bound, layer.weight.shape)
-            bias = layer.parameters["bias"]
+        for weight, bias in zip(self.coefs_, self.intercepts_, strict=True):
+            bound = np.sqrt(factor / sum(weight.shape))
+            weight[...] = self._random_state.uniform(-bound, bound, weight.shape)
             bias[...] = self._random_state.uniform(-bound, bound, bias.shape)
         self._optimizer: Any = None
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
             self.validation_loss_curve_: list[float] | None = None
-            self._without_improvement = 0
+            self._no_improvement_count = 0
             self.validation_scores_: list[float] | None = [] if self.early_stopping else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
             self.best_loss_ = None if self.early_stopping else np.inf
+
+    def _take(self, network: Sequential) -> None:
+        """Make this the network, of which ``coefs_`` and ``intercepts_`` are views."""
+        self._network = network
+        self._made_of = self._activation_key(), self.dropout
+        self.coefs_, self.intercepts_ = views(network)
+
+    def _activation_key(self) -> Any:
+        return self.activation if isinstance(self.activation, str) else tuple(self.activation)
+
+    def _use_network(self) -> Sequential:
+        """The network, with the weights, activations and dropout that the estimator has now.
+
+        ``coefs_`` and ``intercepts_`` may have been replaced since it was used last, as a whole or in parts, and
+        ``activation`` and ``dropout`` been set.
+        """
+        network: Sequential | None = vars(self).get("_network")
+        made_of = self._activation_key(), self.dropout
+        if network is not None and made_of == self._made_of and are_views(network, self.coefs_, self.intercepts_):
+            return network
+        weights, biases, dtype = checked(self.coefs_, self.intercepts_)
+        units = [len(weights[0]), *(weight.shape[1] for weight in weights)]
+        if network is None or made_of != self._made_of or dtype != network.dtype or units != _units(network):
+            before, seed = network, 0 if network is None else network.seed
+            network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype)
+            if before is not None and vars(self).get("_optimizer") and units == _units(before):
+                copy_state(self._optimizer, before, network)
+        for own, value in zip(chain(*views(network)), [*weights, *biases], strict=True):
+            own[...] = value
+        self._take(network)
+        return network
 
     def _start_from(self, coefs: Any, intercepts: Any) -> None:
         for name, given, own in (("coefs_init", coefs, self.coefs_), ("intercepts_init", intercepts, self.intercepts_)):
@@ -245,15 +326,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         return factors if weight is None else factors * weight
 
     def _fit_stochastic(
-        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, held_out: Any, tasks: Tasks | None
-    ) -> None:
+        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, held_out: Any, callbacks: list[Callback],
+        tasks: Tasks | None, first: bool,
+    ) -> None:  # fmt: skip
         """All epochs; without tasks, one more, of ``partial_fit``."""
         incremental = tasks is None
-        stops_early = self.early_stopping
-        if stops_early and incremental and held_out is None:
-            raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
         weight = self._weighted(y, weight)
-        if stops_early and held_out is None:
+        if self.early_stopping and held_out is None:
             stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
             parts = (X, y) if weight is None else (X, y, weight)
             split = train_test_split(
@@ -266,110 +345,149 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
             held_out = (X_val, y_val, self._decoded(y_val), weight_val)
-        samples = len(X)
-        batch_size = self._batch_size(samples)
-        loss, gradient_factor, value_factor = self._loss()
-        if self._optimizer is None or not incremental:
-            self._optimizer = self._new_optimizer(gradient_factor)
+        batch_size = self._batch_size(len(X))
+        network = self._network
+        loss, gradient_factor, _ = self._loss()
+        self._make_optimizer(gradient_factor, incremental)
         # the gradient's factor goes into the rate (or into Adam's epsilon), and out of the penalty's
         l1, l2 = self.l1 / gradient_factor, self.alpha / gradient_factor
-        callbacks = as_callbacks(self.callbacks)
-        for callback in callbacks:
-            callback.network = self._network
-        checked = training._samples(self._network, loss, X, self._targets(y), weight, "")
+        checked = training._samples(network, loss, X, self._targets(y), weight, "")
         run = training._Run(
-            self._network, checked, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2
+            network, checked, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2
         )  # fmt: skip
-        sizes = np.full(run.batches, batch_size)
-        sizes[-1] = samples - batch_size * (run.batches - 1)
-        order = np.arange(samples)
-        best: np.ndarray | None = None
-        rate = self.learning_rate_init
-        if incremental and hasattr(self, "_rate"):
-            rate = self._rate  # type: ignore[has-type]
-        if held_out is not None and self.validation_loss_curve_ is None:
-            self.validation_loss_curve_ = []
-        self._network.stop_training = False
-        if not incremental:
-            self.n_iter_ = 0
+        run.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
+        self._begin_curves(held_out is not None)
+        held = None if held_out is None else _HeldOut(self, loss, *held_out)
+        network.stop_training = False
+        for callback in callbacks:
+            callback.network = network
+        self.n_iter_ = 0
+        # what the fit before left, where nothing is better than that
+        best = _Best(network.parameters.copy() if first and self.early_stopping else None)
+        interrupted = False
         epochs = 1 if incremental else self.max_iter
-        for callback in callbacks:
-            callback.on_train_begin()
         with run.threads_ready() as pool, bar(self.progress, epochs) as show, training._interruptible() as interruption:
-            for epoch in range(epochs):
+            try:
                 for callback in callbacks:
-                    callback.on_epoch_begin(epoch)
-                if tasks is not None:
-                    tasks.begin()
-                if self.shuffle:
-                    order = shuffle(order, random_state=self._random_state)
-                    run.order = order
+                    callback.on_train_begin()
                 try:
-                    rows = run.sums_of_epoch(pool, interruption)
-                except NonFiniteError as error:
-                    raise ValueError(
-                        "Solver produced non-finite parameter weights. The input data may contain large values and need"
-                        f" to be preprocessed. ({error})"
-                    ) from error
-                if rows is None:
-                    warnings.warn("Training interrupted by user.", stacklevel=4)
-                    break
-                self.n_iter_ += 1
-                self.t_ += samples
-                # each batch counts as many samples as it has, whatever their weights
-                of_batch = value_factor * rows[:, 0] + gradient_factor * rows[:, 3]
-                of_batch = np.divide(of_batch, rows[:, 2], out=np.zeros_like(of_batch), where=rows[:, 2] > 0)
-                self.loss_ = float(of_batch @ sizes / samples)
-                self.loss_curve_.append(self.loss_)
-                logs = {"loss": self.loss_}
-                if self.verbose:
-                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-                if held_out is not None:
-                    logs["val_loss"] = self._validation_loss(*held_out)
-                    self.validation_loss_curve_.append(logs["val_loss"])  # type: ignore[union-attr]
-                improved = self._count_improvement(held_out)
-                if improved:
-                    best = self._network.parameters.copy()
-                show(epoch, logs, samples, samples, epoch_end=True)
-                for callback in callbacks:
-                    callback.on_epoch_end(epoch, dict(logs))
-                stopped = tasks is not None and tasks.end()
-                if self.solver == "sgd" and self.learning_rate == "invscaling":
-                    rate = self._change_rate(rate, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
-                if self._without_improvement > self.n_iter_no_change:
-                    what = "Validation score" if stops_early else "Training loss"
-                    message = (
-                        f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive"
-                        " epochs."
-                    )
-                    if self.solver != "sgd" or self.learning_rate != "adaptive" or rate <= 1e-6:
-                        self._say(message + " Stopping.")
-                        break
-                    rate = self._change_rate(rate, rate / 5)
-                    self._say(f"{message} Setting learning rate to {rate:f}")
-                    self._without_improvement = 0
-                if self._network.stop_training or stopped:
-                    break
-                if not incremental and self.n_iter_ == self.max_iter:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization"
-                        " hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=4,
-                    )
-        for callback in callbacks:
-            callback.on_train_end()
-        self._rate = rate
-        if stops_early and best is not None and not incremental:
-            self._network.parameters[:] = best
+                    interrupted = self._epochs(epochs, run, held, best, callbacks, tasks, show, pool, interruption)
+                finally:
+                    for callback in callbacks:
+                        callback.on_train_end()
+            except KeyboardInterrupt:
+                interrupted = True
+        if self.early_stopping and best.parameters is not None and not incremental:
+            network.parameters[:] = best.parameters
+        if interrupted:
+            warn("Training interrupted by user.")
+
+    def _epochs(
+        self, epochs: int, run: Any, held: _HeldOut | None, best: _Best, callbacks: list[Callback],
+        tasks: Tasks | None, show: Any, pool: Any, interruption: Any,
+    ) -> bool:  # fmt: skip
+        """The epochs themselves; whether Ctrl-C ended them."""
+        samples = len(run.samples.X)
+        sizes = np.full(run.batches, run.batch_size)
+        sizes[-1] = samples - run.batch_size * (run.batches - 1)
+        order = np.arange(samples)
+        for epoch in range(epochs):
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch)
+            if tasks is not None:
+                tasks.begin()
+            if self.shuffle:
+                order = shuffle(order, random_state=self._random_state)
+                run.order = order
+            rows = run.sums_of_epoch(pool, interruption)
+            if rows is None:
+                return True
+            self.n_iter_ += 1
+            self.t_ += samples
+            self.loss_ = self._mean_loss(rows, sizes)
+            self.loss_curve_.append(self.loss_)
+            logs = {"loss": self.loss_}
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+            if held is not None:
+                held.look()
+                logs["val_loss"] = held.loss()
+                self.validation_loss_curve_.append(logs["val_loss"])  # type: ignore[union-attr]
+            if self._count_improvement(held):
+                best.parameters = self._network.parameters.copy()
+            show(epoch, logs, samples, samples, epoch_end=True)
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, dict(logs))
+            stopped = tasks is not None and tasks.end()
+            if self.solver == "sgd" and self.learning_rate == "invscaling":
+                self._change_rate(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
+            if self._no_improvement_count > self.n_iter_no_change:
+                if self._has_converged():
+                    return False
+                self._no_improvement_count = 0
+            if self._network.stop_training or stopped:
+                return False
+            if interruption.asked:
+                return True
+            if tasks is not None and self.n_iter_ == self.max_iter:
+                warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't"
+                    " converged yet.",
+                    ConvergenceWarning,
+                )
+        return False
+
+    def _mean_loss(self, rows: np.ndarray, sizes: np.ndarray) -> float:
+        """The loss of an epoch as scikit-learn has it: each batch counts as many samples as it has, whatever their
+        weights."""
+        _, gradient_factor, value_factor = self._loss()
+        with np.errstate(all="ignore"):  # where training diverges
+            of_batch = value_factor * rows[:, 0] + gradient_factor * rows[:, 3]
+            of_batch = np.divide(of_batch, rows[:, 2], out=np.zeros_like(of_batch), where=rows[:, 2] != 0)
+            return float((of_batch * sizes).sum() / sizes.sum())
+
+    def _begin_curves(self, validated: bool) -> None:
+        """The attributes that epochs write to, where an earlier fit with other parameters left none."""
+        if not hasattr(self, "loss_curve_"):
+            self.loss_curve_ = []
+        if not hasattr(self, "validation_loss_curve_") or (validated and self.validation_loss_curve_ is None):
+            self.validation_loss_curve_ = [] if validated else None
+        if not hasattr(self, "_no_improvement_count"):
+            self._no_improvement_count = 0
+        if self.early_stopping and getattr(self, "best_validation_score_", None) is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        if not self.early_stopping and getattr(self, "best_loss_", None) is None:
+            self.best_loss_ = np.inf
+
+    def _has_converged(self) -> bool:
+        """Whether too long a time without improvement ends training; with "adaptive", it lowers the rate first."""
+        what = "Validation score" if self.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        if self.solver != "sgd" or self.learning_rate != "adaptive":
+            self._say(message + " Stopping.")
+            return True
+        if self._rate <= 1e-6:
+            self._say(message + " Learning rate too small. Stopping.")
+            return True
+        self._change_rate(self._rate / 5.0)
+        self._say(f"{message} Setting learning rate to {self._rate:f}")
+        return False
 
     def _batch_size(self, samples: int) -> int:
         if self.batch_size == "auto":
             return min(200, samples)
         if self.batch_size > samples:
-            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                          stacklevel=5)  # fmt: skip
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return int(min(self.batch_size, samples))
+
+    def _make_optimizer(self, factor: float, incremental: bool) -> None:
+        """A new one for each ``fit``; ``partial_fit`` goes on with the one there is, as in scikit-learn."""
+        if incremental and vars(self).get("_optimizer") is not None:
+            self._optimizer.clip_norm = self._clip(factor)
+            return
+        self._optimizer = self._new_optimizer(factor)
+        self._rate: float = float(self.learning_rate_init)
+        self._rate_factor = factor if self.solver == "sgd" else 1.0
 
     def _new_optimizer(self, factor: float) -> optimizers.Optimizer:
         """The solver, for a gradient that is ``factor`` times ours."""
@@ -383,58 +501,42 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             "epsilon": self.epsilon / factor, "clip_norm": self._clip(factor),
         }  # fmt: skip
         if self.solver == "adam":
-            return optimizers.Adam(**settings)
+            return Adam(**settings)
         return optimizers.AdamW(**settings, weight_decay=self.weight_decay)
 
     def _clip(self, factor: float) -> float | None:
         return None if self.clip_norm is None else self.clip_norm / factor
 
-    def _change_rate(self, old: float, new: float) -> float:
+    def _change_rate(self, new: float) -> None:
         """SGD's velocity is a sum of gradients here, and of steps in scikit-learn: those already made stay as long."""
-        self._optimizer.learning_rate *= new / old
-        self._optimizer.state(self._network).moments[:] *= old / new
-        return new
+        self._optimizer.learning_rate = new * self._rate_factor
+        self._optimizer.state(self._network).moments[:] *= self._rate / new
+        self._rate = new
 
     def _say(self, message: str) -> None:
         if self.verbose:
             print(message)
 
-    def _validation_loss(self, X: np.ndarray, y: np.ndarray, given: Any, weight: np.ndarray | None) -> float:
-        """The loss of held-out rows, without penalty."""
-        loss, _, value_factor = self._loss()
-        scores = self._network.evaluate(X, self._targets(y), loss, sample_weight=weight)
-        return value_factor * scores["loss"]
-
-    def _count_improvement(self, held_out: Any) -> bool:
+    def _count_improvement(self, held: _HeldOut | None) -> bool:
         """Whether this epoch is the best so far by what stops training; counts epochs without improvement."""
         if not self.early_stopping:
             loss = self.loss_curve_[-1]
-            self._without_improvement = self._without_improvement + 1 if loss > self.best_loss_ - self.tol else 0
-            self.best_loss_ = min(loss, self.best_loss_)  # type: ignore[type-var]
+            self._no_improvement_count = self._no_improvement_count + 1 if loss > self.best_loss_ - self.tol else 0
+            if loss < self.best_loss_:  # type: ignore[operator]
+                self.best_loss_ = loss
             return False
-        score = self._validation_score(held_out)
+        assert held is not None
+        score = held.score()
         self.validation_scores_.append(score)  # type: ignore[union-attr]
         self._say(f"Validation score: {score:f}")
         # a score that is NaN neither improves nor counts, as in scikit-learn
-        self._without_improvement = (
-            self._without_improvement + 1 if score < self.best_validation_score_ + self.tol else 0
+        self._no_improvement_count = (
+            self._no_improvement_count + 1 if score < self.best_validation_score_ + self.tol else 0
         )
         if score > self.best_validation_score_:  # type: ignore[operator]
             self.best_validation_score_ = score
             return True
         return False
-
-    def _validation_score(self, held_out: Any) -> float:
-        X, _, given, weight = held_out
-        metric = self.early_stopping_metric
-        if metric in (None, "score"):
-            predicted = self._from_output(self._output(X))
-            if np.issubdtype(predicted.dtype, np.floating) and not np.isfinite(predicted).all():
-                return float("nan")
-            return self._own_score(given, predicted, weight)
-        if metric == "loss":
-            return -self.validation_loss_curve_[-1]  # type: ignore[index]
-        return float(get_scorer(metric)(_Unnamed(self), X, given, sample_weight=weight))
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC:
@@ -447,29 +549,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False, dtype=(np.float64, np.float32))
+        self._use_network()
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return X if X.dtype in (np.float64, np.float32) else X.astype(np.float64)
 
     def _raw_output(self, X: Any) -> np.ndarray:
         """The network's output, before ``out_activation_``."""
         if not scipy.sparse.issparse(X):
             return self._network.predict(X, threads=self.threads)
         X = X.tocsr()
-        blocks = [self._network.predict(X[k : k + _BLOCK].toarray()) for k in range(0, X.shape[0], _BLOCK)]
-        return np.concatenate(blocks)
+        blocks = (X[k : k + _BLOCK].toarray() for k in range(0, X.shape[0], _BLOCK))
+        return np.concatenate([self._network.predict(block, threads=self.threads) for block in blocks])
 
     def _output(self, X: Any) -> np.ndarray:
         """The network's output with ``out_activation_``."""
-        raw = self._raw_output(X)
-        if self.out_activation_ == "softmax":
-            from fastjac import kernels
+        return self._activated(self._raw_output(X))
 
-            return kernels.softmax(raw)
-        if self.out_activation_ == "logistic":
-            from fastjac import kernels
+    def _activated(self, raw: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            if self.out_activation_ == "softmax":
+                from fastjac import kernels
 
-            return kernels.activation_forward(raw, "sigmoid")
-        if self.out_activation_ == "exp":
-            with np.errstate(over="ignore"):
+                return kernels.softmax(raw)
+            if self.out_activation_ == "logistic":
+                return np.asarray(expit(raw))
+            if self.out_activation_ == "exp":
                 return np.asarray(np.exp(raw))
         return raw
 
@@ -488,11 +592,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             (n_samples, width of the layer).
         """
         X = self._checked(X)
-        dense = self._dense()[:-1]
-        if not -len(dense) <= layer < len(dense):
-            raise ValueError(f"layer is {layer}, expected one of the {len(dense)} hidden layers")
+        hidden = dense(self._network)[:-1]
+        if not -len(hidden) <= layer < len(hidden):
+            raise ValueError(f"layer is {layer}, expected one of the {len(hidden)} hidden layers")
         A = np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, self._network.dtype)
-        for one in dense[: layer % len(dense) + 1]:
+        for one in hidden[: layer % len(hidden) + 1]:
             A = one.forward(A, False) + 0
         return A
 
@@ -515,42 +619,88 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         one[:, output] = 1
         return self._network.backward(one)
 
-    def _dense(self) -> list[Dense]:
-        return [layer for layer in self._network.layers if isinstance(layer, Dense)]
-
-    def _fitted_network(self, name: str) -> list[Dense]:
-        if "_network" not in vars(self):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self._dense()
-
-    @property
-    def coefs_(self) -> list[np.ndarray]:
-        """The weights of each layer, (inputs, outputs): views, so that what is written to them counts."""
-        return [layer.weight for layer in self._fitted_network("coefs_")]
-
-    @coefs_.setter
-    def coefs_(self, values: Any) -> None:
-        self._start_from(values, None)
-
-    @property
-    def intercepts_(self) -> list[np.ndarray]:
-        """The biases of each layer: views."""
-        return [layer.parameters["bias"] for layer in self._fitted_network("intercepts_")]
-
-    @intercepts_.setter
-    def intercepts_(self, values: Any) -> None:
-        self._start_from(None, values)
-
     @property
     def network_(self) -> Sequential:
         """The ``fastjac.Sequential`` behind it, which ends before ``out_activation_``."""
-        self._fitted_network("network_")
-        return self._network
+        if "coefs_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_'")
+        return self._use_network()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        network = state.get("_network")
+        if network is not None:
+            if are_views(network, state["coefs_"], state["intercepts_"]):
+                del state["coefs_"], state["intercepts_"]  # the network has them
+            if state.get("_optimizer") is not None:
+                state["_optimizer_state"] = state_of(state["_optimizer"], network)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        kept = state.pop("_optimizer_state", None)
+        super().__setstate__(state)
+        if "_network" in state and "coefs_" not in state:
+            self.coefs_, self.intercepts_ = views(self._network)
+        if kept is not None:
+            set_state(self._optimizer, self._network, kept)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _units(network: Sequential) -> list[int]:
+    return [network.inputs, *(layer.outputs for layer in dense(network))]
+
+
+class _Best:
+    """The parameters to end with, where training stops early; None for the last."""
+
+    def __init__(self, parameters: np.ndarray | None) -> None:
+        self.parameters = parameters
+
+
+class _HeldOut:
+    """Rows that are not trained on, and what the network says to them."""
+
+    def __init__(
+        self, estimator: Any, loss: losses.Loss, X: np.ndarray, y: np.ndarray, given: Any, weight: np.ndarray | None
+    ) -> None:
+        self._estimator, self._loss, self._given = estimator, loss, given
+        self._samples = training._samples(
+            estimator._network, loss, X, estimator._targets(y), weight, "validation "
+        )  # fmt: skip
+        self._weight = weight
+        self._raw: np.ndarray = np.empty(0)
+        metric = estimator.early_stopping_metric
+        self._scorer = None if metric in (None, "score", "loss") else get_scorer(metric)
+
+    def look(self) -> None:
+        """Compute what the network gives now."""
+        self._raw = self._estimator._raw_output(self._samples.X)
+
+    def loss(self) -> float:
+        """The loss, without penalty."""
+        s, raw = self._samples, self._raw
+        total, _, weight = self._estimator._network.loss_sums(
+            self._loss, raw, s.labels, s.targets, s.weight, np.empty_like(raw)
+        )
+        return float(self._estimator._loss()[2] * total / weight)
+
+    def score(self) -> float:
+        """What ``early_stopping`` goes by: the more the better."""
+        estimator = self._estimator
+        if estimator.early_stopping_metric == "loss":
+            return -float(estimator.validation_loss_curve_[-1])
+        if self._scorer is not None:
+            scorer: Any = self._scorer
+            return float(scorer(_Unnamed(estimator), self._samples.X, self._given, sample_weight=self._weight))
+        predicted = estimator._from_output(estimator._activated(self._raw))
+        if np.issubdtype(predicted.dtype, np.floating) and not np.isfinite(predicted).all():
+            return float("nan")
+        return float(estimator._own_score(self._given, predicted, self._weight))
 
 
 class _Unnamed:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from fastjac.estimators._weights import views
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn 1.8
@@ -38,7 +40,9 @@ class Tasks:
 
     def _state(self) -> dict[str, Any]:
         """What makes a copy of the estimator one that is fitted as far as this one."""
-        return {"_network": copy.deepcopy(self._estimator._network)}
+        network = copy.deepcopy(self._estimator._network)
+        coefs, intercepts = views(network)
+        return {"_network": network, "coefs_": coefs, "intercepts_": intercepts}
 
     def begin(self) -> None:
         """An epoch begins."""

@@ -1,8 +1,7 @@
-"""The solver "lbfgs": SciPy's L-BFGS-B on the fused forward and backward pass of all rows."""
+"""The solver "lbfgs": SciPy's L-BFGS-B on the fused forward and backward pass, some rows at a time."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,58 +9,113 @@ from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastjac import training
+from fastjac.callbacks import Callback
 from fastjac.estimators._callbacks import Tasks
-from fastjac.layers import Dense
+from fastjac.estimators._warnings import warn
+from fastjac.estimators._weights import dense
+from fastjac.progress import bar
+
+_BLOCK = 2048  # rows whose values are kept at a time: 10⁶ rows and 100 hidden units would be more than 2 GB
 
 
-def minimize(estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, tasks: Tasks) -> None:
+class _Objective:
+    """The penalized mean loss of all rows as a function of the parameters, and its gradient."""
+
+    def __init__(self, estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
+        self.network = network = estimator._network
+        self.loss, self._gradient_factor, self._value_factor = estimator._loss()
+        self._blocks = [
+            training._samples(
+                network, self.loss, X[k : k + _BLOCK], targets[k : k + _BLOCK],
+                None if weight is None else weight[k : k + _BLOCK], "",
+            )
+            for k in range(0, len(X), _BLOCK)
+        ]  # fmt: skip
+        self._weight_sum = float(len(X)) if weight is None else float(weight.sum())
+        self._dense = dense(network)
+        self._l1, self._l2 = estimator.l1 / self._weight_sum, estimator.alpha / self._weight_sum
+        self._largest = np.empty((min(_BLOCK, len(X)), network.outputs), network.dtype)
+
+    def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        network = self.network
+        network.parameters[:] = parameters
+        gradient = np.zeros(len(parameters))
+        value = 0.0
+        for s in self._blocks:
+            output = network.forward(s.X, training=False)
+            d = self._largest[: len(output)]
+            total, _, weight = self.loss.sums(output, s.labels, s.targets, s.weight, d)
+            network.backward(d)
+            value += self._value_factor * total / self._weight_sum
+            with np.errstate(all="ignore"):  # where the line search went too far
+                gradient += network.gradients * (self._gradient_factor * weight / self._weight_sum)
+        network.gradients[:] = gradient
+        for layer in self._dense:
+            w = layer.weight
+            with np.errstate(all="ignore"):
+                value += self._l1 * float(np.abs(w).sum()) + self._l2 / 2 * float(np.square(w).sum())
+                layer.weight_gradient[...] += self._l1 * np.sign(w) + self._l2 * w
+        return value, network.gradients.copy()
+
+
+def minimize(
+    estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, held: Any,
+    callbacks: list[Callback], tasks: Tasks,
+) -> None:  # fmt: skip
     """Minimise the penalized loss over the network's parameters; sets ``n_iter_`` and ``loss_``."""
     network = estimator._network
-    loss, gradient_factor, value_factor = estimator._loss()
-    samples = training._samples(network, loss, X, targets, weight, "")
-    weight_sum = float(len(X)) if samples.weight is None else float(samples.weight.sum())
-    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-    l1, l2 = estimator.l1 / weight_sum, estimator.alpha / weight_sum
-
-    def value_and_gradient(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        network.parameters[:] = parameters
-        output = network.forward(samples.X, training=False)
-        d = np.empty_like(output)
-        total, _, _ = loss.sums(output, samples.labels, samples.targets, samples.weight, d)
-        network.backward(d)
-        value = value_factor * total / weight_sum
-        network.gradients *= gradient_factor
-        for layer in dense:
-            w = layer.weight
-            value += l1 * float(np.abs(w).sum(dtype=float)) + l2 / 2 * float(np.square(w).sum(dtype=float))
-            layer.weight_gradient[...] += l1 * np.sign(w) + l2 * w
-        return value, network.gradients.astype(np.float64)
-
+    objective = _Objective(estimator, X, targets, weight)
+    iterations = 0
     stopped = False
+    network.stop_training = False
+    estimator.validation_loss_curve_ = None if held is None else []
+    for callback in callbacks:
+        callback.network = network
 
-    def after_iteration(parameters: np.ndarray) -> None:
-        nonlocal stopped
-        network.parameters[:] = parameters
-        stopped = tasks.end()
-        if stopped:
-            raise StopIteration
+    def begin() -> None:
+        for callback in callbacks:
+            callback.on_epoch_begin(iterations)
         tasks.begin()
 
-    tasks.begin()
-    result = optimize.minimize(
-        value_and_gradient, network.parameters.astype(np.float64), method="L-BFGS-B", jac=True,
-        callback=after_iteration,
-        options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
-    )  # fmt: skip
-    network.parameters[:] = result.x
+    def after_iteration(intermediate_result: Any) -> None:
+        nonlocal iterations, stopped
+        network.parameters[:] = intermediate_result.x
+        logs = {"loss": float(intermediate_result.fun)}
+        if estimator.verbose:
+            print(f"Iteration {iterations + 1}, loss = {logs['loss']:.8f}")
+        if held is not None:
+            held.look()
+            logs["val_loss"] = held.loss()
+            estimator.validation_loss_curve_.append(logs["val_loss"])
+        show(min(iterations, estimator.max_iter - 1), logs, len(X), len(X), epoch_end=True)
+        for callback in callbacks:
+            callback.on_epoch_end(iterations, dict(logs))
+        iterations += 1
+        stopped = tasks.end() or network.stop_training
+        if stopped:
+            raise StopIteration
+        begin()
+
+    with bar(estimator.progress, estimator.max_iter) as show:
+        try:
+            for callback in callbacks:
+                callback.on_train_begin()
+            begin()
+            result = optimize.minimize(
+                objective, network.parameters.copy(), method="L-BFGS-B", jac=True, callback=after_iteration,
+                options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+            )  # fmt: skip
+            network.parameters[:] = result.x
+        finally:
+            for callback in callbacks:
+                callback.on_train_end()
     estimator.n_iter_ = min(result.nit, estimator.max_iter)
     estimator.loss_ = float(result.fun)
     if not stopped:
         tasks.end()
     if result.status != 0 and not stopped:
-        warnings.warn(
+        warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): {result.message}."
             " Increase max_iter or max_fun, or scale the data.",
             ConvergenceWarning,
-            stacklevel=5,
         )

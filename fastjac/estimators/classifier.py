@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastjac import losses
 from fastjac.estimators._base import BaseMLP
+from fastjac.estimators._formulas import BinaryLogLoss, LogLoss
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
@@ -45,6 +46,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     >>> net.score(X, y) > 0.9
     True
     """
+
+    loss = "log_loss"  # as scikit-learn's has it, where it is no parameter either
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
@@ -124,9 +127,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
 
     def _loss(self) -> tuple[losses.Loss, float, float]:
         if self.out_activation_ == "softmax":
-            return losses.SoftmaxCrossEntropy(), 1.0, 1.0
+            return LogLoss(self._network.dtype), 1.0, 1.0
         # ours is a mean over outputs, scikit-learn's a sum
-        return losses.BinaryCrossEntropy(), float(self.n_outputs_), float(self.n_outputs_)
+        return BinaryLogLoss(self._network.dtype), float(self.n_outputs_), float(self.n_outputs_)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.astype(self._network.dtype)

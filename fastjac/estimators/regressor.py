@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from fastjac import losses
 from fastjac.estimators._base import BaseMLP
+from fastjac.estimators._formulas import PoissonDeviance
 
 LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 
@@ -100,6 +101,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
             y = column_or_1d(y, warn=True)
         return X, y
 
+    def _refuse_what_has_no_effect(self, validation: tuple[Any, Any, Any]) -> None:
+        super()._refuse_what_has_no_effect(validation)
+        for name, usual, loss in (("delta", 1.0, "huber"), ("quantile", 0.5, "quantile")):
+            if getattr(self, name) != usual and self.loss != loss:
+                raise ValueError(f"{name} is {getattr(self, name)}, but only loss={loss!r} has one; loss is"
+                                 f" {self.loss!r}")  # fmt: skip
+
     def _out_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
@@ -109,7 +117,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
             # scikit-learn: half the mean of squares as value, and the errors themselves as gradient
             return losses.MeanSquaredError(), outputs / 2, 0.5
         if self.loss == "poisson":
-            return losses.Poisson(), outputs, outputs  # there a sum over outputs
+            return PoissonDeviance(), outputs, outputs  # there a sum over outputs
         if self.loss == "absolute_error":
             return losses.MeanAbsoluteError(), 1.0, 1.0
         if self.loss == "huber":
