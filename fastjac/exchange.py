@@ -1,4 +1,4 @@
-"""Networks to and from other libraries: PyTorch, scikit-learn, ONNX. Needs ``pip install "fastjac[torch]"`` or ``[onnx]``.
+"""Networks to and from other libraries: PyTorch, scikit-learn, ONNX, of which each function needs its own.
 
 PyTorch's ``nn.Sequential`` has the activation as a module of its own, so that ``Dense(64, 128, activation="relu")`` is
 two of its modules, ``nn.Linear`` and ``nn.ReLU``, and the names of its parameters count both: "0.weight", "2.weight",
