@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +64,7 @@ class Sequential:
         self._seen: tuple[np.ndarray, bool] | None = None  # X and training of the last forward, and what ran it
         self._ran: Program | None = None
         self._training_step = 0
+        self._identity = uuid.uuid4().hex  # of this network and its copies, for the state of optimizers
         self._lock = threading.RLock()
         self._trained_by: dict[str, tuple[int, object]] = {}  # "call": the thread and the call of ``fit`` at work
         forks.keep_whole(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastjac import _arguments
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
 from fastjac.kernels.checked import optimizer_update
+from fastjac.kernels.network import COUNTERS
 
 if TYPE_CHECKING:
     from fastjac.network import Sequential
@@ -25,11 +27,28 @@ class _State:
 
     def __init__(self, size: int, dtype: Any) -> None:
         self.moments = aligned(size, dtype)
-        self.counters = np.zeros(3, np.int64)  # steps; the other two are the training kernel's own
+        self.counters = np.zeros(COUNTERS, np.int64)  # steps first; the others are the kernel's own
+
+    def copy(self) -> _State:
+        other = _State(self.moments.size, self.moments.dtype)
+        other.moments[:], other.counters[0] = self.moments, self.counters[0]
+        return other
+
+    def __getstate__(self) -> tuple[np.ndarray, int]:
+        return self.moments, int(self.counters[0])
+
+    def __setstate__(self, kept: tuple[np.ndarray, int]) -> None:
+        moments, steps = kept
+        self.__init__(moments.size, moments.dtype)  # type: ignore[misc]  # in memory that begins where kernels want it
+        self.moments[:], self.counters[0] = moments, steps
 
 
 class Optimizer:
     """Base of the optimizers; not used by itself.
+
+    What it remembers, moments and the number of steps, belongs to one network; it can step several. A copy (``copy``,
+    ``deepcopy``, a pickle) remembers as much, and knows a copy of the network for that network, whether the two were
+    copied together or one by one: training goes on with the same bits. A network that is made anew begins anew.
 
     Attributes:
         learning_rate: a number, or a function from the step (0, 1, …) to a number: a schedule.
@@ -46,7 +65,24 @@ class Optimizer:
         if clip_norm is not None and _arguments.real("clip_norm", clip_norm) == 0:
             raise ValueError("clip_norm is 0, expected a positive number, or None for no limit")
         self.clip_norm = clip_norm
+        self._forget()
+
+    def _forget(self) -> None:
         self._states: weakref.WeakKeyDictionary[Sequential, _State] = weakref.WeakKeyDictionary()
+        self._of_copies: dict[str, _State] = {}  # by the network's identity, until it is stepped
+        self._counters = np.zeros(COUNTERS, np.int64)  # of the state used last
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken with the network used last.
+
+        >>> import fastjac as fj
+        >>> optimizer, net = fj.Adam(), fj.Sequential([fj.Dense(2, 1)])
+        >>> history = net.fit(np.ones((6, 2)), np.ones(6), loss="huber", optimizer=optimizer, batch_size=2, epochs=2)
+        >>> optimizer.steps
+        6
+        """
+        return int(self._counters[0])
 
     def settings(self) -> np.ndarray:
         """The hyperparameters as kernels take them."""
@@ -64,7 +100,11 @@ class Optimizer:
             if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
                 raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
             size = rules.STATES[self.rule] * rules.padded_count(network.parameters.size)
-            state = self._states[network] = _State(size, network.dtype)
+            state = self._of_copies.pop(network._identity, None)
+            if state is None or state.moments.size != size or state.moments.dtype != network.dtype:
+                state = _State(size, network.dtype)
+            self._states[network] = state
+        self._counters = state.counters
         return state
 
     def rates(self, first: int, count: int) -> np.ndarray:
@@ -111,10 +151,15 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k != "_states"}
+        of_copies = {key: state.copy() for key, state in self._of_copies.items()}
+        of_copies |= {network._identity: state.copy() for network, state in list(self._states.items())}
+        own = {k: v for k, v in vars(self).items() if k not in ("_states", "_of_copies", "_counters")}
+        return own | {"of_copies": of_copies, "steps": self.steps}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _states=weakref.WeakKeyDictionary())
+        self._forget()
+        self._of_copies, self._counters[0] = state.pop("of_copies"), state.pop("steps")
+        vars(self).update(state)
 
 
 class SGD(Optimizer):
@@ -251,6 +296,32 @@ def get(optimizer: Any) -> Optimizer:
     raise TypeError(f"optimizer is {optimizer!r}, expected a name ({', '.join(BY_NAME)}) or an optimizer object")
 
 
+@dataclass(frozen=True)
+class _ExponentialDecay:
+    """A class and no closure, so that an optimizer with a schedule can be pickled; so below."""
+
+    start: float
+    rate: float
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        return float(self.start * self.rate ** (step / self.steps))
+
+
+@dataclass(frozen=True)
+class _CosineDecay:
+    start: float
+    steps: int
+    end: float
+    warmup: int
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return self.start * (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / (self.steps - self.warmup))
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
 def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], float]:
     """A schedule: start·rate^(step/steps).
 
@@ -258,8 +329,7 @@ def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], 
     0.025
     """
     start, rate = _arguments.real("start", start), _arguments.real("rate", rate, open_high=False)
-    steps = _arguments.count("steps", steps)
-    return lambda step: float(start * rate ** (step / steps))
+    return _ExponentialDecay(start, rate, _arguments.count("steps", steps))
 
 
 def cosine_decay(start: float, steps: int, end: float = 0.0, warmup: int = 0) -> Callable[[int], float]:
@@ -271,12 +341,4 @@ def cosine_decay(start: float, steps: int, end: float = 0.0, warmup: int = 0) ->
     """
     start, end = _arguments.real("start", start), _arguments.real("end", end)
     warmup = _arguments.count("warmup", warmup, 0)
-    steps = _arguments.count("steps", steps, warmup + 1)
-
-    def rate(step: int) -> float:
-        if step < warmup:
-            return start * (step + 1) / warmup
-        done = min(1.0, (step - warmup) / (steps - warmup))
-        return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
-
-    return rate
+    return _CosineDecay(start, _arguments.count("steps", steps, warmup + 1), end, warmup)

@@ -92,7 +92,7 @@ class Learner:
     loss: int
     loss_parameter: float
     seed: int
-    counters: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
+    counters: np.ndarray = field(default_factory=lambda: np.zeros(kernels.COUNTERS, np.int64))
     l1: float = 0.0
     l2: float = 0.0
     keep_gradients: bool = False

@@ -18,6 +18,7 @@ from fastjac import _arguments, losses, optimizers, progress
 from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import finite, unknown, weights
+from fastjac.kernels.network import AHEAD, STEP
 from fastjac.layers import Dense
 from fastjac.program import Batches, Learner
 from fastjac.streaming import Feed
@@ -245,7 +246,7 @@ class _Run:
         orders = np.stack([self._shuffled(first + k) for k in range(count)]) if shuffle else None
         rates = self.optimizer.rates(int(self.learner.counters[0]), steps)
         begin = time.perf_counter()
-        with self.network._lock:
+        with self._stepping():
             rows = self._compiled(0, rates, workers, orders)
         self._seconds_a_step = (time.perf_counter() - begin) / steps
         if len(rows) < steps:
@@ -267,7 +268,7 @@ class _Run:
             count = min(count, 4)  # the first steps tell how long one takes
         rates = self.optimizer.rates(int(self.learner.counters[0]), count)
         begin = time.perf_counter()
-        with self.network._lock:
+        with self._stepping():
             if self.network.program:
                 rows = self._compiled(first, rates, workers, self.order)
             else:
@@ -276,6 +277,17 @@ class _Run:
         if len(rows) < count:
             raise NonFiniteError(self._what_broke(first + len(rows)))
         return rows
+
+    @contextmanager
+    def _stepping(self) -> Iterator[None]:
+        """Nobody else uses the network, and the steps of the optimizer are counted as the network's too."""
+        network, counters = self.network, self.learner.counters
+        with network._lock:
+            counters[AHEAD] = network._training_step - counters[STEP]
+            try:
+                yield
+            finally:
+                network._training_step = int(counters[AHEAD] + counters[STEP])
 
     def threads_ready(self) -> Workers:
         """The threads beside this one, for as long as they are needed: a context."""
@@ -305,10 +317,11 @@ class _Run:
     def _by_layers(self, first: int, rates: np.ndarray) -> np.ndarray:
         """The same steps layer by layer, for networks with a user's layers and for the other paths."""
         network, s = self.network, self.samples
+        counters = self.learner.counters
         rows = np.zeros((len(rates), 4))
         for k in range(len(rates)):
             chosen = self._rows_of(first + k)
-            output = network.forward_layers(s.X[chosen], True, int(self.learner.counters[0]))
+            output = network.forward_layers(s.X[chosen], True, int(counters[STEP] + counters[AHEAD]))
             output = np.ascontiguousarray(output, network.dtype)
             gradient = np.empty_like(output)
             rows[k, :3] = network.loss_sums(

@@ -54,8 +54,10 @@ RATES, RESULTS = 4, 8
 # Where ``numbers`` has what
 L1, L2, LOSS_PARAMETER, GOES_ON = 0, 1, 2, 3
 
-# Where training counts: optimizer steps ever, finished steps of this call, and whether a loss was not finite
-STEP, DONE, NOT_FINITE = 0, 1, 2
+# Where training counts: optimizer steps ever, finished steps of this call, whether a loss was not finite; and how many
+# more steps the network has been trained than this optimizer has taken: dropout goes by the network's steps
+STEP, DONE, NOT_FINITE, AHEAD = 0, 1, 2, 3
+COUNTERS = 4
 
 
 # From outside, each of these comes as the address of a table of whole numbers: its fields in order, and where a field
@@ -353,7 +355,7 @@ class Learning(NamedTuple):
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
     numbers: Any  # (4,) float64: l1, l2, the loss's parameter, and 1 to go on after a loss that is not finite
-    counters: Any  # (3,) int64: STEP, DONE, NOT_FINITE
+    counters: Any  # (COUNTERS,) int64: STEP, DONE, NOT_FINITE, AHEAD
     results: Any  # (steps, 4) float64: weighted loss, weighted hits, sum of weights, penalty on weights of each step
     chunk_sums: Any  # (chunks of a batch, 2) float64
     count: int
@@ -454,7 +456,7 @@ def _train_chunk(
         for r in range(first, last):
             put(scales, r, _weight_of(data, place + r) / weight_sum if weight_sum > 0.0 else 0.0)
     barrier(sync, parts)
-    step = learning.counters[STEP]
+    step = learning.counters[STEP] + learning.counters[AHEAD]
     forward_block(
         plan, w, memory, source, source_row, source_column, n, True, learning.seed, step, chunk * CHUNK, sync,
         part, parts,

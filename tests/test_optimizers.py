@@ -1,7 +1,10 @@
 """Optimizers against their formulas and against PyTorch, their state, schedules, and what they refuse."""
 
+import copy
 import gc
+import io
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -116,6 +119,108 @@ def test_state_belongs_to_a_network_and_goes_with_it():
     del first, net
     gc.collect()
     assert len(optimizer._states) == 1
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda one: pickle.loads(pickle.dumps(one)),
+    "old pickle": lambda one: pickle.loads(pickle.dumps(one, 2)),
+}
+
+
+def classifier(dtype="float32", seed=0):
+    layers = [fj.Dense(6, 9, activation="silu"), fj.Dropout(0.2), fj.Dense(9, 3)]
+    return fj.Sequential(layers, seed=seed, dtype=dtype)
+
+
+def train(net, optimizer, epochs=1, shift=0):
+    rng = np.random.default_rng(7 + shift)
+    X, y = rng.normal(size=(70, 6)), rng.integers(0, 3, 70)
+    return net.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, epochs=epochs, batch_size=16)
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_a_copy_of_a_network_and_its_optimizer_goes_on_to_the_same_bits(how, together, kind, settings):
+    net, optimizer = classifier(), getattr(fj, kind)(**settings)
+    train(net, optimizer, 2)
+    if together and how != "copy":
+        held = COPIES[how]({"optimizer": optimizer, "network": net})
+        twin, other = held["network"], held["optimizer"]
+    else:
+        other, twin = COPIES[how](optimizer), COPIES[how](net)
+    assert other.steps == optimizer.steps == 10
+    moments = optimizer.state(net).moments.copy()
+    train(twin, other, 2, 1)
+    np.testing.assert_array_equal(optimizer.state(net).moments, moments)  # a copy has memory of its own
+    train(net, optimizer, 2, 1)
+    np.testing.assert_array_equal(twin.parameters, net.parameters)
+    np.testing.assert_array_equal(other.state(twin).moments, optimizer.state(net).moments)
+    assert other.steps == optimizer.steps == 20
+    # and it was the moments that did it: an optimizer made anew goes elsewhere
+    if kind == "Adam" and len(settings) == 1:
+        begun_anew = classifier()
+        train(begun_anew, getattr(fj, kind)(**settings), 2)
+        train(begun_anew, getattr(fj, kind)(**settings), 2, 1)
+        assert not np.array_equal(begun_anew.parameters, net.parameters)
+
+
+def test_a_copy_of_a_copy_that_was_never_used_remembers_too():
+    net, optimizer = classifier(), fj.Adam()
+    train(net, optimizer)
+    twin, other = pickle.loads(pickle.dumps((net, copy.deepcopy(pickle.loads(pickle.dumps(optimizer))))))
+    assert other.state(twin).moments.ctypes.data % 64 == 0
+    for one, its in ((net, optimizer), (twin, other)):
+        train(one, its, 1, 1)
+    np.testing.assert_array_equal(twin.parameters, net.parameters)
+
+
+def test_a_copied_optimizer_begins_anew_with_another_network_or_type():
+    net, optimizer = classifier(), fj.Adam()
+    train(net, optimizer)
+    other = copy.deepcopy(optimizer)
+    for stranger in (classifier(), classifier("float64")):
+        assert other.state(stranger).counters[0] == 0
+        assert not other.state(stranger).moments.any()
+    assert other.state(net).counters[0] == 5  # a copy of the optimizer alone knows the network itself
+
+
+def test_an_optimizer_with_a_schedule_can_be_pickled():
+    for schedule in (fj.cosine_decay(0.1, 30, warmup=3), fj.exponential_decay(0.1, 0.5, 10)):
+        net, optimizer = classifier(), fj.AdamW(schedule)
+        train(net, optimizer)
+        twin, other = pickle.loads(pickle.dumps((net, optimizer)))
+        for one, its in ((net, optimizer), (twin, other)):
+            train(one, its, 1, 1)
+        np.testing.assert_array_equal(twin.parameters, net.parameters)
+
+
+def test_steps_are_those_taken_with_the_network_used_last():
+    optimizer = fj.SGD(0.1)
+    assert optimizer.steps == 0
+    first, second = classifier(), classifier(seed=1)
+    train(first, optimizer, 2)
+    assert optimizer.steps == 10
+    second.gradients[:] = 0
+    optimizer.step(second)
+    assert optimizer.steps == 1
+    train(first, optimizer)
+    assert optimizer.steps == 15
+    assert "steps" not in repr(optimizer)
+
+
+def test_an_optimizer_without_its_network_is_small():
+    net, optimizer = classifier(), fj.Adam()
+    train(net, optimizer)
+    file = io.BytesIO()
+    pickle.dump(optimizer, file)
+    moments = optimizer.state(net).moments.nbytes
+    assert moments <= len(file.getvalue()) < moments + 2000
+    del net
+    gc.collect()
+    assert len(pickle.dumps(optimizer)) < 2000
 
 
 def test_a_schedule_is_asked_for_every_step_from_0_on():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random as python_random
 import signal
 import subprocess
@@ -251,6 +252,32 @@ def test_a_second_fit_goes_on_where_the_first_ended(whole):
     np.testing.assert_array_equal(once.parameters, twice.parameters)
     assert history["loss"] == first["loss"] + second["loss"]
     assert once.epochs_trained == twice.epochs_trained == 5
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_dropout_goes_on_by_the_steps_of_the_network_whatever_the_optimizer(whole, threads):
+    X, y = problem("softmax_cross_entropy", 70)
+    once, often, named = (network(dropout=0.3) for _ in range(3))
+    for net in (once, often, named):
+        net._whole = whole
+    options = {"loss": "softmax_cross_entropy", "batch_size": 16, "threads": threads}
+    # gradient descent remembers nothing but its steps, so that a new object each time is one for ever
+    history = once.fit(X, y, optimizer=fj.SGD(0.1), epochs=4, **options)
+    losses = [often.fit(X, y, optimizer=fj.SGD(0.1), **options)["loss"][0] for _ in range(4)]
+    assert losses == history["loss"]
+    np.testing.assert_array_equal(often.parameters, once.parameters)
+    assert once._training_step == often._training_step == 4 * 5
+    # nothing is learnt at a rate of 0: the same rows, other masks, other losses
+    still = {"optimizer": fj.SGD(0.0), "shuffle": False}
+    losses = [named.fit(X, y, **options, **still | {"optimizer": fj.SGD(0.0)})["loss"][0] for _ in range(4)]
+    assert len(set(losses)) == 4
+    # and by hand the masks follow on those of fit
+    twin = pickle.loads(pickle.dumps(named))
+    history = named.fit(X[:16], y[:16], **options, **still)
+    value, _ = fj.SoftmaxCrossEntropy()(twin.forward(X[:16]), y[:16])
+    assert value == pytest.approx(history["loss"][0], rel=1e-12)
+    assert named._training_step == twin._training_step == 4 * 5 + 1
 
 
 def test_every_epoch_has_an_order_of_its_own_and_every_row_comes_once():
