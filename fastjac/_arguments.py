@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -40,3 +41,18 @@ def real(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, ope
     if not math.isfinite(number) or not (low <= number < high or (number == high and not open_high)):
         raise ValueError(f"{name} is {number!r}, expected {wanted}")
     return number
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """Several texts, such as names of columns.
+
+    Raises:
+        TypeError: one text, or what is no text.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is {value!r}, expected several in a list")
+    found = tuple(value)
+    for one in found:
+        if not isinstance(one, str):
+            raise TypeError(f"{name} has {one!r}, expected texts")
+    return found

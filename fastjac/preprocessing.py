@@ -7,6 +7,7 @@ What is learnt from the rows to train on (means, scales, categories, classes, wh
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastjac.columns import BOOLEAN, NOTHING, NUMBER, OTHER, TEXT, Column, Table, as_table, length, plain
+from fastjac import _arguments
+from fastjac.columns import (
+    BOOLEAN,
+    NOTHING,
+    NUMBER,
+    OTHER,
+    TEXT,
+    Column,
+    Table,
+    as_table,
+    is_number,
+    length,
+    plain,
+    shortened,
+)
 from fastjac.kernels import softmax
 from fastjac.kernels.arrays import float_type, unknown
 
@@ -26,6 +41,7 @@ _MOST_CATEGORIES = 1000  # different texts in one column: more is a name or a nu
 _MOST_WHOLE_CLASSES = 20  # different whole numbers that are taken for classes unless the task is given
 _ROWS_A_CLASS = 5  # and how many rows each must have on average
 _SAMPLE = 16_384  # rows of a stream that its medians are taken of
+_LEAST_SUSPICIOUS = 20  # categories, from which on it is said that there is one for every other row
 
 
 # --- what was learnt of each column -------------------------------------------------------------------------------
@@ -54,8 +70,13 @@ class NumberColumn:
 
     def encode(self, column: Column, out: np.ndarray, first: int) -> None:
         values = _numbers(self.name, column, first, self.fill)
-        with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
-            out[:, 0] = (values - self.mean) / self.scale
+        out[:, 0] = standardised = _standardise(values, self.mean, self.scale, out.dtype)
+        wrong = ~np.isfinite(standardised)
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            raise ValueError(f"column {self.name!r} has {values[k]} in {_row(first, k)}, which is"
+                             f" {abs(values[k] / self.scale - self.mean / self.scale):.3g} standard deviations from the"
+                             f" mean in training, beyond {out.dtype}")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "number", "mean": self.mean, "scale": self.scale, "fill": self.fill}
@@ -168,10 +189,20 @@ class Amount:
 
     def encode(self, column: Column, first: int) -> np.ndarray:
         """Each row's standardised amount."""
-        return (_numbers(self.name, column, first, None) - self.mean) / self.scale
+        return _standardise(_numbers(self.name, column, first, None), self.mean, self.scale, np.dtype(np.float64))
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "task": self.task, "mean": self.mean, "scale": self.scale}
+
+
+def _standardise(values: np.ndarray, mean: float, scale: float, dtype: np.dtype[Any]) -> np.ndarray:
+    """(values - mean) / scale, and infinite only where that is beyond ``dtype``."""
+    with np.errstate(over="ignore"):
+        result = (values - mean) / scale
+        over = ~np.isfinite(result)
+        if over.any():  # the difference was
+            result[over] = values[over] / scale - mean / scale
+        return result.astype(dtype)
 
 
 def _row(first: int, k: int) -> str:
@@ -200,7 +231,9 @@ def _numbers(name: str, column: Column, first: int, fill: float | None) -> np.nd
     """A column as finite float64, missing values filled or refused."""
     _refuse_other(name, column)
     if column.kind == TEXT:
-        k = int(np.argmin(column.missing))
+        numbers = np.array([is_number(one) for one in column.names])[column.values]
+        wrong = ~column.missing & ~numbers
+        k = int(np.argmax(wrong if wrong.any() else ~column.missing))
         raise ValueError(f"column {name!r} has the text {column.row(k)!r} in {_row(first, k)}, expected numbers")
     if fill is None:
         _refuse_missing(name, column, first)
@@ -217,11 +250,15 @@ def _numbers(name: str, column: Column, first: int, fill: float | None) -> np.nd
 # --- learning -----------------------------------------------------------------------------------------------------
 
 
+_HUGE = 2.0**500  # the squares of numbers beyond it overflow, and those of numbers below its inverse vanish
+
+
 class _Moments:
     """Mean and scale of numbers that come in pieces, and their median where it is wanted."""
 
     def __init__(self, median: bool, sample: int | None) -> None:
         self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.unit = 1 / _HUGE  # of the mean, and its square of the squares: a power of two, 1 for all usual numbers
         self.low, self.high = math.inf, -math.inf
         self.median, self.sample = median, sample
         self._kept, self._keys = np.zeros(0), np.zeros(0)
@@ -231,16 +268,22 @@ class _Moments:
         """More numbers, finite float64 (T. Chan, G. Golub, R. LeVeque 1979)."""
         if not len(values):
             return
+        if self.median:
+            self._keep(values)
         count = self.count + len(values)
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        largest = max(-self.low, self.high)
+        unit = 1 / _HUGE if largest < 1 / _HUGE else 1.0 if largest < _HUGE else _HUGE
+        while self.unit < unit:
+            self.mean, self.squares, self.unit = self.mean / _HUGE, self.squares / _HUGE / _HUGE, self.unit * _HUGE
+        if self.unit != 1:
+            values = values / self.unit
         mean = float(values.mean())
         difference = mean - self.mean
         squares = float(((values - mean) ** 2).sum())
         self.squares += squares + difference * difference * self.count * (len(values) / count)
         self.mean += difference * (len(values) / count)
         self.count = count
-        if self.median:
-            self._keep(values)
 
     def _keep(self, values: np.ndarray) -> None:
         """Keep all numbers, or those with the smallest of random keys: each is as likely to stay."""
@@ -256,45 +299,93 @@ class _Moments:
         """The standard deviation, or 1 for numbers that are all the same."""
         if self.low == self.high:
             return 1.0
-        scale = math.sqrt(self.squares / self.count)
+        scale = min(math.sqrt(self.squares / self.count) * self.unit, sys.float_info.max)
         return scale if scale > 0 else 1.0
 
     def centre(self) -> float:
         """The mean; exactly the number, where there is but one."""
-        return self.low if self.low == self.high else self.mean
+        return self.low if self.low == self.high else min(max(self.mean * self.unit, self.low), self.high)
 
     def middle(self) -> float | None:
         """The median."""
         return float(np.median(self._kept)) if self.median else None
 
 
+class _Texts:
+    """What a column of texts holds that may have been meant as numbers, piece by piece."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values = self.numbers = 0
+        self.other: tuple[str, int] | None = None  # the first text that is no number, and its row
+        self.commas = True  # whether all such would be, with a decimal comma
+
+    def add(self, column: Column, first: int) -> None:
+        if column.kind != TEXT:
+            return
+        numbers = np.array([is_number(one) for one in column.names] or [False])[column.values] & ~column.missing
+        self.values += len(column) - int(column.missing.sum())
+        self.numbers += int(numbers.sum())
+        others = ~numbers & ~column.missing
+        if others.any():
+            if self.other is None:
+                k = int(np.argmax(others))
+                self.other = column.row(k), first + k
+            found = [column.names[k] for k in np.unique(column.values[others])]
+            self.commas = self.commas and all(is_number(one.replace(",", ".")) for one in found)
+
+    def refuse(self, otherwise: str) -> None:
+        """Raise ValueError where most are numbers, or would be with a decimal comma."""
+        if self.other is None:
+            return
+        text, row = self.other
+        seen = f"the first that is not is {shortened(text)} in {_row(0, row)}"
+        if self.commas:
+            raise ValueError(f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}, which"
+                             f" would be one with a decimal comma (decimal=',' in tables.read, --decimal ,): commas"
+                             f" between thousands must be taken out first; {otherwise}")  # fmt: skip
+        if 2 * self.numbers > self.values:
+            raise ValueError(
+                f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}: na=[{shortened(text)}]"
+                f" (--na {text[:60]}) makes it a missing value; {otherwise}"
+            )
+
+
 class _FeatureLearner:
     """What is learnt of one column, piece by piece."""
 
-    def __init__(self, name: str, kind: str, impute: bool, sample: int | None) -> None:
-        self.name, self.kind, self.impute = name, kind, impute
+    def __init__(self, name: str, kind: str, impute: bool, sample: int | None, asked: bool) -> None:
+        self.name, self.kind, self.impute, self.asked = name, kind, impute, asked
         self.moments = _Moments(impute, sample)
         self.counts: Counter[Any] = Counter()
+        self.texts = _Texts(name)
 
     def add(self, column: Column, rows: Any, first: int) -> None:
         _refuse_other(self.name, column)
         if not self.impute:
             _refuse_missing(self.name, column, first, "; impute (--impute) fills them")
         if self.kind == TEXT:
+            self.texts.add(column, first)
             column = column.as_text().take(rows)
             seen = np.bincount(column.values[~column.missing].astype(np.int64), minlength=len(column.names))
             self.counts.update({name: int(count) for name, count in zip(column.names, seen, strict=True) if count})
             if len(self.counts) > _MOST_CATEGORIES:
-                raise ValueError(f"column {self.name!r} has more than {_MOST_CATEGORIES} different texts, such as"
-                                 f" {column.names[0]!r}: drop it, or make fewer categories of it first")  # fmt: skip
+                self._refuse_numbers()
+                raise ValueError(f"column {self.name!r} has more than {_MOST_CATEGORIES} different texts, such"
+                                 f" as {shortened(column.names[0])}: drop it, or make fewer of it first")  # fmt: skip
             return
         values = _numbers(self.name, column, first, 0.0)[rows][~column.missing[rows]]
         if self.kind == BOOLEAN:
             self.counts.update({True: int(values.sum()), False: len(values) - int(values.sum())})
         self.moments.add(values)
 
+    def _refuse_numbers(self) -> None:
+        if not self.asked:
+            self.texts.refuse("categorical (--categorical) makes categories of all")
+
     def learnt(self) -> Feature:
-        if not self.moments.count and not sum(self.counts.values()):
+        total = sum(self.counts.values())
+        if not self.moments.count and not total:
             raise ValueError(f"column {self.name!r} has only missing values in the rows to train on: drop it")
         if self.kind == NUMBER:
             return NumberColumn(self.name, self.moments.centre(), self.moments.scale(), self.moments.middle())
@@ -302,7 +393,49 @@ class _FeatureLearner:
         fill = min(self.counts, key=lambda one: (-self.counts[one], one)) if self.impute else None
         if self.kind == BOOLEAN:
             return BooleanColumn(self.name, fill)
+        self._refuse_numbers()
+        if len(self.counts) >= _LEAST_SUSPICIOUS and 2 * len(self.counts) > total and not self.asked:
+            warnings.warn(
+                f"column {self.name!r} has {len(self.counts)} different texts in {total} rows, and each becomes an"
+                " input; drop (--drop) leaves it out, categorical (--categorical) keeps it without this warning",
+                stacklevel=4,
+            )
         return CategoryColumn(self.name, tuple(sorted(self.counts)), fill)
+
+
+class _Rows:
+    """Which rows of a table that comes in pieces to learn from."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = None if rows is None else np.asarray(rows)
+        if self.rows is None:
+            return
+        if self.rows.ndim != 1 or (self.rows.dtype.kind not in "biu" and self.rows.size):
+            raise TypeError(f"rows has shape {self.rows.shape} and type {self.rows.dtype}, expected the numbers of rows,"
+                            " or a boolean for each of all the pieces")  # fmt: skip
+        if self.rows.dtype.kind != "b":
+            self.rows = np.sort(self.rows.astype(np.int64))
+            if len(self.rows) and self.rows[0] < 0:
+                raise ValueError(f"rows has {self.rows[0]}, expected numbers of at least 0")
+
+    def within(self, first: int, count: int) -> Any:
+        """Those of a piece of ``count`` rows with ``first`` rows before it, as an index of its arrays."""
+        if self.rows is None:
+            return slice(None)
+        if self.rows.dtype.kind == "b":
+            return np.flatnonzero(self.rows[first : first + count])
+        begin, end = np.searchsorted(self.rows, [first, first + count])
+        return self.rows[begin:end] - first
+
+    def check(self, count: int) -> None:
+        """Raise ValueError where there are not as many rows as that."""
+        if self.rows is None:
+            return
+        if self.rows.dtype.kind == "b":
+            if len(self.rows) != count:
+                raise ValueError(f"rows has {len(self.rows)} booleans, expected one for each of {count} rows")
+        elif len(self.rows) and self.rows[-1] >= count:
+            raise ValueError(f"rows has {self.rows[-1]}, expected at most {count - 1}, as there are {count} rows")
 
 
 class _TargetLearner:
@@ -315,12 +448,15 @@ class _TargetLearner:
         self.whole = True
         self.classes: set[Any] = set()
         self.moments = _Moments(False, None)
+        self.texts = _Texts(name)
 
     def add(self, column: Column, rows: Any, first: int) -> None:
         _refuse_other(self.name, column)
         _refuse_missing(self.name, column, first)
         self.kind = column.kind
         self.rows += len(column)
+        if self.task is None:
+            self.texts.add(column, first)
         if column.kind == TEXT and self.task != REGRESSION:
             self.classes.update(column.names[k] for k in np.unique(column.values))
         else:
@@ -332,7 +468,12 @@ class _TargetLearner:
         if self.task == CLASSIFICATION or column.kind == TEXT:
             self._refuse_many()
 
+    def _refuse_numbers(self) -> None:
+        self.texts.refuse("task='classification' (--task classification) makes classes of all")
+
     def _refuse_many(self) -> None:
+        if len(self.classes) > _MOST_CATEGORIES:
+            self._refuse_numbers()
         if len(self.classes) > _MOST_CATEGORIES:
             raise ValueError(f"column {self.name!r} has more than {_MOST_CATEGORIES} classes, expected fewer")
 
@@ -344,6 +485,7 @@ class _TargetLearner:
         return CLASSIFICATION if self.whole and few else REGRESSION
 
     def learnt(self) -> Classes | Amount:
+        self._refuse_numbers()
         if (self.task or self.inferred()) == REGRESSION:
             return Amount(self.name, self.moments.centre(), self.moments.scale())
         if len(self.classes) < 2:
@@ -361,6 +503,7 @@ class Preprocessing:
         columns: what was learnt of each column of the input, in the order they take in the network's input.
         target: what was learnt of the target.
         impute: whether missing values are filled.
+        na: texts that are missing values wherever they stand, and the numbers they write.
 
     Attributes:
         inputs: width of the network's input.
@@ -378,10 +521,13 @@ class Preprocessing:
     True
     """
 
-    def __init__(self, columns: Sequence[Feature], target: Classes | Amount, impute: bool = False) -> None:
+    def __init__(
+        self, columns: Sequence[Feature], target: Classes | Amount, impute: bool = False, na: Iterable[str] = ()
+    ) -> None:
         self.columns = tuple(columns)
         self.target = target
         self.impute = impute
+        self.na = _arguments.texts("na", na)
         self.inputs = sum(column.width for column in self.columns)
         self.outputs = target.outputs
         self.task = target.task
@@ -390,7 +536,7 @@ class Preprocessing:
     @classmethod
     def learn(
         cls, data: Any, target: str, *, task: str | None = None, impute: bool = False,
-        categorical: Iterable[str] = (), drop: Iterable[str] = (), rows: Any = None,
+        categorical: Iterable[str] = (), drop: Iterable[str] = (), na: Iterable[str] = (), rows: Any = None,
     ) -> Preprocessing:  # fmt: skip
         """Learn from a table.
 
@@ -401,63 +547,84 @@ class Preprocessing:
                 numbers with two different values, or with at most 20 that have five rows each on average; regression
                 for all other numbers.
             impute: fill missing values: numbers with the median, booleans and texts with the most frequent.
-            categorical: columns of numbers to be taken for categories.
+            categorical: columns to be taken for categories, though they are numbers, or texts of which most are
+                numbers or nearly every row has another.
             drop: columns to leave out.
+            na: texts that are missing values in every column, such as "-" or "-999", and the numbers they write; here
+                and in ``features`` and ``targets``. ``tables.read`` takes them, too.
             rows: the rows to learn from, as an index of arrays; None for all. The target's classes are those of all
                 rows.
 
         Raises:
-            TypeError, ValueError: not a table; unknown names; a column that is missing values, has dates, or has more
-                than 1,000 different texts; a target that does not suit the task.
+            TypeError, ValueError: not a table; unknown names; a column that is missing values, has dates, has texts of
+                which more than half are numbers, or all would be with decimal commas, or has more than 1,000 different
+                texts; a target that does not suit the task.
+
+        Warns:
+            UserWarning: a column of texts that has 20 categories or more, and more than one for every other row.
         """
         table = as_table(data)
-        return cls.learn_from([table], target, task=task, impute=impute, categorical=categorical, drop=drop, rows=rows,
-                              sample=None)  # fmt: skip
+        if rows is not None:
+            count = length(table)
+            try:
+                rows = np.arange(count)[rows]
+            except IndexError as error:
+                raise ValueError(f"rows is no index of {count} rows: {error}") from error
+        return cls.learn_from([table], target, task=task, impute=impute, categorical=categorical, drop=drop, na=na,
+                              rows=rows, sample=None)  # fmt: skip
 
     @classmethod
     def learn_from(
         cls, pieces: Iterable[Any], target: str, *, task: str | None = None, impute: bool = False,
-        categorical: Iterable[str] = (), drop: Iterable[str] = (), rows: Any = None, sample: int | None = _SAMPLE,
+        categorical: Iterable[str] = (), drop: Iterable[str] = (), na: Iterable[str] = (), rows: Any = None,
+        sample: int | None = _SAMPLE,
     ) -> Preprocessing:  # fmt: skip
         """``learn`` from a table that comes in pieces, of which one at a time is in memory.
 
         Args:
             pieces: tables with the same columns, each as ``learn`` takes it.
+            rows: the rows to learn from, counted through all pieces: their numbers, or a boolean for each; None for
+                all. The target's classes are those of all rows.
             sample: medians are those of so many numbers of each column, drawn at random; None for all.
-            target, task, impute, categorical, drop, rows: as in ``learn``.
+            target, task, impute, categorical, drop, na: as in ``learn``.
 
         Raises:
             TypeError, ValueError: as ``learn``, and where there is no row.
         """
         if task not in (None, *TASKS):
             raise unknown("task", task, TASKS)
-        categorical, drop = _names("categorical", categorical), _names("drop", drop)
-        chosen = slice(None) if rows is None else rows
+        categorical, drop, na = (_arguments.texts(*one) for one in (("categorical", categorical), ("drop", drop),
+                                                                    ("na", na)))  # fmt: skip
+        if sample is not None:
+            sample = _arguments.count("sample", sample)
+        chosen = _Rows(rows)
         target_learner = _TargetLearner(target, task)
         learners: dict[str, _FeatureLearner] = {}
         first = 0
         for piece in pieces:
-            table = as_table(piece)
+            table = {name: column.without(na) for name, column in as_table(piece).items()}
             if not learners:
-                for name in (target, *categorical, *drop):
-                    if name not in table:
-                        raise unknown("column", name, list(table))
-                if target in drop:
-                    raise ValueError(f"column {target!r} is the target and can't be dropped")
+                _check_names(table, target, categorical, drop)
                 for name, column in table.items():
                     if name != target and name not in drop:
                         kind = TEXT if name in categorical else NUMBER if column.kind == NOTHING else column.kind
-                        learners[name] = _FeatureLearner(name, kind, impute, sample)
+                        learners[name] = _FeatureLearner(name, kind, impute, sample, name in categorical)
                 if not learners:
                     raise ValueError(f"the table has no columns but the target {target!r} and those dropped")
-            if length(table):
-                target_learner.add(table[target], chosen, first)
+            for name in (target, *learners):
+                if name not in table:
+                    raise ValueError(f"the piece from row {first + 1} on has no column {name!r}; it has {_some(table)}")
+            count = length(table)
+            if count:
+                within = chosen.within(first, count)
+                target_learner.add(table[target], within, first)
                 for name, learner in learners.items():
-                    learner.add(table[name], chosen, first)
-            first += length(table)
+                    learner.add(table[name], within, first)
+            first += count
         if not first:
             raise ValueError("the table has no rows, expected at least one")
-        return cls([learner.learnt() for learner in learners.values()], target_learner.learnt(), impute)
+        chosen.check(first)
+        return cls([learner.learnt() for learner in learners.values()], target_learner.learnt(), impute, na)
 
     @classmethod
     def of_arrays(cls, inputs: int, classes: Sequence[Any], target: str = "label") -> Preprocessing:
@@ -490,8 +657,8 @@ class Preprocessing:
             first: how many rows come before this table's, for messages that name a row.
 
         Raises:
-            ValueError: a column is not there, is missing values that were not imputed in training, or does not hold
-                what it held in training.
+            ValueError: a column is not there, is missing values that were not imputed in training, does not hold what
+                it held in training, or has a number so far from those that ``dtype`` can't hold it.
 
         Warns:
             UserWarning: with their count, of texts not seen in training: none of a column's categories is set.
@@ -502,7 +669,8 @@ class Preprocessing:
         for learnt in self.columns:
             if learnt.name not in table:
                 raise ValueError(f"the table has no column {learnt.name!r}; it has {_some(table)}")
-            learnt.encode(table[learnt.name], out[:, place : place + learnt.width], first)
+            column = table[learnt.name].without(self.na)
+            learnt.encode(column, out[:, place : place + learnt.width], first)
             place += learnt.width
         return out
 
@@ -515,7 +683,7 @@ class Preprocessing:
         table = as_table(data)
         if self.target.name not in table:
             raise ValueError(f"the table has no column {self.target.name!r}, the target; it has {_some(table)}")
-        return self.target.encode(table[self.target.name], first)
+        return self.target.encode(table[self.target.name].without(self.na), first)
 
     def predictions(self, outputs: np.ndarray) -> dict[str, Any]:
         """The columns of a table of predictions, from what the network gave.
@@ -525,20 +693,38 @@ class Preprocessing:
 
         Returns:
             For classes: the most probable one under the target's name, and the probability of each class as
-            "p(class)". For amounts: the amount, in the target's units.
+            "p(class)", or "p(target=class)" where the target itself has such a name. For amounts: the amount, in the
+            target's units.
+
+        Raises:
+            ValueError: another shape, or numbers that are not finite: there is no most probable class of them.
 
         >>> learnt = Preprocessing.of_arrays(1, ["no", "yes"], "buys")
         >>> learnt.predictions(np.array([[0.0, 0.0], [0.0, 3.0]]))["buys"]
         ['no', 'yes']
         """
-        outputs = np.asarray(outputs)
+        outputs = self._checked(outputs)
         if isinstance(self.target, Amount):
-            return {self.target.name: outputs[:, 0].astype(np.float64) * self.target.scale + self.target.mean}
+            with np.errstate(over="ignore"):
+                amounts = outputs[:, 0].astype(np.float64) * self.target.scale + self.target.mean
+            _refuse_infinite("amounts", amounts)
+            return {self.target.name: amounts}
+        _refuse_infinite("outputs", outputs)
         probabilities = softmax(outputs) if len(outputs) else outputs
         best = outputs.argmax(1) if len(outputs) else ()
+        names = [f"p({one})" for one in self.target.classes]
+        if self.target.name in names:
+            names = [f"p({self.target.name}={one})" for one in self.target.classes]
         return {self.target.name: [self.target.classes[k] for k in best]} | {
-            f"p({one})": probabilities[:, k] for k, one in enumerate(self.target.classes)
+            name: probabilities[:, k] for k, name in enumerate(names)
         }
+
+    def _checked(self, outputs: Any) -> np.ndarray:
+        outputs = np.asarray(outputs)
+        if outputs.ndim != 2 or outputs.shape[1] != self.outputs or outputs.dtype.kind not in "fiub":
+            raise ValueError(f"outputs has shape {outputs.shape} and type {outputs.dtype}, expected numbers of shape"
+                             f" (rows, {self.outputs})")  # fmt: skip
+        return outputs
 
     def errors(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """Of amounts: the root mean squared error in the target's units, and R².
@@ -550,7 +736,13 @@ class Preprocessing:
         Returns:
             {"rmse": …, "r2": …}; R² is NaN where all amounts are the same.
         """
-        assert isinstance(self.target, Amount)
+        if not isinstance(self.target, Amount):
+            raise ValueError(f"the target {self.target.name!r} is of classes, expected amounts")
+        outputs, y = self._checked(outputs), np.asarray(y)
+        if y.shape != (len(outputs),) or not len(y):
+            raise ValueError(
+                f"y has shape {y.shape} and outputs {outputs.shape}, expected as many rows, and at least one"
+            )
         squares = float(((outputs[:, 0].astype(np.float64) - y) ** 2).sum())
         spread = float(((y - y.mean()) ** 2).sum())
         return {"rmse": math.sqrt(squares / len(y)) * self.target.scale,
@@ -564,6 +756,7 @@ class Preprocessing:
             "columns": [column.to_json() for column in self.columns],
             "target": self.target.to_json(),
             "impute": self.impute,
+            **({"na": list(self.na)} if self.na else {}),
         }
 
     @classmethod
@@ -579,10 +772,27 @@ class Preprocessing:
         return f"Preprocessing({len(self.columns)} columns, {self.inputs} inputs, {self.task} of {self.target.name!r})"
 
 
-def _names(what: str, names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise TypeError(f"{what} is {names!r}, expected a list of names")
-    return tuple(names)
+def _refuse_infinite(what: str, values: np.ndarray) -> None:
+    wrong = ~np.isfinite(values).reshape(len(values), -1).all(1)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        count, shown = int(wrong.sum()), ", ".join(f"{one:g}" for one in np.atleast_1d(values[k])[:5])
+        raise ValueError(f"the network's {what} are not finite numbers in {count} {_rows(count)}, the first in"
+                         f" {_row(0, k)} ({shown}): nothing is predicted of them")  # fmt: skip
+
+
+def _check_names(table: Table, target: str, categorical: tuple[str, ...], drop: tuple[str, ...]) -> None:
+    for name in (target, *categorical, *drop):
+        if name not in table:
+            raise unknown("column", name, list(table))
+    if target in drop:
+        raise ValueError(f"column {target!r} is the target and can't be dropped")
+    if target in categorical:
+        raise ValueError(f"column {target!r} is the target and no input; task='classification' (--task classification)"
+                         " makes classes of it")  # fmt: skip
+    both = sorted(set(categorical) & set(drop))
+    if both:
+        raise ValueError(f"column {both[0]!r} is in drop and in categorical, expected one of the two")
 
 
 def _some(table: Table) -> str:
@@ -615,7 +825,11 @@ class _Reader:
         return value
 
     def number(self, key: str) -> float:
-        return float(self.get(key, "a finite number", int, float))
+        try:
+            return float(self.get(key, "a finite number", int, float))
+        except OverflowError:
+            self.refuse(key, "a finite number")
+            raise
 
     def scale(self) -> float:
         value = self.number("scale")
@@ -624,12 +838,13 @@ class _Reader:
         return value
 
     def refuse(self, key: str, wanted: str) -> None:
-        shown = repr(self.value[key])
-        raise ValueError(f"{self.place}.{key} is {shown[:60]}{'…' * (len(shown) > 60)}, expected {wanted}")
+        shown = shortened(self.value[key])
+        raise ValueError(f"{self.place}.{key} is {shown}, expected {wanted}")
 
 
 def _read(value: Any) -> Preprocessing:
-    reader = _Reader(value, "preprocessing", ("format", "version", "columns", "target", "impute"))
+    optional = ("na",) if isinstance(value, dict) and "na" in value else ()
+    reader = _Reader(value, "preprocessing", ("format", "version", "columns", "target", "impute", *optional))
     if reader.value["format"] != _FORMAT:
         reader.refuse("format", repr(_FORMAT))
     if reader.get("version", "a whole number", int) != _VERSION:
@@ -643,7 +858,7 @@ def _read(value: Any) -> Preprocessing:
     names = [target.name, *(feature.name for feature in features)]
     if len(set(names)) < len(names):
         raise ValueError(f"preprocessing has two columns named {Counter(names).most_common(1)[0][0]!r}")
-    return Preprocessing(features, target, impute)
+    return Preprocessing(features, target, impute, _read_list(reader, "na", (str,)) if optional else ())
 
 
 _KEYS = {"number": ("mean", "scale"), "boolean": (), "category": ("categories",)}

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, columns
-from fastjac.columns import Table, arrow, from_arrow, from_values
+from fastjac import _arguments, columns, storage
+from fastjac.columns import MISSING_WORDS, NUMBER, TEXT, Column, Table, arrow, from_arrow, from_values, is_number
 from fastjac.kernels.arrays import float_type
 from fastjac.preprocessing import Preprocessing
 
 _ROWS_A_PIECE = 16_384  # of a Parquet file, decoded at once
 _DELIMITERS = ",;\t|"
+_LOOKED_AT = 2**20  # bytes at the beginning of a CSV file that tell its delimiter
+_RECORDS = 50  # and how many rows of them
+_LARGEST_BLOCK = 2**30  # bytes of a CSV file decoded at once, where one row is longer than the usual 1 MiB
+_READ_AT_ONCE = 2**16  # bytes of a Parquet column
 
 
 def _ending(path: Path) -> str:
@@ -38,21 +45,29 @@ def readable(path: str | Path) -> bool:
     return bool(_ending(Path(path)))
 
 
-def read(path: str | Path, *, text: Iterable[str] = ()) -> Table:
+def read(
+    path: str | Path, *, text: Iterable[str] = (), na: Iterable[str] = (), decimal: str = ".", index: Iterable[str] = ()
+) -> Table:
     """A table from a file, by the ending of its name.
 
-    CSV (.csv, .tsv, .txt, also .gz) has a line of names first; its delimiter is what that line has most of: comma,
-    semicolon, tab or bar. Empty fields, NA, NaN, null and the like are missing values. Parquet is .parquet or .pq. Of
-    a NumPy array (.npy), columns are named "0", "1", …, or as its fields; of several (.npz), a vector is a column by
-    its own name, and a matrix is as in .npy, or "name[0]", "name[1]", … where there are several. Pickled objects are
-    never loaded.
+    CSV (.csv, .tsv, .txt, also .gz) has a line of names first; lines before it that begin with # are left out. The
+    delimiter, comma, semicolon, tab or bar, is the one that parts the first rows as it parts the names. In a column
+    whose other values are all numbers, booleans or dates, NA, NaN, null, None and the like are missing values; among
+    texts they are texts. In a table of one column an empty line is a missing value, otherwise it is no row. Parquet is
+    .parquet or .pq. Of a NumPy array (.npy), columns are named "0", "1", …, or as its fields; of several (.npz), a
+    vector is a column by its own name, and a matrix is as in .npy, or "name[0]", "name[1]", … where there are several.
+    Pickled objects are never loaded. Of any file an empty text is a missing value.
 
     Args:
         path: the file.
         text: columns to be read as texts even where they look like numbers.
+        na: texts that are missing values in every column, such as "-" or "-999"; the numbers they write are, too.
+        decimal: the decimal point of a CSV file: "." or ",".
+        index: columns to be read even though pandas wrote them into a Parquet file as the index of a frame.
 
     Raises:
         FileNotFoundError: no such file.
+        TypeError: text, na or index is one text instead of several.
         ValueError: an ending that is not known, or a file that is damaged or not of its kind.
         ImportError: CSV or Parquet without pyarrow.
 
@@ -65,68 +80,142 @@ def read(path: str | Path, *, text: Iterable[str] = ()) -> Table:
     (array([False,  True]), ['Oslo', 'Bern'])
     """
     path = Path(path)
+    text, na, index = (_arguments.texts(*one) for one in (("text", text), ("na", na), ("index", index)))
+    if decimal not in (".", ","):
+        raise ValueError(f"decimal is {decimal!r}, expected '.' or ','")
     kind = _ending(path)
     if not kind:
         endings = ", ".join(ending for known in _ENDINGS.values() for ending in known)
         raise ValueError(f"{path} is of no known kind, expected a name that ends in {endings}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    readers: dict[str, Callable[[Path, list[str]], Table]] = {
-        "csv": _read_csv, "parquet": _read_parquet, "npy": _read_array, "npz": _read_arrays,
+    if kind == "csv":
+        return _without(_read_csv(path, text, na, decimal), na)
+    readers: dict[str, Callable[[Path], Table]] = {
+        "parquet": lambda path: _read_parquet(path, index), "npy": _read_array, "npz": _read_arrays,
     }  # fmt: skip
-    return readers[kind](path, list(text))
+    return _with_texts(_without(readers[kind](path), na), text)
 
 
-def _refused(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} can't be read: {' '.join(str(error).split())}")
-
-
-def _read_csv(path: Path, text: list[str]) -> Table:
-    pa = arrow()
-    from pyarrow import csv
-
-    try:
-        with pa.input_stream(str(path), compression="detect") as file:
-            line = file.read(2**20).split(b"\n", 1)[0].decode(errors="replace")
-        delimiter = max(_DELIMITERS, key=line.count)
-        return from_arrow(
-            csv.read_csv(
-                str(path),
-                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                convert_options=csv.ConvertOptions(
-                    column_types=dict.fromkeys(text, pa.string()), strings_can_be_null=True
-                ),
-            )
-        )
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _refused(path, error) from error
-
-
-def _read_parquet(path: Path, text: list[str]) -> Table:
-    pa = arrow()
-    from pyarrow import parquet
-
-    try:
-        return _with_texts(from_arrow(parquet.read_table(str(path), partitioning=None)), text)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _refused(path, error) from error
+def _without(table: Table, na: Iterable[str]) -> Table:
+    return {name: column.without(na) for name, column in table.items()}
 
 
 def _with_texts(table: Table, text: Iterable[str]) -> Table:
     return table | {name: table[name].as_text() for name in text if name in table}
 
 
-def _read_array(path: Path, text: list[str]) -> Table:
+def _refused(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} can't be read: {' '.join(str(error).split())}")
+
+
+def _read_csv(path: Path, text: tuple[str, ...], na: tuple[str, ...], decimal: str) -> Table:
+    pa = arrow()
+    from pyarrow import csv as arrow_csv
+
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            start = file.read(_LOOKED_AT)
+        delimiter, width, skipped = _layout(start, tab_first=path.name.lower().removesuffix(".gz").endswith(".tsv"))
+        parsing = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=width > 1)
+        # texts keep what looks like a missing value: "NA" is Namibia
+        converting = arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(text, pa.string()), null_values=[*MISSING_WORDS, *na], strings_can_be_null=False,
+            decimal_point=decimal,
+        )  # fmt: skip
+        block = 2**20
+        while True:
+            reading = arrow_csv.ReadOptions(skip_rows=skipped, block_size=block)
+            try:
+                table = from_arrow(arrow_csv.read_csv(str(path), reading, parsing, converting))
+            except pa.ArrowInvalid as error:
+                if "straddling" not in str(error) or block >= _LARGEST_BLOCK:
+                    raise
+                block *= 8  # a row is longer than that
+            else:
+                return {name: _inferred(column, name in text, na, decimal) for name, column in table.items()}
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _refused(path, error) from error
+
+
+def _inferred(column: Column, text: bool, na: tuple[str, ...], decimal: str) -> Column:
+    """A column of a CSV file in which words for missing values are what they are beside numbers, asked for as texts or
+    not; and numbers that pyarrow doesn't know for such."""
+    if column.kind != TEXT:
+        return column
+    words = {*MISSING_WORDS, *na}
+    numbers = [name.replace(decimal, ".") for name in column.names if name not in words]
+    if not numbers or not all(map(is_number, numbers)):
+        return column
+    column = column.without(words)
+    if text:
+        return column
+    values = np.array([0.0 if name in words else float(name.replace(decimal, ".")) for name in column.names])
+    values = values[column.values]
+    return replace(column, kind=NUMBER, values=values, missing=column.missing | np.isnan(values), names=())
+
+
+def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
+    """Of the beginning of a CSV file: the delimiter, how many columns, and how many lines come before their names."""
+    lines = start.decode("utf-8-sig", errors="replace").splitlines(keepends=True)
+    if len(start) == _LOOKED_AT and len(lines) > 1:
+        lines.pop()  # cut off
+    before = 0
+    while before < len(lines) and lines[before].strip("\r\n").startswith("#"):
+        before += 1
+    if before:
+        # "# a,b", as numpy.savetxt writes the names, or "# written by …"?
+        names, first = [*_records(lines[before - 1 :], tab_first)[1], [], []][:2]
+        if not first or (len(names) == len(first) and any(map(is_number, first))):
+            before -= 1
+    delimiter, records = _records(lines[before:], tab_first)
+    return delimiter, len(records[0]) if records else 1, before
+
+
+def _records(lines: list[str], tab_first: bool) -> tuple[str, list[list[str]]]:
+    """The delimiter of a CSV file's lines, and its first records."""
+    found: dict[str, list[list[str]]] = {}
+    for delimiter in "\t,;|" if tab_first else _DELIMITERS:
+        found[delimiter] = []
+        try:
+            for record in csv.reader(io.StringIO("".join(lines), newline=""), delimiter=delimiter):
+                if record:
+                    found[delimiter].append(record)
+                if len(found[delimiter]) > _RECORDS:
+                    break
+        except csv.Error:  # a field longer than the module takes: what came before it will do
+            pass
+    widths = {delimiter: [len(record) for record in records] or [1] for delimiter, records in found.items()}
+    if tab_first and widths["\t"][0] > 1:
+        return "\t", found["\t"]
+    # of those that part every row as the names, the one that parts them most; if there is none, that alone counts
+    delimiter = max(found, key=lambda one: (widths[one][0] > 1 and len(set(widths[one])) == 1, widths[one][0]))
+    if widths[delimiter][0] == 1:
+        delimiter = ","
+    return delimiter, found[delimiter]
+
+
+def _read_parquet(path: Path, index: tuple[str, ...]) -> Table:
+    pa = arrow()
+    from pyarrow import parquet
+
+    try:
+        return from_arrow(parquet.read_table(str(path), partitioning=None), index)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _refused(path, error) from error
+
+
+def _read_array(path: Path) -> Table:
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # whatever NumPy meets in a damaged header
         raise _refused(path, error) from error
     if array.dtype.names:
-        return _with_texts({name: from_values(name, array[name]) for name in array.dtype.names}, text)
-    return _with_texts(from_array(array, path.name), text)
+        return {name: from_values(name, array[name]) for name in array.dtype.names}
+    return from_array(array, path.name)
 
 
-def _read_arrays(path: Path, text: list[str]) -> Table:
+def _read_arrays(path: Path) -> Table:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -136,12 +225,18 @@ def _read_arrays(path: Path, text: list[str]) -> Table:
     table: Table = {}
     for name, array in arrays.items():
         if array.ndim == 1:
-            table[name] = from_values(name, array)
+            made = {name: from_values(name, array)}
         else:
-            matrix = from_array(array, f"{name} in {path.name}")
-            table |= matrix if len(matrices) == 1 else {f"{name}[{k}]": column for k, column in matrix.items()}
+            made = from_array(array, f"{name} in {path.name}")
+            if len(matrices) > 1:
+                made = {f"{name}[{k}]": column for k, column in made.items()}
+        twice = sorted(set(table) & set(made))
+        if twice:
+            raise ValueError(f"{path} has two columns named {twice[0]!r}, one of them of {name!r}: save a vector under"
+                             " another name, as the columns of a matrix are counted")  # fmt: skip
+        table |= made
     try:
-        return _with_texts(columns.as_table(table), text)
+        return columns.as_table(table)
     except ValueError as error:
         raise _refused(path, error) from error
 
@@ -160,51 +255,92 @@ def from_array(array: Any, name: str = "the array") -> Table:
 
 
 def write(table: Mapping[str, Any], path: str | Path | None = None) -> bytes | None:
-    """Write columns to a file: .csv, .parquet, or .npy (a matrix, of columns that are all numbers).
+    """Write columns to a file, whole or not at all: .csv, .parquet, or .npy (a matrix, of columns of numbers).
 
     Args:
         table: names, and arrays or lists as long as each other.
         path: where to; None for the text of a CSV file, which is returned.
 
     Raises:
-        ValueError: another ending, or columns a .npy file can't hold.
+        ValueError: another ending, columns that no file of this kind can hold, or not as long as each other.
+        FileNotFoundError: no such folder.
+        OSError: the file can't be written; what was there before is there still.
         ImportError: pyarrow is not installed.
 
     >>> write({"a": [1, 2], "b": ["x", "y"]}).decode().splitlines()
     ['"a","b"', '1,"x"', '2,"y"']
     """
-    kind = "csv" if path is None else _ending(Path(path))
     check_writable(path)
-    if kind == "npy":
-        assert path is not None
-        arrays = [np.asarray(values) for values in table.values()]
-        if any(array.dtype.kind not in "fiub" for array in arrays):
-            raise ValueError(f"{path} can hold only numbers, and there are texts; write .csv or .parquet")
-        np.save(path, arrays[0] if len(arrays) == 1 else np.column_stack(arrays))
-        return None
+    kind = "csv" if path is None else _ending(Path(path))
+    written = _as_matrix(table, str(path)) if kind == "npy" else _as_file(table, kind)
+    if path is None:
+        return written
+    storage.write(path, written)
+    return None
+
+
+def _as_matrix(table: Mapping[str, Any], path: str) -> bytes:
+    arrays = [_of_plain_type(values) for values in table.values()]
+    if any(array.dtype.kind not in "fiub" for array in arrays):
+        raise ValueError(f"{path} can hold only numbers, and there are others; write .csv or .parquet")
+    sink = io.BytesIO()
+    np.save(sink, arrays[0] if len(arrays) == 1 else np.column_stack(arrays))
+    return sink.getvalue()
+
+
+def _as_file(table: Mapping[str, Any], kind: str) -> bytes:
     pa = arrow()
-    made = pa.table({name: pa.array(values) for name, values in table.items()})
-    if kind == "parquet":
-        from pyarrow import parquet
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
 
-        parquet.write_table(made, str(path))
-        return None
-    from pyarrow import csv
-
-    if path is not None:
-        csv.write_csv(made, str(path))
-        return None
+    made = {}
+    for name, values in table.items():
+        try:
+            made[name] = pa.array(values if isinstance(values, list | tuple) else _of_plain_type(values))
+        except (pa.ArrowException, OverflowError) as error:
+            raise ValueError(f"column {name!r} can't be written: {' '.join(str(error).split())}") from error
+    lengths = {name: len(array) for name, array in made.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the table's columns have different lengths: {lengths}")
     sink = pa.BufferOutputStream()
-    csv.write_csv(made, sink)
+    if kind == "parquet":
+        parquet.write_table(pa.table(made), sink)
+    else:
+        arrow_csv.write_csv(pa.table(made), sink)
     written: bytes = sink.getvalue().to_pybytes()
     return written
 
 
+def _of_plain_type(values: Any) -> np.ndarray:
+    """An array of a type that files have, with the same values: of this machine's byte order, doubles, and times in
+    seconds or parts of them."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    if array.dtype.kind in "mM" and np.datetime_data(array.dtype)[0] in ("Y", "M", "W", "D", "h", "m"):
+        if array.dtype.kind == "m" and np.datetime_data(array.dtype)[0] in ("Y", "M"):
+            return array  # as long as no number of seconds
+        return array.astype("M8[s]" if array.dtype.kind == "M" else "m8[s]")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def check_writable(path: str | Path | None) -> None:
-    """Raise ValueError for a name that ``write`` has no form for."""
+    """What ``write`` would find out when all is done.
+
+    Raises:
+        ValueError: a name that it has no form for.
+        FileNotFoundError: a folder that is not there.
+    """
     endings = (".csv", ".parquet", ".pq", ".npy")
-    if path is not None and not str(path).lower().endswith(endings):
+    if path is None:
+        return
+    if not str(path).lower().endswith(endings):
         raise ValueError(f"{path} is of no known kind, expected a name that ends in {', '.join(endings)}")
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} to write {path} to")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
 
 
 class ParquetBatches:
@@ -242,7 +378,7 @@ class ParquetBatches:
         size = self.batch_size
         held: list[tuple[np.ndarray, np.ndarray]] = []  # rows that don't make a whole batch yet
         for first, table in _pieces(self.path, wanted, rng):
-            table = _with_texts(table, learnt.text_columns)
+            table = _with_texts(_without(table, learnt.na), learnt.text_columns)
             X, y = learnt.features(table, dtype=self.dtype, first=first), learnt.targets(table, first=first)
             if rng is not None:
                 order = rng.permutation(len(X))
@@ -273,7 +409,8 @@ def _pieces(path: Path, wanted: list[str] | None, rng: np.random.Generator | Non
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with parquet.ParquetFile(str(path)) as file:
+        # in small reads, or a whole row group would be held
+        with parquet.ParquetFile(str(path), buffer_size=_READ_AT_ONCE, pre_buffer=False) as file:
             present = file.schema_arrow.names
             for name in wanted or ():
                 if name not in present:
@@ -288,7 +425,7 @@ def _pieces(path: Path, wanted: list[str] | None, rng: np.random.Generator | Non
                 # shuffled, a whole group at once: its rows are to be mixed
                 rows = int(starts[group + 1]) - first if rng is not None else _ROWS_A_PIECE
                 for batch in file.iter_batches(batch_size=max(1, rows), **options):
-                    yield first, from_arrow(batch)
+                    yield first, from_arrow(batch, wanted or ())
                     first += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise _refused(path, error) from error

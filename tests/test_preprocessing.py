@@ -272,7 +272,7 @@ def test_tables_that_cannot_be_learnt_from(table, options, words):
 def test_what_is_no_table(table, words):
     with pytest.raises(TypeError, match=words):
         as_table(table)
-    with pytest.raises(TypeError, match="expected a list of names"):
+    with pytest.raises(TypeError, match="drop is 'age', expected several in a list"):
         learn(drop="age")
 
 

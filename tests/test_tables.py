@@ -54,11 +54,43 @@ def test_parquet_of_other_writers(tmp_path):
 
 
 def test_what_counts_as_missing_in_csv(tmp_path):
-    words = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "#N/A"]
-    path = write(tmp_path / "a.csv", "x,t\n" + "".join(f"{word},{word}\n" for word in words) + "1,a\n")
-    table = tables.read(path)
-    for name in "xt":
+    words = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "#N/A", "None", "<NA>"]
+    lines = "".join(f"{word},{word},{word},{word},{word}\n" for word in words)
+    path = write(tmp_path / "a.csv", f"x,whole,code,yes,t\n{lines}1.5,1,007,true,a\n")
+    table = tables.read(path, text=["code"])
+    for name in ("x", "whole", "code", "yes"):
         np.testing.assert_array_equal(table[name].missing, [True] * len(words) + [False])
+    assert [table[name].kind for name in table] == ["number", "number", "text", "boolean", "text"]
+    # among texts they are texts, as they are in Parquet: NA is Namibia
+    assert rows(table)["t"] == [None, *words[1:], "a"]
+    column = tables.read(path, na=["NA", "null"])["t"]
+    assert [column.row(k) for k in range(3)] == [None, None, "N/A"]
+    assert column.missing.sum() == 3
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "frame", "dict"])
+def test_a_country_called_na_is_a_country_in_every_form(tmp_path, form):
+    pandas = pytest.importorskip("pandas")
+    content = {"country": ["DE", "NA", "", "FR"] * 15, "y": np.arange(60) / 7}
+    frame = pandas.DataFrame(content)
+    if form == "csv":
+        frame.to_csv(tmp_path / "a.csv", index=False)
+    elif form == "parquet":
+        frame.to_parquet(tmp_path / "a.parquet")
+    table = (
+        {"frame": frame, "dict": content}[form] if form in ("frame", "dict") else tables.read(tmp_path / f"a.{form}")
+    )
+    learnt = Preprocessing.learn(table, "y", impute=True)
+    assert learnt.columns[0].to_json() == {
+        "name": "country", "kind": "category", "categories": ["DE", "FR", "NA"], "fill": "DE",
+    }  # fmt: skip
+    assert (learnt.features(table)[1::4] == [0, 0, 1]).all()
+    with pytest.raises(ValueError, match=r"'country' has 15 missing values, the first in row 3"):
+        Preprocessing.learn(table, "y")
+    learnt = Preprocessing.learn(table, "y", impute=True, na=["NA"])
+    assert learnt.columns[0].categories == ("DE", "FR")
+    assert Preprocessing.from_json(learnt.to_json()).na == ("NA",)
+    assert (Preprocessing.from_json(learnt.to_json()).features(table)[1::4] == [1, 0]).all()
 
 
 def test_texts_that_look_like_numbers_stay_texts_where_asked(tmp_path):
