@@ -346,8 +346,8 @@ class _Texts:
                              f" between thousands must be taken out first; {otherwise}")  # fmt: skip
         if 2 * self.numbers > self.values:
             raise ValueError(
-                f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}: na=[{shortened(text)}]"
-                f" (--na {text[:60]}) makes it a missing value; {otherwise}"
+                f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}:"
+                f" na=[{shortened(text)}] (--na {text[:60]}) makes it a missing value; {otherwise}"
             )
 
 
@@ -411,8 +411,8 @@ class _Rows:
         if self.rows is None:
             return
         if self.rows.ndim != 1 or (self.rows.dtype.kind not in "biu" and self.rows.size):
-            raise TypeError(f"rows has shape {self.rows.shape} and type {self.rows.dtype}, expected the numbers of rows,"
-                            " or a boolean for each of all the pieces")  # fmt: skip
+            raise TypeError(f"rows has shape {self.rows.shape} and type {self.rows.dtype}, expected numbers of rows, or"
+                            " a boolean for each row of all the pieces")  # fmt: skip
         if self.rows.dtype.kind != "b":
             self.rows = np.sort(self.rows.astype(np.int64))
             if len(self.rows) and self.rows[0] < 0:

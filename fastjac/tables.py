@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, columns, storage
+from fastjac import _arguments, atomic, columns
 from fastjac.columns import MISSING_WORDS, NUMBER, TEXT, Column, Table, arrow, from_arrow, from_values, is_number
 from fastjac.kernels.arrays import float_type
 from fastjac.preprocessing import Preprocessing
@@ -50,7 +50,7 @@ def read(
 ) -> Table:
     """A table from a file, by the ending of its name.
 
-    CSV (.csv, .tsv, .txt, also .gz) has a line of names first; lines before it that begin with # are left out. The
+    CSV (.csv, .tsv, .txt, also .gz) has a line of names first; comments before it, "# …", are left out. The
     delimiter, comma, semicolon, tab or bar, is the one that parts the first rows as it parts the names. In a column
     whose other values are all numbers, booleans or dates, NA, NaN, null, None and the like are missing values; among
     texts they are texts. In a table of one column an empty line is a missing value, otherwise it is no row. Parquet is
@@ -164,9 +164,10 @@ def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
     while before < len(lines) and lines[before].strip("\r\n").startswith("#"):
         before += 1
     if before:
-        # "# a,b", as numpy.savetxt writes the names, or "# written by …"?
+        # "#id,x", or "# a,b", as numpy.savetxt writes the names, or "# written by …"?
         names, first = [*_records(lines[before - 1 :], tab_first)[1], [], []][:2]
-        if not first or (len(names) == len(first) and any(map(is_number, first))):
+        named = any(map(is_number, first)) or not lines[before - 1][1:2].isspace()
+        if not first or (len(names) == len(first) and named):
             before -= 1
     delimiter, records = _records(lines[before:], tab_first)
     return delimiter, len(records[0]) if records else 1, before
@@ -188,10 +189,15 @@ def _records(lines: list[str], tab_first: bool) -> tuple[str, list[list[str]]]:
     widths = {delimiter: [len(record) for record in records] or [1] for delimiter, records in found.items()}
     if tab_first and widths["\t"][0] > 1:
         return "\t", found["\t"]
-    # of those that part every row as the names, the one that parts them most; if there is none, that alone counts
-    delimiter = max(found, key=lambda one: (widths[one][0] > 1 and len(set(widths[one])) == 1, widths[one][0]))
-    if widths[delimiter][0] == 1:
-        delimiter = ","
+    # of those that part every row as the names, the one that parts them most
+    even = [delimiter for delimiter in found if len(set(widths[delimiter])) == 1]
+    delimiter = max(even, key=lambda one: widths[one][0], default=",")
+    if widths[delimiter][0] > 1:
+        return delimiter, found[delimiter]
+    # none does; a table of one column has rows that nothing parts, or that are texts, of which not all have parts
+    parted = any(len(rows) > 1 and len(set(rows)) == 1 and rows[0] > 1 for _, *rows in widths.values())
+    if parted or not even:
+        delimiter = max(found, key=lambda one: widths[one][0])
     return delimiter, found[delimiter]
 
 
@@ -263,7 +269,6 @@ def write(table: Mapping[str, Any], path: str | Path | None = None) -> bytes | N
 
     Raises:
         ValueError: another ending, columns that no file of this kind can hold, or not as long as each other.
-        FileNotFoundError: no such folder.
         OSError: the file can't be written; what was there before is there still.
         ImportError: pyarrow is not installed.
 
@@ -275,7 +280,8 @@ def write(table: Mapping[str, Any], path: str | Path | None = None) -> bytes | N
     written = _as_matrix(table, str(path)) if kind == "npy" else _as_file(table, kind)
     if path is None:
         return written
-    storage.write(path, written)
+    with atomic.atomic_file(path) as file:
+        file.write(written)
     return None
 
 
@@ -329,18 +335,14 @@ def check_writable(path: str | Path | None) -> None:
 
     Raises:
         ValueError: a name that it has no form for.
-        FileNotFoundError: a folder that is not there.
+        OSError: there is no such folder, or what is there is no file.
     """
     endings = (".csv", ".parquet", ".pq", ".npy")
     if path is None:
         return
     if not str(path).lower().endswith(endings):
         raise ValueError(f"{path} is of no known kind, expected a name that ends in {', '.join(endings)}")
-    folder = Path(path).resolve().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} to write {path} to")
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
+    atomic.destination(path)
 
 
 class ParquetBatches:
