@@ -194,8 +194,8 @@ def _records(lines: list[str], tab_first: bool) -> tuple[str, list[list[str]]]:
     delimiter = max(even, key=lambda one: widths[one][0], default=",")
     if widths[delimiter][0] > 1:
         return delimiter, found[delimiter]
-    # none does; a table of one column has rows that nothing parts, or that are texts, of which not all have parts
-    parted = any(len(rows) > 1 and len(set(rows)) == 1 and rows[0] > 1 for _, *rows in widths.values())
+    # none does: a table of one column, unless something parts all rows but not the names, or the names and some rows
+    parted = any(rows and (min(rows) > 1 or max(rows) > 1 < names) for names, *rows in widths.values())
     if parted or not even:
         delimiter = max(found, key=lambda one: widths[one][0])
     return delimiter, found[delimiter]

@@ -45,9 +45,9 @@ class Drawn:
     def __init__(self, rng):
         self.rows = int(rng.choice([1, 2, 3, 7, 20, 60]))
         width = int(rng.choice([1, 1, 2, 3, 5]))
-        if width == 1:  # "z|z" above "p|q" alone may be two columns
-            self.rows = max(self.rows, 3)
         names = [str(one) for one in rng.choice(NAMES, width, replace=False)]
+        if width == 1 and set(names[0]) & set(",;\t|"):
+            names = ["x"]  # as "z|z" above "p|q" may be two columns
         self.kinds = {
             name: str(rng.choice(["float", "whole", "huge", "boolean", "text", "constant"])) for name in names
         }
