@@ -18,7 +18,7 @@ import fastjac as fj
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOLDERS = ("benchmarks", "docs", "examples", "fastjac", "kernels", "tests")
+FOLDERS = (".ci", "benchmarks", "docs", "examples", "fastjac", "kernels", "tests")
 LEFT_BEHIND = shutil.ignore_patterns(
     "__pycache__", ".*_cache", ".git", ".venv", ".hypothesis", ".benchmarks", "build", "dist", "site", "*.egg-info",
 )  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_source_distribution_has_what_the_checkout_has(built, tmp_path):
     # of a checkout alone, or of who works in it
     wanted = {name for name in wanted if not re.search(r"\.py[cod]$|^\.git$|^\.coverage|^uv\.lock$", name)}
     made = {name for name in files(built[2]) if name.startswith("fastjac.egg-info/")} | {"PKG-INFO", "setup.cfg"}
-    assert files(built[2]) - made - {".ci/run"} == wanted
+    assert files(built[2]) - made == wanted
     for name in ("tests/conftest.py", "CHANGELOG.md", "CITATION.cff", "SECURITY.md", "docs/course.md", ".ci/run"):
         assert (built[2] / name).is_file(), name
 

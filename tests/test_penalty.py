@@ -7,8 +7,6 @@ import pytest
 
 import fastjac as fj
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-
 
 def _network(dtype="float64"):
     layers = [fj.Dense(6, 9, activation="tanh"), fj.Dense(9, 4)]
@@ -22,6 +20,7 @@ def _data(samples=40):
 
 def _torch_losses(net, X, y, weight, l1, l2, epochs, batch, clip=None):
     """The same training in PyTorch: the loss of each epoch, and the parameters."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     layers = []
     for dense in net.layers:
         linear = torch.nn.Linear(dense.inputs, dense.outputs, dtype=torch.float64)

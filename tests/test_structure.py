@@ -111,8 +111,7 @@ STOREYS = [
 def test_imports_point_down(path):
     name = path.relative_to(ROOT / "fastjac").parts[0].removesuffix(".py")
     height = {one: k for k, storey in enumerate(STOREYS) for one in storey}
-    if name not in height:
-        pytest.skip(f"{name} is not part of this house yet")
+    assert name in height, f"STOREYS has no {name}: say what it may import"
     for imported in within(imports(path, everywhere=path.name != "explain.py"), "fastjac"):
         parts = imported.split(".")
         target = parts[1] if len(parts) > 1 else "__init__"
@@ -144,6 +143,52 @@ def test_kernels_do_not_raise_assert_or_allocate():
                 assert not isinstance(inner, ast.Raise | ast.Assert), (path.name, node.name)
                 if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute):
                     assert inner.func.attr not in ("empty", "zeros", "ones", "full", "copy"), (path.name, node.name)
+
+
+CLOCKS = {"perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "thread_time", "time"}
+
+
+def timed_assertions(source):
+    """Lines that assert that something took less than some time: they fail on a machine with other things to do."""
+
+    def clocks(node):
+        return any(
+            isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute | ast.Name)
+            and (one.func.attr if isinstance(one.func, ast.Attribute) else one.func.id) in CLOCKS
+            for one in ast.walk(node)
+        )  # fmt: skip
+
+    tree = ast.parse(source)
+    timed = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and clocks(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assert):
+            continue
+        for one in ast.walk(node.test):
+            if isinstance(one, ast.Compare) and isinstance(one.ops[0], ast.Lt | ast.LtE):
+                names = {inner.id for inner in ast.walk(one) if isinstance(inner, ast.Name)}
+                keys = {inner.value for inner in ast.walk(one.left) if isinstance(inner, ast.Constant)}
+                if clocks(one) or names & timed or keys & {"seconds", "elapsed", "took"}:
+                    yield node.lineno
+
+
+def test_no_test_asserts_how_long_something_takes():
+    assert list(timed_assertions("assert result['seconds'] < 0.5")) == [1]
+    assert list(timed_assertions("t = time.monotonic()\nassert time.monotonic() - t < 2")) == [2]
+    assert list(timed_assertions("t = perf_counter() - a\nassert t <= 2 and ok")) == [2]
+    assert list(timed_assertions("assert len(history['seconds']) < 3 or a < b")) == [1]  # where in doubt
+    assert list(timed_assertions("t = time.time()\nassert a == 2 and b < c\nwhile time.time() < t: pass")) == []
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for line in timed_assertions(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
 
 
 # --- imports ------------------------------------------------------------------------------------------------------
