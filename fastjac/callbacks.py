@@ -42,7 +42,11 @@ class Callback:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what ``state`` gave, after ``on_train_begin``."""
+        """Take up what ``state`` gave, after ``on_train_begin``.
+
+        It comes from a file: raise an error for what does not fit, and training does not begin; the callback's
+        attributes are then put back.
+        """
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -111,16 +115,32 @@ class EarlyStopping(Callback):
     def on_train_begin(self) -> None:
         self._start()
 
+    def _settings(self) -> list[Any]:
+        return [self.monitor, self.patience, self.min_delta, self.restore_best]
+
     def state(self) -> dict[str, Any]:
         state = {
             "best": self.best, "best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch,
-            "waited": self._waited,
+            "waited": self._waited, "settings": self._settings(),
         }  # fmt: skip
         return state if self._parameters is None else state | {"parameters": self._parameters}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch, self._waited = state["best"], state["best_epoch"], state["waited"]
-        self.stopped_epoch, self._parameters = state["stopped_epoch"], state.get("parameters")
+        settings, parameters = state["settings"], state.get("parameters")
+        if settings != self._settings():
+            raise ValueError(f"monitor, patience, min_delta and restore_best were {settings}, expected"
+                             f" {self._settings()}")  # fmt: skip
+        best, waited = state["best"], state["waited"]
+        epochs = state["best_epoch"], state["stopped_epoch"]
+        counts = [one for one in (waited, *epochs) if one is not None]
+        own = self.network.parameters
+        fits = parameters is None or (parameters.shape == own.shape and parameters.dtype == own.dtype)
+        if not fits or type(best) is not float or waited is None or any(type(k) is not int or k < 0 for k in counts):
+            raise ValueError("its best figure, epochs or parameters are not such")
+        if (parameters is not None) != (self.restore_best and epochs[0] is not None):
+            raise ValueError("the best parameters are missing, or of no epoch")
+        self.best, self._waited, (self.best_epoch, self.stopped_epoch) = best, waited, epochs
+        self._parameters = parameters
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.monitor not in logs:

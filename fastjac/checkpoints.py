@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastjac import _arguments, storage
+from fastjac import _arguments, atomic, storage
 from fastjac.callbacks import Callback, Logs
 from fastjac.errors import ModelFileError
 
 if TYPE_CHECKING:
     from fastjac.training import History, _Run
+
+_FORMAT = 2  # of what a checkpoint has besides a model
+_RATES = 1000  # steps whose learning rates are compared, where there are more
 
 
 class Checkpoint(Callback):
@@ -21,18 +25,24 @@ class Checkpoint(Callback):
     Training that was stopped, or killed, and started again with the same arguments gives the same parameters and the
     same history, to the bit, as training that was never stopped. The order of rows and dropout are functions of the
     network's seed and of how far training is, so that is all there is to remember of them. Other callbacks are asked
-    for their state, too: see ``Callback.state``.
+    for their state, too: see ``Callback.state``. Only ``epochs``, ``threads`` and ``progress`` may be others.
+
+    A learning rate that a callback has set is taken up as well. Of a schedule, the rates of the steps taken so far must
+    be those that it gives now (of a thousand steps, evenly spread over them, where there are more).
 
     Args:
-        path: the file; it is replaced whole, never half-written.
+        path: the file; it is replaced whole, never half-written. A link is followed.
         every: epochs between two writes.
         every_batches: also write after so many batches within an epoch, which makes training come back to Python after
             every batch.
         resume: go on from the file if it exists; False: begin anew, and overwrite it.
 
     Raises:
-        TypeError, ValueError: values out of range; and from ``fit``, a file of another network or of other arguments.
-        ModelFileError: from ``fit``, a file that is damaged.
+        TypeError, ValueError: values out of range, or a path that ends as files of another kind do, such as .h5.
+            From ``fit``, before anything is changed: a file of another network or of other arguments; layers of your
+            own, which no file can hold.
+        ModelFileError: from ``fit``, a file that is damaged; nothing is changed.
+        OSError: from ``fit``, at its beginning or when it writes: the file can't be read or written.
 
     >>> Checkpoint("run.safetensors", every=10).every
     10
@@ -41,7 +51,7 @@ class Checkpoint(Callback):
     comes_last = True
 
     def __init__(self, path: Any, every: int = 1, every_batches: int | None = None, *, resume: bool = True) -> None:
-        self.path = os.fspath(path)
+        self.path = storage.check_ending(path)
         self.every = _arguments.count("every", every)
         self.every_batches = None if every_batches is None else _arguments.count("every_batches", every_batches)
         self.resume = bool(resume)
@@ -54,14 +64,24 @@ class Checkpoint(Callback):
 
     def attach(self, run: _Run, history: History, others: list[Callback]) -> int:
         """Take hold of a training that begins, and bring it to where the file is; returns the epoch to go on with."""
+        if not run.goes_back:
+            raise ValueError("Checkpoint needs all rows at once: batches from an iterable can't be gone back to")
+        storage.describe(self.network)  # which refuses now what could not be written later
+        atomic.destination(self.path)
         self._run, self._history = run, history
         self._epoch = 0
         self._others = [one for one in others if not isinstance(one, Checkpoint)]
+        self._rate = run.optimizer.learning_rate
         self._fixed = self._arguments_of_fit()
         if not self.resume or not os.path.exists(self.path):
             return 0
         tensors, header = storage.read(self.path)
         return self._restore(tensors, header)
+
+    def on_train_end(self) -> None:
+        """Let go of the training: it has this callback in its list, and would stay in memory with all its rows."""
+        for name in ("_run", "_history", "_others", "_fixed", "_rate"):
+            vars(self).pop(name, None)
 
     def on_batch_end(self, batch: int, logs: Logs) -> None:
         if self.every_batches is not None and (batch + 1) % self.every_batches == 0 and batch + 1 < self._run.batches:
@@ -79,46 +99,65 @@ class Checkpoint(Callback):
     def _arguments_of_fit(self) -> dict[str, Any]:
         """What must be the same for the bits to be the same."""
         run = self._run
-        if type(run).__name__ == "_StreamRun":
-            raise ValueError("Checkpoint needs all rows at once: batches from an iterable can't be gone back to")
-        labels, targets, weight = run.samples.labels, run.samples.targets, run.samples.weight
+        held_out = None if run.validation is None else run.validation.samples
         return {
             "samples": len(run.samples.X), "batch_size": run.batch_size, "loss": repr(run.loss),
             "optimizer": type(run.optimizer).__name__, "settings": run.learner.settings.tolist(),
-            "l1": run.learner.l1, "l2": run.learner.l2, "shuffle": run.shuffle,
-            "data": [
-                None if array is None else storage.digest(array) for array in (run.samples.X, labels, targets, weight)
-            ],
+            "learning_rate": "a schedule" if callable(self._rate) else self._rate,
+            "l1": run.learner.l1, "l2": run.learner.l2, "shuffle": run.shuffle, "path": self.network.path,
+            "data": _digests(run.samples), "validation": run.validation is not None,
+            "validation_data": None if held_out is None else _digests(held_out),
         }  # fmt: skip
+
+    def _rates(self, steps: int) -> np.ndarray:
+        """What the schedule gives for the steps so far, or for some of them; nothing where there is no schedule."""
+        if not callable(self._rate) or steps == 0:
+            return np.empty(0)
+        chosen = np.unique(np.linspace(0, steps - 1, min(steps, _RATES)).astype(np.int64))
+        return np.array([self._rate(int(step)) for step in chosen], np.float64)
+
+    def _rate_now(self) -> float | None:
+        rate = self._run.optimizer.learning_rate
+        if callable(rate) and rate is not self._rate:
+            raise ValueError("a callback has set learning_rate to a function, which a checkpoint can't hold: expected a"
+                             " number, or a function from the beginning")  # fmt: skip
+        return None if callable(rate) else rate
 
     def _write(self, epoch: int) -> None:
         run = self._run
+        steps = int(run.learner.counters[0])
         tensors = storage.tensors_of(self.network)
         tensors["training.moments"] = run.learner.state
         tensors["training.sums"] = run.sums
+        tensors["training.rates"] = self._rates(steps)
         callbacks = []
         for k, callback in enumerate(self._others):
             state = callback.state()
             arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-            tensors |= {f"callback.{k}.{name}": value for name, value in arrays.items()}
             kept = {name: value for name, value in state.items() if name not in arrays}
+            _check_state(callback, arrays, kept)
+            tensors |= {f"callback.{k}.{name}": value for name, value in arrays.items()}
             callbacks.append({"kind": type(callback).__name__, "state": kept, "arrays": sorted(arrays)})
         header = {
             "network": storage.describe(self.network), "preprocessing": self.network.preprocessing,
             "training": {
-                "arguments": self._fixed, "steps": int(run.learner.counters[0]), "epoch": epoch,
-                "position": run.position % run.batches, "history": dict(self._history), "callbacks": callbacks,
-                "stopped": bool(self.network.stop_training),
+                "format": _FORMAT, "arguments": self._fixed, "learning_rate": self._rate_now(), "steps": steps,
+                "epoch": epoch, "position": run.position % run.batches, "callbacks": callbacks,
+                "history": list(self._history.items()), "stopped": bool(self.network.stop_training),
             },
         }  # fmt: skip
         storage.write(self.path, storage.to_bytes(tensors, header))
 
     def _restore(self, tensors: storage.Tensors, header: dict[str, Any]) -> int:
+        """Go on from a file: all of it is checked before anything is changed, by the callbacks what is theirs."""
         run, network = self._run, self.network
         saved = header.get("training")
         if not isinstance(saved, dict):
             raise ModelFileError(f"{self.path} is a model, not a checkpoint of a training")
-        own = {name: value for name, value in tensors.items() if name[0].isdigit()}
+        if saved.get("format") != _FORMAT:
+            raise ModelFileError(f"{self.path} is a checkpoint of another version of fastjac: let that one end the"
+                                 " training, or begin anew with resume=False")  # fmt: skip
+        own = {name: value for name, value in tensors.items() if name[:1].isdigit()}
         storage.check_tensors(own, header.get("network"), self.path)
         mine = storage.describe(network)
         for name in ("layers", "dtype", "inputs", "seed"):
@@ -126,40 +165,128 @@ class Checkpoint(Callback):
                 raise ValueError(f"{self.path} is a checkpoint of another network: its {name} are"
                                  f" {header['network'][name]!r}, expected {mine[name]!r}")  # fmt: skip
         try:
-            for name, value in self._fixed.items():
-                if saved["arguments"][name] != value:
-                    raise ValueError(f"{self.path} is a checkpoint of a training with {name}="
-                                     f"{saved['arguments'][name]!r}, expected {value!r}; remove the file, or use"
-                                     " resume=False, to begin anew")  # fmt: skip
-            moments, sums = tensors["training.moments"], tensors["training.sums"]
-            epoch, position, steps = saved["epoch"], saved["position"], saved["steps"]
+            self._check_arguments(saved["arguments"], saved["learning_rate"])
+            epoch, position, steps = (_count(saved[name], name) for name in ("epoch", "position", "steps"))
+            moments, sums, rates = (tensors[f"training.{name}"] for name in ("moments", "sums", "rates"))
+            for name, found, wanted in (("moments", moments, run.learner.state), ("sums", sums, run.sums)):
+                if found.shape != wanted.shape or found.dtype != wanted.dtype:
+                    raise ValueError(f"its {name} are {found.dtype} of shape {found.shape}")
+            if position >= run.batches:
+                raise ValueError(f"it is at batch {position} of {run.batches}")
+            history = _history(saved["history"], epoch)
             kinds = [one["kind"] for one in saved["callbacks"]]
-            good = (
-                moments.shape == run.learner.state.shape and moments.dtype == run.learner.state.dtype
-                and sums.shape == run.sums.shape and sums.dtype == run.sums.dtype
-                and all(type(one) is int and one >= 0 for one in (epoch, position, steps)) and position < run.batches
-                and kinds == [type(callback).__name__ for callback in self._others]
-            )  # fmt: skip
-            if not good:
-                raise ModelFileError(f"{self.path} does not fit this training: its state, or its callbacks ({kinds}),"
-                                     " are others")  # fmt: skip
-            states = [
-                one["state"] | {name: tensors[f"callback.{k}.{name}"] for name in one["arrays"]}
-                for k, one in enumerate(saved["callbacks"])
+            places = [
+                {name: f"callback.{k}.{name}" for name in one["arrays"]} for k, one in enumerate(saved["callbacks"])
             ]
-            history = {str(name): [float(x) for x in column] for name, column in saved["history"].items()}
-        except (KeyError, TypeError, AttributeError) as error:
+            states = [
+                dict(one["state"]) | {name: tensors[place] for name, place in names.items()}
+                for one, names in zip(saved["callbacks"], places, strict=True)
+            ]
+            used = {*own, "training.moments", "training.sums", "training.rates"}.union(*(p.values() for p in places))
+            if tensors.keys() != used:
+                raise ValueError(
+                    f"it has tensors that nothing takes: {', '.join(sorted(tensors.keys() - used))[:200]!r}"
+                )
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise ModelFileError(f"{self.path} is not a whole checkpoint: {error!r}") from error
+        except _OtherArgumentsError:
+            raise
+        except ValueError as error:
+            raise ModelFileError(f"{self.path} is not a whole checkpoint: {error}") from error
+        self._check_rates(rates, steps)
+        if kinds != [type(callback).__name__ for callback in self._others]:
+            raise _OtherArgumentsError(f"{self.path} is a checkpoint of a training with the callbacks {kinds}, expected"
+                                       f" {[type(callback).__name__ for callback in self._others]}")  # fmt: skip
+        self._restore_callbacks(states)
         for name, value in storage.tensors_of(network).items():
             value[...] = own[name]
         run.learner.state[:] = moments
         run.learner.counters[0] = steps
         run.sums[:] = sums
         run.position = position
+        if not callable(self._rate):
+            run.optimizer.learning_rate = saved["learning_rate"]
         network.epochs_trained = header["network"]["epochs_trained"]
         network._training_step = header["network"]["training_step"]
-        network.stop_training = bool(saved["stopped"])
+        network.stop_training = saved.get("stopped") is True
         self._history.update(history)
-        for callback, state in zip(self._others, states, strict=True):
-            callback.restore(state)
-        return int(epoch)
+        return epoch
+
+    def _check_arguments(self, arguments: dict[str, Any], rate_now: Any) -> None:
+        for name, value in self._fixed.items():
+            known = [arguments[name]]
+            if name == "learning_rate" and storage.is_real(arguments[name]):
+                if not storage.is_real(rate_now) or rate_now < 0:
+                    raise ValueError(f"its learning_rate is {str(rate_now)[:40]}")
+                known.append(rate_now)  # an optimizer that went through that training has this one
+            if value not in known:
+                raise _OtherArgumentsError(
+                    f"{self.path} is a checkpoint of a training with {name}={arguments[name]!r}, expected {value!r};"
+                    " remove the file, or use resume=False, to begin anew"
+                )
+
+    def _check_rates(self, rates: np.ndarray, steps: int) -> None:
+        wanted = self._rates(steps)
+        if rates.shape != wanted.shape:
+            raise ModelFileError(f"{self.path} is not a whole checkpoint: it has learning rates of {rates.shape} steps")
+        # not to the bit: a schedule may use functions that two computers round differently
+        wrong = ~(np.abs(rates - wanted) <= 1e-9 * np.abs(wanted))
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            raise _OtherArgumentsError(
+                f"{self.path} is a checkpoint of a training whose learning_rate was {rates[k]} where the schedule of"
+                f" now gives {wanted[k]}; remove the file, or use resume=False, to begin anew"
+            )
+
+    def _restore_callbacks(self, states: list[dict[str, Any]]) -> None:
+        before = [dict(vars(callback)) for callback in self._others]
+        try:
+            for callback, state in zip(self._others, states, strict=True):
+                callback.restore(state)
+        except Exception as error:
+            for one, attributes in zip(self._others, before, strict=True):
+                vars(one).clear()
+                vars(one).update(attributes)
+            raise ModelFileError(
+                f"{self.path} has a state that {type(callback).__name__} can't go on from: {error!r}"
+            ) from error
+
+
+class _OtherArgumentsError(ValueError):
+    """A whole checkpoint, but of a training with other arguments."""
+
+
+def _digests(samples: Any) -> list[str | None]:
+    arrays = (samples.X, samples.labels, samples.targets, samples.weight)
+    return [None if array is None else storage.digest(array) for array in arrays]
+
+
+def _check_state(callback: Callback, arrays: dict[str, np.ndarray], kept: dict[str, Any]) -> None:
+    kinds = {array.dtype.kind for array in arrays.values()}
+    try:
+        json.dumps(kept)
+        if not kinds <= set("biuf"):
+            raise TypeError(f"arrays of the kinds {', '.join(sorted(kinds))}")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"the state of {type(callback).__name__} can't be put into a checkpoint, expected numbers, texts and arrays"
+            f" of numbers by name: {error}"
+        ) from error
+
+
+def _count(value: Any, name: str) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"its {name} is {str(value)[:40]!r}")
+    return value
+
+
+def _history(columns: Any, epochs: int) -> dict[str, list[float]]:
+    """The history's columns in their order, from pairs of a name and a list."""
+    history = {}
+    for name, column in columns:
+        if type(name) is not str or type(column) is not list or len(column) != epochs:
+            raise ValueError(f"the column {str(name)[:40]!r} of its history does not have {epochs} numbers")
+        if any(type(one) not in (int, float) for one in column):
+            raise ValueError(f"the column {name[:40]!r} of its history has something else than numbers")
+        history[name] = [float(one) for one in column]
+    return history

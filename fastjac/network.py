@@ -375,11 +375,14 @@ class Sequential:
         """Write the network to a file that ``fastjac.load`` reads: safetensors, whole or not at all.
 
         Args:
-            path: where to. What was there is replaced at once; a crash leaves the old file or the new one.
+            path: where to. What was there is replaced at once; a crash leaves the old file or the new one. A link is
+                followed.
 
         Raises:
-            OSError: it can't be written.
+            OSError: it can't be written, or something else than a regular file is there.
             TypeError: a layer of your own, which a file can't hold, or a ``preprocessing`` that is not JSON.
+            ValueError: a name that ends as files of another kind do, such as .h5 or .pt, or a ``preprocessing`` of more
+                than 64 MiB.
             ImportError: safetensors is not installed.
         """
         storage.save(self, path)

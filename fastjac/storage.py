@@ -2,15 +2,18 @@
 
 A file holds the tensors ``<layer>.<parameter>`` and one text in its metadata, "fastjac": JSON with the version of the
 format, the network as ``describe`` gives it, and what was learnt about the columns of a table. "sha256" is the digest
-of the whole file with the digest itself as zeros, so that any other bit is found. There is no pickle: reading a file
-runs no code, and takes no more memory than the file is long.
+of the whole file with the digest itself as zeros, so that any other bit is found. The same contents give the same
+bytes. There is no pickle: reading a file runs no code, and nothing in it makes it take more memory than a file of its
+length may.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +31,12 @@ _HEADER_LIMIT = 64 << 20  # bytes; a header is some hundred bytes a layer
 _WIDEST_WITHOUT_WEIGHTS = 1 << 24  # of a network without dense layers, whose width no tensor proves
 _NO_DIGEST = b"0" * 64
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-_DTYPES = {"float32": "F32", "float64": "F64"}
+_DTYPES = ("float32", "float64")
+_FOREIGN = {
+    ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".pb": "TensorFlow", ".tflite": "TensorFlow Lite",
+    ".pt": "PyTorch", ".pth": "PyTorch", ".onnx": "ONNX (fastjac.exchange.to_onnx writes those)", ".npy": "NumPy",
+    ".npz": "NumPy", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "joblib", ".json": "JSON", ".csv": "CSV",
+}  # fmt: skip
 
 Tensors = dict[str, np.ndarray]
 
@@ -82,8 +90,13 @@ def _whole(value: Any, what: str, low: int = 0) -> int:
     return int(value)
 
 
+def is_real(value: Any) -> bool:
+    """Whether something read from JSON is a number that a float can hold, and finite."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def _activation(value: Any, what: str) -> ActivationFunction:
-    good = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) in (int, float)
+    good = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and is_real(value[1])
     _expect(good, f"the activation of {what} is {str(value)[:40]!r}")
     return ActivationFunction(value[0], float(value[1]))
 
@@ -95,7 +108,8 @@ def parameter_shapes(description: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         ValueError: not a description.
     """
     _expect(isinstance(description, dict), "the network is not described")
-    _expect(description.get("dtype") in _DTYPES, f"dtype is {str(description.get('dtype'))[:40]!r}")
+    dtype = description.get("dtype")
+    _expect(isinstance(dtype, str) and dtype in _DTYPES, f"dtype is {str(dtype)[:40]!r}")
     for name in ("seed", "epochs_trained", "training_step"):
         _whole(description.get(name), name)
     width = _whole(description.get("inputs"), "inputs", 1)
@@ -160,17 +174,46 @@ def _safetensors() -> Any:
     return safetensors.numpy
 
 
+def check_ending(path: Any) -> str:
+    """The path as a text, unless it ends as another program's files do, which our bytes would belie.
+
+    Raises:
+        TypeError: not a path.
+        ValueError: such an ending.
+    """
+    text = os.fsdecode(path)
+    ending = os.path.splitext(text)[1].lower()
+    if ending in _FOREIGN:
+        raise ValueError(f"path is {text!r}, but {ending} is an ending of {_FOREIGN[ending]}, and this writes the"
+                         f" safetensors format: expected another one, such as .safetensors")  # fmt: skip
+    return text
+
+
 def to_bytes(tensors: Tensors, header: dict[str, Any]) -> bytes:
-    """A safetensors file with this JSON in its metadata, and a checksum."""
-    text = json.dumps({"version": VERSION, **header}, sort_keys=True)
-    data = bytearray(
-        _safetensors().save(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-            {"fastjac": text, "sha256": _NO_DIGEST.decode()},
-        )
-    )
-    place = data.index(b'"sha256":"' + _NO_DIGEST) + len(b'"sha256":"')
-    data[place : place + 64] = hashlib.sha256(data).hexdigest().encode()
+    """A safetensors file with this JSON in its metadata, and a checksum. Equal contents give equal bytes.
+
+    Raises:
+        TypeError: what JSON can't hold.
+        ValueError: a header that ``from_bytes`` would refuse for its length.
+    """
+    try:
+        text = json.dumps({"version": VERSION, **header}, sort_keys=True)
+    except (ValueError, RecursionError) as error:  # a list within itself
+        raise TypeError(str(error)) from error
+    laid_out = _safetensors().save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
+    body = 8 + int.from_bytes(laid_out[:8], "little")
+    # the library writes metadata in an order that changes from one process to the next
+    metadata = {"__metadata__": {"fastjac": text, "sha256": _NO_DIGEST.decode()}}
+    head = json.dumps(metadata | json.loads(laid_out[8:body]), separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    if len(head) > _HEADER_LIMIT:
+        raise ValueError(f"the layers and the preprocessing take {len(head) / 2**20:,.0f} MiB as text, and a file holds"
+                         f" {_HEADER_LIMIT >> 20} at most")  # fmt: skip
+    data = bytearray(len(head).to_bytes(8, "little") + head)
+    data += memoryview(laid_out)[body:]
+    found = _DIGEST.search(data, 8, 8 + len(head))
+    assert found is not None
+    data[found.start(1) : found.end(1)] = hashlib.sha256(data).hexdigest().encode()
     return bytes(data)
 
 
@@ -188,9 +231,11 @@ def from_bytes(data: bytes, name: str) -> tuple[Tensors, dict[str, Any]]:
     found = _DIGEST.search(header_text)
     if found is None:
         raise ModelFileError(f"{name} has no checksum: it was not written by fastjac, or is damaged")
-    blank = bytearray(data)
-    blank[8 + found.start(1) : 8 + found.end(1)] = _NO_DIGEST
-    if hashlib.sha256(blank).hexdigest().encode() != found[1]:
+    whole = memoryview(data)
+    computed = hashlib.sha256(whole[: 8 + found.start(1)])
+    computed.update(_NO_DIGEST)
+    computed.update(whole[8 + found.end(1) :])
+    if computed.hexdigest().encode() != found[1]:
         raise ModelFileError(f"{name} is damaged: its checksum is not that of its contents")
     try:
         header = json.loads(json.loads(header_text)["__metadata__"]["fastjac"])
@@ -249,10 +294,11 @@ def check_tensors(tensors: Tensors, description: Any, name: str) -> None:
 
 def save(network: Sequential, path: Any) -> None:
     """See ``Sequential.save``."""
+    check_ending(path)
     header = {"network": describe(network), "preprocessing": network.preprocessing}
     try:
         data = to_bytes(tensors_of(network), header)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise TypeError(f"preprocessing can't be written as JSON: {error}") from error
     write(path, data)
 

@@ -82,7 +82,15 @@ def _samples(
     return samples
 
 
-def _validation(network: Sequential, loss: losses.Loss, data: Any, epochs: int) -> Callable[[], Logs] | None:
+@dataclass
+class _Validation:
+    """What gives the figures of rows that are not trained on, after each epoch."""
+
+    figures: Callable[[], Logs]
+    samples: _Samples | None = None  # the rows; None where they come in batches
+
+
+def _validation(network: Sequential, loss: losses.Loss, data: Any, epochs: int) -> _Validation | None:
     """What to call after each epoch for the figures of rows that are not trained on, their arrays checked now."""
     if data is None:
         return None
@@ -91,9 +99,9 @@ def _validation(network: Sequential, loss: losses.Loss, data: Any, epochs: int) 
             raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
         samples = _samples(network, loss, data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
         given = samples.labels if samples.targets is None else samples.targets
-        return lambda: network.evaluate(samples.X, given, loss, sample_weight=samples.weight)
+        return _Validation(lambda: network.evaluate(samples.X, given, loss, sample_weight=samples.weight), samples)
     feed: Feed[_Samples] = Feed(data, partial(_samples, network, loss), epochs, "validation_data")
-    return lambda: _evaluate(network, loss, feed)
+    return _Validation(lambda: _evaluate(network, loss, feed))
 
 
 def evaluate_batches(network: Sequential, loss: losses.Loss, batches: Any) -> Logs:
@@ -187,6 +195,9 @@ class _Progress(NamedTuple):
 
 class _Run:
     """One call of ``fit``, its arguments checked."""
+
+    goes_back = True  # whether the rows of any batch can be had again
+    validation: _Validation | None = None
 
     def __init__(
         self, network: Sequential, samples: _Samples, loss: losses.Loss, optimizer: optimizers.Optimizer,
@@ -369,6 +380,8 @@ class _Run:
 class _StreamRun(_Run):
     """One call of ``fit`` on batches that come from outside; each is one step."""
 
+    goes_back = False
+
     def __init__(
         self, network: Sequential, feed: Feed[_Samples], loss: losses.Loss, optimizer: optimizers.Optimizer,
         callbacks: list[Callback], threads: int | None, l1: float, l2: float,
@@ -439,7 +452,7 @@ def fit(
     network.stop_training = False
     for callback in all_callbacks:
         callback.network = network
-    run.shuffle = bool(shuffle)
+    run.shuffle, run.validation = bool(shuffle), validation
     try:
         with (
             run.threads_ready() as workers,
@@ -488,7 +501,7 @@ def _epochs(run: _Run, first: int, count: int, shuffle: bool, history: History, 
 
 
 def _epoch(
-    run: _Run, epoch: int, shuffle: bool, validation: Callable[[], Logs] | None, history: History, show: Any,
+    run: _Run, epoch: int, shuffle: bool, validation: _Validation | None, history: History, show: Any,
     workers: Workers, interruption: _Interruption,
 ) -> bool:  # fmt: skip
     """One epoch and its validation; False when it was cut short."""
@@ -516,7 +529,7 @@ def _epoch(
     seconds = time.perf_counter() - begin
     network.epochs_trained += 1
     if validation is not None:
-        logs |= {f"val_{name}": value for name, value in validation().items()}
+        logs |= {f"val_{name}": value for name, value in validation.figures().items()}
     history.add(logs | {"seconds": seconds})
     show(epoch, logs, state.done, state.done, epoch_end=True)
     for callback in run.callbacks:

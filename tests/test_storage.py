@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -135,6 +137,26 @@ HOSTILE = {
     "huge layer": _with(_layer(outputs=2**61), TENSORS, BODY),
     "huge inputs": _with(GOOD | {"inputs": 2**60, "layers": [{"kind": "Softmax"}]}),
     "negative": _with(_layer(outputs=-1), TENSORS, BODY),
+    "a parameter beyond floats": _with(_layer(activation=["elu", 10**400]), TENSORS, BODY),
+    "a parameter that is infinite": _with(_layer(activation=["tanh", float("inf")]), TENSORS, BODY),
+    "a parameter that is no number": _with(_layer(activation=["tanh", float("nan")]), TENSORS, BODY),
+    "a parameter that is true": _with(_layer(activation=["relu", True]), TENSORS, BODY),
+    "a list for an activation's name": _with(_layer(activation=[["relu"], 1.0]), TENSORS, BODY),
+    "a list for dtype": _with(GOOD | {"dtype": ["float32"]}, TENSORS, BODY),
+    "an object for dtype": _with(GOOD | {"dtype": {}}, TENSORS, BODY),
+    "nothing for dtype": _with(GOOD | {"dtype": None}, TENSORS, BODY),
+    "a list for kind": _with(_layer(kind=["Dense"]), TENSORS, BODY),
+    "an object for inputs": _with(GOOD | {"inputs": {}}, TENSORS, BODY),
+    "a rate beyond floats": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": 10**400}]}, TENSORS, BODY),
+    "a rate that is no number": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": float("nan")}]}, TENSORS,
+                                      BODY),
+    "a list for rate": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": [0.5]}]}, TENSORS, BODY),
+    "a seed beyond 64 bits": _with(GOOD | {"seed": 2**70}, TENSORS, BODY),
+    "a layer that is a number": _with(GOOD | {"layers": [7]}, TENSORS, BODY),
+    "a tensor without a name": _with(GOOD, TENSORS | {"": _tensor("F32", [0], 12, 12)}, BODY),
+    "a hole between tensors": _with(GOOD, TENSORS | {"0.bias": _tensor("F32", [1], 12, 16)}, BODY + BODY[:4]),
+    "bytes behind the tensors": _with(GOOD, TENSORS, BODY + b"12345678"),
+    "a shape whose product overflows": _with(GOOD, {"0.weight": _tensor("F32", [2**33, 2**33], 0, 12)}, BODY),
     "fraction": _with(_layer(outputs=1.0), TENSORS, BODY),
     "true": _with(_layer(outputs=True), TENSORS, BODY),
     "unknown layer": _with(_layer(kind="Convolution"), TENSORS, BODY),
@@ -203,6 +225,89 @@ def test_a_missing_file_and_layers_of_ones_own(tmp_path):
     with pytest.raises(TypeError, match="preprocessing"):
         net.save(tmp_path / "own")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    net, _ = _network()
+    net.preprocessing = {"b": [1.5, None], "a": {"ü": "x"}}
+    code = "import sys, fastjac as fj; fj.load(sys.argv[1]).save(sys.argv[2])"
+    net.save(tmp_path / "0")
+    for k in range(1, 20):
+        net.save(tmp_path / "1")
+        if k == 1:  # the library's order changes from process to process, and within one
+            subprocess.run([sys.executable, "-c", code, tmp_path / "0", tmp_path / "1"], check=True, timeout=120)
+        assert (tmp_path / "1").read_bytes() == (tmp_path / "0").read_bytes()
+
+
+def test_a_preprocessing_that_no_reader_would_take_is_not_written(tmp_path, monkeypatch):
+    net, _ = _network()
+    monkeypatch.setattr(storage, "_HEADER_LIMIT", 100_000)
+    for length in (60_000, 99_000, 100_000, 101_000, 200_000):
+        net.preprocessing = {"text": "x" * length}
+        path = tmp_path / str(length)
+        if length < 100_000:
+            net.save(path)
+            assert fj.load(path).preprocessing == net.preprocessing
+        else:
+            with pytest.raises(ValueError, match=r"preprocessing take .* MiB as text"):
+                net.save(path)
+            assert not path.exists()
+
+
+def test_the_longest_header_that_is_written_is_read_and_one_more_byte_is_refused(tmp_path, monkeypatch):
+    net, _ = _network()
+    net.preprocessing = {"text": ""}
+    net.save(tmp_path / "net")
+    length = int.from_bytes((tmp_path / "net").read_bytes()[:8], "little")
+    monkeypatch.setattr(storage, "_HEADER_LIMIT", length + 800)
+    kept = 0
+    for more in range(760, 840):
+        net.preprocessing = {"text": "x" * more}
+        try:
+            net.save(tmp_path / "net")
+        except ValueError:
+            assert more > 790
+        else:
+            kept = more
+            assert fj.load(tmp_path / "net").preprocessing == net.preprocessing
+    assert 790 < kept < 810
+
+
+def test_a_preprocessing_within_itself_is_refused(tmp_path):
+    net, _ = _network()
+    net.preprocessing = {}
+    net.preprocessing["again"] = net.preprocessing
+    with pytest.raises(TypeError, match="preprocessing can't be written as JSON"):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".h5", ".H5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".pkl", ".npz", ".joblib"])
+def test_a_name_of_another_programs_files_is_refused(ending, tmp_path):
+    net, _ = _network()
+    for path in (tmp_path / f"net{ending}", f"{tmp_path}/net.safetensors{ending}"):
+        with pytest.raises(ValueError, match=rf"path is '.*{ending}', but {ending.lower()} is an ending of"):
+            net.save(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.model", "net", ".h5", "h5", "net.h5.safetensors", "net.ckpt"])
+def test_any_other_name_is_taken(name, tmp_path):
+    net, _ = _network()
+    net.save(tmp_path / name)
+    assert fj.load(tmp_path / name).parameters.size == net.parameters.size
+
+
+def test_links_are_followed_and_devices_refused(tmp_path):
+    net, _ = _network()
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    net.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert fj.load(tmp_path / "real").parameters.size == net.parameters.size
+    with pytest.raises(OSError, match="not a regular file"):
+        net.save(os.devnull)
+    assert not os.path.isfile(os.devnull)
 
 
 @pytest.mark.parametrize("broken", ["replace", "fsync", "open"])
