@@ -174,9 +174,11 @@ def _interruptible() -> Iterator[_Interruption]:
 
 
 def _check_that_python_goes_on() -> None:
-    """Raise RuntimeError in another thread when the main one has come to its end, which waits for this one."""
+    """Raise RuntimeError in another thread when the main one has come to its end, where it waits for this one."""
     main = threading.main_thread()
-    if not main.is_alive() and threading.current_thread() is not main:
+    # the second is set earlier, before executors are waited for; nothing public says so
+    ending = not main.is_alive() or getattr(threading, "_SHUTTING_DOWN", False)
+    if ending and threading.current_thread() is not main:
         raise RuntimeError(
             "the interpreter is about to end: training was stopped after the last whole batch. Wait for the thread"
             " that trains (join) before the main thread ends"
