@@ -297,7 +297,7 @@ def activation_backward(
     Z = A if Z is None or not TABLE[code].needs_input else rows("Z", Z, A.shape, dtype)
     p = kernel_parameter(activation, parameter, dtype)
     target = None if out is None else output("out", out, A.shape, dtype)
-    dZ = dA.copy(order="C")
+    dZ = np.array(dA, order="C")
     _activation_backward(place(Z), place(A), place(dZ), A.size, code, p, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
@@ -333,7 +333,7 @@ def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
     S = rows("S", S, (None, None), dtype)
     _need_columns("S", S)
     target = None if out is None else output("out", out, S.shape, dtype)
-    dZ = floats("dS", dS, S.shape, dtype).copy(order="C")
+    dZ = np.array(floats("dS", dS, S.shape, dtype), order="C")
     _softmax_backward(place(S), place(dZ), *S.shape, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
