@@ -2,7 +2,10 @@
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss became NaN or infinite. The network is as it was after the last batch whose loss was finite."""
+    """A loss became NaN or infinite, or a gradient that is to be clipped: the network is as it was before that batch.
+
+    Or the parameters did, by a step too large for their type from a batch whose loss was finite: that is found at the
+    next batch or at the end of the epoch, and the message says so."""
 
 
 class ModelFileError(ValueError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastjac import _arguments
+from fastjac.errors import NonFiniteError
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
 from fastjac.kernels.checked import optimizer_update
@@ -125,6 +126,9 @@ class Optimizer:
     def step(self, network: Sequential) -> None:
         """Change the network's parameters by its gradients, in place.
 
+        Raises:
+            NonFiniteError: ``clip_norm`` is set, and the gradient has an entry that is NaN or infinite.
+
         >>> import fastjac as fj
         >>> net = fj.Sequential([fj.Dense(1, 1, weight_init=np.ones((1, 1)))], dtype="float64")
         >>> net.gradients[:] = 1
@@ -135,16 +139,19 @@ class Optimizer:
         rate = self.learning_rate
         if callable(rate):
             rate = float(self.rates(int(self.state(network).counters[0]), 1)[0])
-        self.step_at(network, rate)
+        if not self.step_at(network, rate):
+            raise NonFiniteError("the gradient is not finite, so that it can't be clipped; nothing was changed")
 
-    def step_at(self, network: Sequential, rate: float) -> None:
-        """``step`` with a learning rate that is known already."""
+    def step_at(self, network: Sequential, rate: float) -> bool:
+        """``step`` with a learning rate that is known already. False, and no step, where ``clip_norm`` is set and the
+        gradient is not finite."""
         state = self.state(network)
         step = int(state.counters[0])
-        optimizer_update(
+        done: bool = optimizer_update(
             self.rule, network.parameters, network.gradients, state.moments, rate, self.settings(), step + 1
         )
-        state.counters[0] += 1
+        state.counters[0] += done
+        return done
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in vars(self).items() if not k.startswith("_")}

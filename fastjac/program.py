@@ -15,14 +15,12 @@ from fastjac.activations import IDENTITY, ActivationFunction
 from fastjac.cores import threads_at_most
 from fastjac.kernels import network as kernels
 from fastjac.kernels.arrays import aligned, place, strides
+from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
-from fastjac.kernels.dense import CHUNK, learn_memory
-from fastjac.kernels.losses import WORK
+from fastjac.kernels.dense import learn_memory
 from fastjac.kernels.threads import STATE_SIZE
 from fastjac.workers import Workers
-
-_ZEROS = 64  # numbers: more than the widest tile
 
 # Multiply-adds of a step from which threads pay. Measured on two cores, one thread and two: 3.3 million (64-128-64-10,
 # batch 64) 36 and 55 µs, 20 million (784-128-10, batch 64) 177 and 135 µs, where the threads meet after every product.
@@ -142,7 +140,7 @@ class Program:
         self._usual = np.empty((0, 0), self.dtype)
         self._sync = np.zeros(STATE_SIZE, np.int64)
         self._sync_place = place(self._sync)
-        self._zeros = aligned(_ZEROS, self.dtype)
+        self._zeros = aligned(ZEROS, self.dtype)
         self._chunk_memory: list[_Memory] = []
         self._shared: list[_Memory] = []
         self._batch_memory: _Memory | None = None
@@ -294,7 +292,7 @@ class Program:
         learner.chunk_sums = np.zeros(2 * chunks)
         learner.numbers = np.array([learner.l1, learner.l2, learner.loss_parameter, float(learner.goes_on)])
         learner.own = [
-            (aligned(count if by_rows and threads > 1 else 0, self.dtype), aligned(WORK, self.dtype))
+            (aligned(count if by_rows and threads > 1 else 0, self.dtype), aligned(LOSS_WORK, self.dtype))
             for _ in range(threads)
         ]
         learner.tables = [

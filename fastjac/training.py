@@ -18,7 +18,7 @@ from fastjac import _arguments, losses, optimizers, progress
 from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import finite, unknown, weights
-from fastjac.kernels.network import AHEAD, STEP
+from fastjac.kernels.network import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
 from fastjac.layers import Dense
 from fastjac.program import Batches, Learner
 from fastjac.streaming import Feed
@@ -26,6 +26,9 @@ from fastjac.workers import Workers
 
 if TYPE_CHECKING:
     from fastjac.network import Sequential
+
+_AS_BEFORE = "The network is as it was before that batch."
+_ADVICE = "A smaller learning rate, clip_norm or scaled inputs usually help."
 
 _SECONDS_A_CALL = 0.03  # how long compiled code runs before Python looks at Ctrl-C and the progress bar
 
@@ -331,6 +334,7 @@ class _Run:
         """The same steps layer by layer, for networks with a user's layers and for the other paths."""
         network, s = self.network, self.samples
         counters = self.learner.counters
+        counters[NOT_FINITE] = 0
         rows = np.zeros((len(rates), 4))
         for k in range(len(rates)):
             chosen = self._rows_of(first + k)
@@ -346,7 +350,9 @@ class _Run:
                 return rows[:k]
             network.backward_layers(gradient, False)
             rows[k, 3] = self._penalize(rows[k, 2])
-            self.optimizer.step_at(network, float(rates[k]))
+            if not self.optimizer.step_at(network, float(rates[k])):
+                self.learner.counters[NOT_FINITE] = THE_GRADIENT
+                return rows[:k]
         return rows
 
     def _penalize(self, weight_sum: float) -> float:
@@ -362,21 +368,36 @@ class _Run:
         return total
 
     def _what_broke(self, batch: int) -> str:
-        """Which layer first gave something that is not finite, for the message."""
-        chosen = self._rows_of(batch)
-        A = self.samples.X[chosen]
-        where = "the loss itself"
+        """What was not finite first, for the message."""
+        where = f"epoch {self.network.epochs_trained}, batch {self.before + batch}"
+        if self.learner.counters[NOT_FINITE] == THE_GRADIENT:
+            return f"the gradient is not finite in {where}, though the loss is. {_AS_BEFORE} {_ADVICE}"
+        as_before = _AS_BEFORE if _all_finite(self.network.parameters) else (
+            "The parameters are not finite either: the batch before had a finite loss, and a step too large for"
+            f" {self.network.dtype}."
+        )  # fmt: skip
+        return (
+            f"the loss is not finite in {where}; the first values that are not finite come from"
+            f" {self._first_not_finite(batch)}. {as_before} {_ADVICE}"
+        )
+
+    def _first_not_finite(self, batch: int) -> str:
+        """Which layer first gave something that is not finite."""
+        A = self.samples.X[self._rows_of(batch)]
         with np.errstate(all="ignore"):
             for k, layer in enumerate(self.network.layers):
                 A = layer.forward(A, False)
                 if not np.isfinite(A).all():
-                    where = f"layers[{k}] ({layer.describe()})"
-                    break
-        return (
-            f"the loss is not finite in epoch {self.network.epochs_trained}, batch {self.before + batch}; the first"
-            f" values that are not finite come from {where}. The network is as it was before that batch. A smaller"
-            " learning rate, clip_norm or scaled inputs usually help."
-        )
+                    return f"layers[{k}] ({layer.describe()})"
+        return "the loss itself"
+
+    def check_parameters(self) -> None:
+        """Raise NonFiniteError where the last step of an epoch was too large: no loss of a next batch will tell."""
+        if not _all_finite(self.network.parameters):
+            raise NonFiniteError(
+                f"the parameters are not finite after epoch {self.network.epochs_trained}: a batch had a finite loss,"
+                f" and a step too large for {self.network.dtype}. {_ADVICE}"
+            )
 
 
 class _StreamRun(_Run):
@@ -410,6 +431,12 @@ class _StreamRun(_Run):
             if batch is None:
                 self._rows = done
             yield _Progress(sums, done, self._rows or done * len(self.feed) // self.before, batch is None)
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    """Whether no entry is NaN or infinite: a finite sum says so at once, an infinite one may be mere overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 def _means(rows: np.ndarray, loss: losses.Loss) -> Logs:
@@ -493,6 +520,7 @@ def _epochs(run: _Run, first: int, count: int, shuffle: bool, history: History, 
     """Some epochs that are too short to come back to Python for each."""
     begin = time.perf_counter()
     sums = run.epochs(count, shuffle, workers)
+    run.check_parameters()
     seconds = (time.perf_counter() - begin) / count
     rows = len(run.samples.X)
     for k in range(count):
@@ -527,6 +555,7 @@ def _epoch(
             if interruption.asked or (run.each_batch and network.stop_training):
                 return False
             show(epoch, _means(so_far, run.loss), state.done, state.total)
+    run.check_parameters()
     logs = _means(np.concatenate(parts), run.loss)
     seconds = time.perf_counter() - begin
     network.epochs_trained += 1

@@ -34,16 +34,26 @@ from .arrays import (
     unknown,
     weights,
 )
+from .blocking import CHUNK, LOSS_WORK, PANEL, ZEROS
 from .counting import blocks, least, padded_row
-from .dense import CHUNK
-from .gemm import PANEL, copy_rows
+from .gemm import copy_rows
 from .random import dropout_mask as dropout_mask_rows
 from .random import key_of
-from .simd import address, advance, doubles_at, get, integers_at, numbers_at, put
+from .simd import (
+    address,
+    advance,
+    doubles_at,
+    flush_subnormals,
+    get,
+    integers_at,
+    numbers_at,
+    put,
+    restore_subnormals,
+)
 
 DEFAULT_PARAMETERS = {"relu": 1.0, "leaky_relu": 0.01, "elu": 1.0}
 
-_ZEROS = {dtype: aligned(64, dtype) for dtype in FLOATS}
+_ZEROS = {dtype: aligned(ZEROS, dtype) for dtype in FLOATS}
 
 
 def activation_code(activation: str) -> int:
@@ -426,7 +436,7 @@ def loss_sums(
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
         code, parameter, place(Z), place(class_of), place(targets), place(weight), d,
-        np.empty(chunk + losses.WORK, Z.dtype), np.empty(2 * chunk),
+        np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk),
     )  # fmt: skip
     return result
 
@@ -646,10 +656,19 @@ def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tu
 
 @kernel
 def optimizer_update(rule, parameters, gradients, state, rate, settings, step):
-    """One step of an optimizer on owned flat arrays of one type and length, clipping first if so set."""
+    """One step of an optimizer on owned flat arrays of one type and length, clipping first if so set.
+
+    False, and nothing is done, where the gradient would have to be clipped and is not finite.
+    """
     w, g, count = address(parameters), address(gradients), parameters.shape[0]
-    factor = 1.0
+    before = flush_subnormals()
+    factor, finite = 1.0, True
     if settings[optimizers.CLIP_NORM] > 0.0:
-        factor = optimizers.clip_factor(optimizers.norm(g, count), settings[optimizers.CLIP_NORM])
-    change = optimizers.change_of(rule, settings, rate, step, factor, 0.0, 0.0)
-    optimizers.update(change, w, 0, g, 0, address(state), optimizers.padded_count(count), 1, count)
+        length = optimizers.norm(g, count)
+        finite = np.isfinite(length)
+        factor = optimizers.clip_factor(length, settings[optimizers.CLIP_NORM])
+    if finite:
+        change = optimizers.change_of(rule, settings, rate, step, factor, 0.0, 0.0)
+        optimizers.update(change, w, 0, g, 0, address(state), optimizers.padded_count(count), 1, count)
+    restore_subnormals(before)
+    return finite

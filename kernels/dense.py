@@ -10,23 +10,19 @@ diagonal Jacobian of the layer *below*, so that dX·diag(f') leaves as the dZ of
 from . import gemm, optimizers
 from ._jit import inline
 from .activations import activate, multiply_by_slope
+from .blocking import (
+    CHUNK,
+    FEW_COLUMNS,
+    LEARN_ROWS,
+    NARROW,
+    PANEL,
+    PANEL_COLUMNS,
+    STRIP,
+    TILE_ROWS,
+    WIDE,
+)
 from .counting import blocks, least, share
 from .simd import advance, distance, get, lanes, load, load_head, put, splat, store, store_head
-
-# Rows whose contributions to dW and db are summed in one chain. Chunks are added in order, so the bits depend on the
-# batch alone. At 256 rows the activations of widths up to 64 or so stay in the first two cache levels.
-CHUNK = 256
-
-# Rows that one panel of W, copied into the first-level cache, is used for; what was computed for them is still in the
-# second when what is element-wise follows. With 256, 538 × 814 × 687 took a tenth longer, and longer than NumPy's.
-STRIP = 4 * CHUNK
-
-# Columns of W from which it pays to copy X's columns together for the product Xᵀ·dZ.
-FEW_COLUMNS = 160
-
-# Columns of W up to which dW is computed as its transpose, whose rows fill registers: the gradient of 4 outputs of
-# expm's 16 units takes 12 µs a step instead of 29.
-NARROW = 4
 
 
 @inline
@@ -36,7 +32,7 @@ def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, cod
     A may not overlap X. Without a bias: b is zeros and b_column 0, else 1. ``buffer``: see ``gemm.panel``.
     """
     width, across = gemm.tile_columns(a, n, o, parts)
-    down = blocks(n, gemm.TILE_ROWS)
+    down = blocks(n, TILE_ROWS)
     begin, end = share(down * across, part, parts), share(down * across, part + 1, parts)
     # a row alone would read W only to copy it; a bias of zeros is as short as a tile
     if n == 1 and parts == 1 and b_column != 0:
@@ -58,7 +54,7 @@ def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, cod
             )  # fmt: skip
             if code != 0 and last == i:
                 activate(code, p, target, z_row, advance(a, row * a_row + column), a_row, rows, columns)
-            t += blocks(rows, gemm.TILE_ROWS)
+            t += blocks(rows, TILE_ROWS)
 
 
 @inline
@@ -68,9 +64,9 @@ def _strip(t, end, down, n, width):
     As many tiles as stand under each other, but no more rows than STRIP.
     """
     first = t % down
-    tiles = least(least(down - first, end - t), STRIP // gemm.TILE_ROWS)
-    row = first * gemm.TILE_ROWS
-    return t // down * width, row, least(tiles * gemm.TILE_ROWS, n - row)
+    tiles = least(least(down - first, end - t), STRIP // TILE_ROWS)
+    row = first * TILE_ROWS
+    return t // down * width, row, least(tiles * TILE_ROWS, n - row)
 
 
 @inline
@@ -80,7 +76,7 @@ def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_r
     ``zeros``: one tile row of zeros. ``buffer``: see ``gemm.panel``.
     """
     width, across = gemm.tile_columns(dx, n, i, parts)
-    down = blocks(n, gemm.TILE_ROWS)
+    down = blocks(n, TILE_ROWS)
     begin, end = share(down * across, part, parts), share(down * across, part + 1, parts)
     depth = gemm.span(dz, least(n, STRIP), o)
     for first in range(0, o, depth):
@@ -99,7 +95,7 @@ def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_r
                     code, p, advance(z, row * z_row + column), z_row, advance(a, row * a_row + column), a_row,
                     target, dx_row, rows, columns,
                 )  # fmt: skip
-            t += blocks(rows, gemm.TILE_ROWS)
+            t += blocks(rows, TILE_ROWS)
 
 
 @inline
@@ -109,7 +105,7 @@ def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, a
     dZ's rows are readable to whole vectors. dW (i, o) without padding.
     """
     width, across = gemm.tile_columns(dz, i, o, parts)
-    down = blocks(i, gemm.TILE_ROWS)
+    down = blocks(i, TILE_ROWS)
     for first in range(0, n, CHUNK):
         depth = least(CHUNK, n - first)
         adding = 1 if add != 0 or first > 0 else 0
@@ -127,7 +123,7 @@ def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, a
                 advance(x_chunk, row * x_column), x_column, x_row, panel, panel_row,
                 advance(dw, row * o + column), o, zeros, 0, rows, columns, depth, adding,
             )  # fmt: skip
-            t += blocks(rows, gemm.TILE_ROWS)
+            t += blocks(rows, TILE_ROWS)
         for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
             for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
                 tail = least(lanes(dz), o - column)
@@ -181,23 +177,23 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
     parameters; its second vector lies ``apart`` further. ``buffer``: ``learn_memory(o)`` numbers.
     """
     width, across = gemm.tile_columns(dz, i, o, 1)
-    tiles = blocks(i, gemm.TILE_ROWS)
+    tiles = blocks(i, TILE_ROWS)
     height = learn_rows(o)
     xt = advance(buffer, _panels_memory(o))
     dw = advance(xt, height * CHUNK)
-    if o > gemm.WIDE:
+    if o > WIDE:
         for t in range(across):
             column = t * width
             columns = least(width, o - column)
             gemm.copy_rows(advance(dz, column), dz_row, 1, advance(buffer, column * n), width, n, columns)
-    end = least(i, share(tiles, part + 1, parts) * gemm.TILE_ROWS)
-    for row in range(share(tiles, part, parts) * gemm.TILE_ROWS, end, height):
+    end = least(i, share(tiles, part + 1, parts) * TILE_ROWS)
+    for row in range(share(tiles, part, parts) * TILE_ROWS, end, height):
         rows = least(height, end - row)
         source = advance(x, row * x_column)
-        source_row, source_k, source_tile = x_column, x_row, gemm.TILE_ROWS * x_column
+        source_row, source_k, source_tile = x_column, x_row, TILE_ROWS * x_column
         if o >= FEW_COLUMNS:
             gemm.pack_tiles(source, x_column, x_row, xt, rows, n)
-            source, source_row, source_k, source_tile = xt, 1, gemm.TILE_ROWS, gemm.TILE_ROWS * n
+            source, source_row, source_k, source_tile = xt, 1, TILE_ROWS, TILE_ROWS * n
         narrow = _is_narrow(x, x_column, rows, o)
         if narrow:
             _narrow(source, x_row, dz, dz_row, dw, rows, o, n, 0, zeros, buffer)
@@ -205,12 +201,12 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
             column = t * width
             columns = least(width, o - column)
             panel, panel_row = advance(dz, column), dz_row
-            if o > gemm.WIDE:
+            if o > WIDE:
                 panel, panel_row = advance(buffer, column * n), width
-            for r in range(0, rows, gemm.TILE_ROWS):
+            for r in range(0, rows, TILE_ROWS):
                 gemm.tile_inlined(
-                    advance(source, r // gemm.TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
-                    advance(dw, r * o + column), o, zeros, 0, least(gemm.TILE_ROWS, rows - r), columns, n, 0,
+                    advance(source, r // TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
+                    advance(dw, r * o + column), o, zeros, 0, least(TILE_ROWS, rows - r), columns, n, 0,
                 )  # fmt: skip
         place = row * o
         optimizers.add_penalty(change, advance(w, place), 0, dw, 0, 1, rows * o)
@@ -226,18 +222,21 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
 
 @inline
 def learn_rows(o):
-    """How many rows of W ``learn`` takes at a time: their gradient takes some 128 KiB, and X's columns no more."""
-    rows = least(64, (1 << 15) // o // gemm.TILE_ROWS * gemm.TILE_ROWS)
-    return rows if rows > 0 else gemm.TILE_ROWS
+    """How many rows of W ``learn`` takes at a time: their gradient takes some 128 KiB, and X's columns no more.
+
+    Whole tiles, as ``gemm.pack_tiles`` writes whole ones, and behind X's tiles lies the gradient.
+    """
+    rows = least(LEARN_ROWS, (1 << 15) // o // TILE_ROWS * TILE_ROWS)
+    return rows if rows > 0 else TILE_ROWS
 
 
 @inline
 def learn_memory(o):
     """Numbers in the buffer that ``learn`` needs."""
-    return _panels_memory(o) + learn_rows(o) * (CHUNK + o) + gemm.TILE_ROWS * CHUNK
+    return _panels_memory(o) + learn_rows(o) * (CHUNK + o)
 
 
 @inline
 def _panels_memory(o):
     """Numbers in the first part of it: a panel, or all of dZ as panels, which every row of W needs again."""
-    return CHUNK * (o + gemm.PANEL_COLUMNS) if o > gemm.WIDE else gemm.PANEL
+    return CHUNK * (o + PANEL_COLUMNS) if o > WIDE else PANEL

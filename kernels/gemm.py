@@ -13,6 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import always_inline, inline
+from .blocking import DEPTH, DEPTH_OF_MOST, MOST_VECTORS, TILE_ROWS, WIDE
 from .counting import blocks, least
 from .simd import (
     advance,
@@ -30,38 +31,11 @@ from .simd import (
     load,
     load_head,
     put,
-    registers,
     store,
     store_head,
     transpose_block,
     vector_of,
 )
-
-# Two vectors wide, so that a tile of 8 rows keeps both fma units busy (16 sums for 2 units of latency 4) and a batch
-# of 32, 64 or 128 has no remainder. Measured on one AVX-512 core, µs a step of tiny, mnist, expm and large: 8 rows 3.2,
-# 186, 507 and 16,900; 10 rows 3.4, 185, 539, 17,500; 12 rows 3.4, 184, 520, 17,700. With AVX2, whose 16
-# registers cannot hold the sums of 8 rows beside B, tiny, digits, mnist and medium take 5.7, 79, 370 and 5,260 µs with
-# 8 rows, 5.1, 72, 332 and 4,840 with 4, and 4.9, 66, 308 and 4,360 with 6.
-TILE_ROWS = 8 if registers() == 32 else 6
-TILE_VECTORS = 2
-
-# Three vectors wide where B is wide and there are registers for 24 sums: they read A a third less often for the same
-# work. Products with 384 to 1152 columns take 1 to 7 % less time than two vectors wide, the more the busier the caches
-# that a virtual machine shares (9 rows less; four vectors by 6 rows as much as three by 8, but batches have remainders
-# then), and those of dW with 144 columns 12 %.
-MOST_VECTORS = 3 if registers() == 32 else TILE_VECTORS
-
-# How much of k is summed before the next rows of A: a panel of B this deep and this many vectors wide is some 32 KiB of
-# the first-level cache. (Three vectors: 96 is up to 5 % slower, 112 to 160 the same.)
-DEPTH = 256
-DEPTH_OF_MOST = 160 if MOST_VECTORS == 3 else DEPTH
-
-# Columns up to which B's rows are read where they are.
-WIDE = 128
-
-# Columns of a panel of the widest vectors, and the numbers in it.
-PANEL_COLUMNS = 3 * 16
-PANEL = DEPTH * PANEL_COLUMNS
 
 
 def _tile(rows, vectors, copying=False):

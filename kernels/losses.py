@@ -10,6 +10,7 @@ import numpy as np
 
 from . import vectormath
 from ._jit import inline
+from .blocking import NARROW_LOSS
 from .counting import least
 from .simd import (
     absolute,
@@ -40,9 +41,6 @@ ABSOLUTE_ERROR = 7
 HUBER = 8
 QUANTILE = 9
 POISSON = 10
-
-NARROW = 32  # columns up to which softmax with cross-entropy takes a vector of rows at a time
-WORK = (NARROW + 4) * 16  # numbers of scratch memory that a loss needs, with the widest vectors
 
 _LOG_FLOOR = -100.0  # the logarithm of a probability is cut here, and its denominator at 1e-12, as in PyTorch
 _SMALLEST_DENOMINATOR = 1e-12
@@ -142,7 +140,7 @@ def _softmax_cross_entropy_narrow(z, z_row, labels, floor, scales, d, d_row, los
     """As ``_softmax_cross_entropy_label``, for at most a vector of rows of few columns: each row has a lane.
 
     A row alone would leave most of a vector empty and wait for every fold across it; so ten columns cost a third.
-    ``work``: NARROW + 4 vectors.
+    ``work``: LOSS_WORK numbers.
     """
     width = lanes(z)
     by_row = advance(work, columns * width)  # first the labels, then losses and hits
@@ -401,12 +399,12 @@ def _hit(code, z, label, y, columns):
 
 @inline
 def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns, work):
-    """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z. ``work``: NARROW + 4 vectors.
+    """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z. ``work``: LOSS_WORK numbers.
 
     ``parameter``: Huber's delta, the quantile; of the cross-entropies from logits, for labels and for bits, where a
     probability is cut, 0 for nowhere; of Poisson's, whether it is ``plain``. The other losses have none.
     """
-    if code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW:
+    if code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW_LOSS:
         for r in range(first, last, lanes(z)):
             _softmax_cross_entropy_narrow(
                 advance(z, r * z_row), z_row, advance(labels, r), parameter, advance(scales, r), advance(d, r * d_row),

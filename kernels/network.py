@@ -19,8 +19,8 @@ import numpy as np
 from . import dense, optimizers
 from ._jit import inline, kernel
 from .activations import activate, multiply_by_slope
+from .blocking import CHUNK, UPDATE_VECTORS
 from .counting import blocks, least, padded_row, share
-from .dense import CHUNK
 from .gemm import copy_rows
 from .losses import loss_rows, softmax, softmax_backward
 from .random import dropout_mask, key_of
@@ -54,10 +54,11 @@ RATES, RESULTS = 4, 8
 # Where ``numbers`` has what
 L1, L2, LOSS_PARAMETER, GOES_ON = 0, 1, 2, 3
 
-# Where training counts: optimizer steps ever, finished steps of this call, whether a loss was not finite; and how many
-# more steps the network has been trained than this optimizer has taken: dropout goes by the network's steps
+# Where training counts: optimizer steps ever, finished steps of this call, what was not finite, if anything; and how
+# many more steps the network has been trained than this optimizer has taken: dropout goes by the network's steps
 STEP, DONE, NOT_FINITE, AHEAD = 0, 1, 2, 3
 COUNTERS = 4
+THE_LOSS, THE_GRADIENT = 1, 2
 
 
 # From outside, each of these comes as the address of a table of whole numbers: its fields in order, and where a field
@@ -277,11 +278,13 @@ def predict(parameters, plan_place, memory_place, X, x_place, x_row, x_column, n
     x, out = _numbers(X, x_place), address(out_array)
     last_row = _row(plan, plan.count - 1)
     outputs = last_row[OUTPUTS]
+    before = flush_subnormals()  # here and below, so that a loop by hand computes what training does
     for chunk in range(part, blocks(n, memory.capacity), parts):
         first = chunk * memory.capacity
         rows = least(memory.capacity, n - first)
         forward_block(plan, w, memory, advance(x, first * x_row), x_row, x_column, rows, False, 0, 0, 0, sync, 0, 1)
         write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], advance(out, first * outputs), rows, outputs)
+    restore_subnormals(before)
 
 
 @inline
@@ -302,9 +305,11 @@ def forward(
     w = address(parameters)
     plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
     x, out = _numbers(X, x_place), address(out_array)
+    before = flush_subnormals()
     forward_block(plan, w, memory, x, x_row, x_column, n, dropout, seed, step, 0, sync, 0, 1)
     last_row = _row(plan, plan.count - 1)
     write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], out, n, last_row[OUTPUTS])
+    restore_subnormals(before)
 
 
 @kernel
@@ -319,6 +324,7 @@ def backward(
     last_op = plan.count - 1
     o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
     d = _gradient(plan, memory, 0)
+    before = flush_subnormals()
     copy_rows(_numbers(D, d_place), d_row, d_column, d, stride, n, o)
     apply_slope(plan, memory, last_op, x, x_row, d, stride, 0, n)
     nothing = optimizers.no_change()
@@ -327,6 +333,7 @@ def backward(
     )  # fmt: skip
     i = _row(plan, 0)[INPUTS]
     copy_rows(dx, padded_row(i), 1, address(dx_array), i, n, i)
+    restore_subnormals(before)
 
 
 class Data(NamedTuple):
@@ -350,7 +357,7 @@ class Learning(NamedTuple):
     parameters: Any  # (count,) numbers; not in the table
     gradients: Any  # (count,)
     partial: Any  # (count,) this thread's gradient of one chunk
-    work: Any  # (losses.WORK,) this thread's scratch memory for the loss
+    work: Any  # (blocking.LOSS_WORK,) this thread's scratch memory for the loss
     state: Any  # of the optimizer
     rates: Any  # (steps,) float64: the learning rate of each step of this call
     settings: Any  # (optimizers.SETTINGS,) float64
@@ -502,7 +509,8 @@ def train(
     After an epoch's last batch comes the next one's first; ``data.order`` has a row for each epoch.
 
     Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``.
-    Ends early, before the update, when a batch's loss is not finite, unless it is told to go on.
+    Ends early, before the update, when a batch's loss is not finite, or a gradient that is to be clipped, unless it is
+    told to go on.
     """
     w = address(parameters)
     before = flush_subnormals()
@@ -533,14 +541,16 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
         l1, l2 = _per_weight(learning.numbers, weight_sum)
         change = optimizers.change_of(learning.rule, learning.settings, learning.rates[done], step, 1.0, l1, l2)
         clips = learning.settings[optimizers.CLIP_NORM] > 0.0
-        fused = 1 if chunks == 1 and not clips and learning.keep_gradients == 0 else 0
+        # a thread that takes rows of its own leaves their gradient to be added to the others'
+        apart = by_rows != 0 and parts > 1
+        fused = 1 if chunks == 1 and not apart and not clips and learning.keep_gradients == 0 else 0
         penalty = 0.0
         if part == 0:
             penalty = weight_sum * _penalty(plan, w, l1, l2)
             write(sync, TURN, 0)
         barrier(sync, parts)
         loss, hits = 0.0, 0.0
-        if by_rows != 0 and parts > 1:
+        if apart:
             own = learning.partial
             for chunk in range(part, chunks, parts):
                 rows = least(CHUNK, n - chunk * CHUNK)
@@ -568,10 +578,12 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
             return
         if not np.isfinite(loss) and learning.numbers[GOES_ON] == 0.0:
             if part == 0:
-                learning.counters[NOT_FINITE] = 1
+                learning.counters[NOT_FINITE] = THE_LOSS
             return
-        if fused == 0:
-            _update(plan, w, g, learning, change, clips, count, sync, part, parts)
+        if fused == 0 and not _update(plan, w, g, learning, change, clips, count, sync, part, parts):
+            if part == 0:
+                learning.counters[NOT_FINITE] = THE_GRADIENT
+            return
         if part == 0:
             learning.results[4 * done] = loss
             learning.results[4 * done + 1] = hits
@@ -604,7 +616,7 @@ def _penalty(plan, w, l1, l2):
 
 @inline
 def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
-    """The optimizer's step from the gradient in memory."""
+    """The optimizer's step from the gradient in memory; False, and no step, where its norm is needed and not finite."""
     if change.l1 != 0.0 or change.l2 != 0.0:
         for op in range(plan.count):
             row = _row(plan, op)
@@ -615,9 +627,11 @@ def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
                 optimizers.add_penalty(change, advance(w, place), 0, advance(g, place), 0, 1, last - first)
         barrier(sync, parts)
     if clips:
-        factor = optimizers.clip_factor(optimizers.norm(g, count), learning.settings[optimizers.CLIP_NORM])
-        change = optimizers.scaled(change, factor)
-    unit = 16 * lanes(w)
+        length = optimizers.norm(g, count)  # by every thread, and to the same bits
+        if not np.isfinite(length) and learning.numbers[GOES_ON] == 0.0:
+            return False
+        change = optimizers.scaled(change, optimizers.clip_factor(length, learning.settings[optimizers.CLIP_NORM]))
+    unit = UPDATE_VECTORS * lanes(w)
     first = least(count, share(blocks(count, unit), part, parts) * unit)
     last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
     state = advance(learning.state, first)
@@ -625,6 +639,7 @@ def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
         change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first
     )
     barrier(sync, parts)
+    return True
 
 
 @inline

@@ -11,10 +11,13 @@ from .counting import PADDING, blocks, least
 from .simd import (
     absolute,
     advance,
+    far_scale,
+    few_squares,
     floor_of_normals,
     fma,
     lanes,
     largest,
+    least_root,
     load,
     load_head,
     newton_steps,
@@ -51,16 +54,31 @@ def padded_count(count):
 
 @inline
 def norm(g, count):
-    """Euclidean length of the gradient, summed in blocks in double precision."""
+    """Euclidean length of the gradient, whatever its scale: squares that would overflow or vanish are scaled first.
+
+    Infinite or NaN only where an entry is.
+    """
+    total, scale = _sum_of_squares(g, count, 1.0), 1.0
+    if total == math.inf or total < few_squares(splat(g, 0.0)):
+        scale = far_scale(splat(g, 0.0))
+        if total == math.inf:
+            scale = 1.0 / scale
+        total = _sum_of_squares(g, count, scale)
+    return math.sqrt(total) / scale
+
+
+@inline
+def _sum_of_squares(g, count, scale):
+    """Σ (scale·g)², summed in blocks in double precision."""
     total = 0.0
     block = 64 * lanes(g)
     for first in range(0, count, block):
         squares = splat(g, 0.0)
         for j in range(first, least(count, first + block), lanes(g)):
-            x = load_head(g, j, least(lanes(g), count - j))
+            x = load_head(g, j, least(lanes(g), count - j)) * scale
             squares = squares + x * x
         total += sum_across(squares)
-    return math.sqrt(total)
+    return total
 
 
 @inline
@@ -153,7 +171,9 @@ def _adam(change, weight, gradient, m, v):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
 
     Returns w, m and v. Without the divider, which would cost more than all else together: 1/√v and 1/(√v·spread + ε)
-    are estimates of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as they need.
+    are estimates of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as they need, and is
+    kept to multiples of 8 times the smallest normal number: the root of one is added to ε, or a v rounded to 0 beside
+    a tiny ε would make a huge step. (It changes no other: it is 4e-19 in float32 and 4e-154 in float64.)
     """
     floor, ceiling = floor_of_normals(v), largest(v)
     if change.plain == 0:
@@ -170,7 +190,7 @@ def _adam(change, weight, gradient, m, v):
     root = v * inverse_root
     if steps > 0:  # the last one to √v itself: one operation less
         root = fma(inverse_root * 0.5, fma(-root, root, v), root)
-    bottom = fma(root, change.spread, change.epsilon)
+    bottom = fma(root, change.spread, change.epsilon + change.spread * least_root(v))
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):
         inverse = inverse * fma(-bottom, inverse, 2.0)

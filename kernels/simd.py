@@ -589,15 +589,20 @@ doubles_at = _pointer_at(types.float64)
 # --- estimates ----------------------------------------------------------------------------------------------------
 
 
+def has_avx512() -> bool:
+    """Whether the compiler may use AVX-512: estimates of 14 bits and masks, for whole 64-byte registers."""
+    return "+avx512f" in set(compiler_target()[1].split(","))
+
+
 def _estimate(name, exact):
-    """A 14-bit estimate where the machine has one for whole 64-byte registers (AVX-512), the exact value elsewhere."""
+    """A 14-bit estimate where the machine has one, the exact value elsewhere."""
 
     @intrinsic
     def operation(typingctx, x):
         def codegen(context, builder, sig, args):
             (value,) = args
             kind, bits_of_mask = ("ps", 16) if x.dtype == types.float32 else ("pd", 8)
-            if x.lanes != bits_of_mask or register_bytes() != 64:
+            if x.lanes != bits_of_mask or not has_avx512():
                 return exact(builder, value)
             every_lane = ir.Constant(ir.IntType(bits_of_mask), (1 << bits_of_mask) - 1)
             zero = ir.Constant(value.type, [0.0] * value.type.count)
@@ -637,13 +642,17 @@ def _limit(of):
 
 largest = _limit(lambda kind: kind.max)
 floor_of_normals = _limit(lambda kind: kind.tiny * 2.0 ** (kind.nmant + 3))
+# the root of what adding and taking away that floor rounds to
+least_root = _limit(lambda kind: (kind.tiny * 2.0**3) ** 0.5)
+# from where squares of numbers may leave the range of their type, and what brings those back
+few_squares = _limit(lambda kind: 2.0**-60 if kind.nmant < 32 else 2.0**-450)
+far_scale = _limit(lambda kind: 2.0**80 if kind.nmant < 32 else 2.0**600)
 
 
 @intrinsic
 def newton_steps(typingctx, x):
     """How many Newton steps make an estimate good to the last bits: a constant of the compiled code."""
-    estimated = register_bytes() == 64
-    steps = (1 if x.dtype == types.float32 else 2) if estimated else 0
+    steps = (1 if x.dtype == types.float32 else 2) if has_avx512() else 0
 
     def codegen(context, builder, sig, args):
         return context.get_constant(types.intp, steps)

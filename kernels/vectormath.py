@@ -25,15 +25,15 @@ from .simd import (
     copysign,
     fma,
     from_bits,
+    has_avx512,
     llvm_call,
     llvm_suffix,
-    register_bytes,
     shift_right_logical,
     splat,
     where,
 )
 
-_HAS_AVX512 = register_bytes() == 64
+_HAS_AVX512 = has_avx512()
 
 
 def _avx512(vector):

@@ -1,6 +1,5 @@
 """What several test files use."""
 
-import functools
 import gzip
 import os
 import signal
@@ -22,18 +21,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def as_many_threads_as_asked(monkeypatch):
-    """Small networks, which would take one thread for being faster so, take as many as a test asks for."""
-    from fastjac.program import Program  # here, where it knows its cache
+@pytest.fixture
+def threads_as_asked(monkeypatch):
+    """As many threads as a test asks for, also in small networks, which are faster with one, and without the cores."""
+    from fastjac import cores, program  # here, where they know their cache
 
-    usual = Program.threads_for
-
-    @functools.wraps(usual)
-    def threads_for(self, batch_size, threads):
-        return usual(self, batch_size, None) if threads is None else threads
-
-    monkeypatch.setattr(Program, "threads_for", threads_for)
+    monkeypatch.setattr(program, "threads_at_most", lambda asked: cores.default_threads() if asked is None else asked)
+    monkeypatch.setattr(program, "LEAST_WORK_TOGETHER", 0)
+    monkeypatch.setattr(program, "LEAST_WORK_BY_ROWS", 0)
 
 
 def write_idx(path, array, zipped=False):

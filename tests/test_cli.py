@@ -40,6 +40,7 @@ def test_progress_prints_a_line_an_epoch_where_there_is_no_terminal(capsys):
     assert [line.split()[1] for line in shown.err.splitlines()] == ["1/2", "2/2"]
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_the_same_seed_prints_the_same_figures(capsys):
     arguments = ("train", "digits", "--epochs", "2", "--hidden", "16", "--no-progress", "--threads")
     one, two = (run(capsys, *arguments, threads)[1].out for threads in ("1", "2"))

@@ -309,6 +309,7 @@ def test_hidden_activations_and_input_gradient():
         net.input_gradient(X, 2)
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_dropout_l1_adamw_clipping_threads_and_callbacks():
     X, y = _digits()
     seen = []

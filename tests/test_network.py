@@ -99,6 +99,7 @@ def test_summary_is_a_table_of_layers_shapes_and_parameters(capsys):
 # --- forward, backward, predict -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", NAMES)
 def test_a_row_of_predict_has_the_bits_it_has_alone(activation, dtype):

@@ -70,6 +70,7 @@ def test_training_with_a_penalty_is_pytorchs(l1, l2, clip, batch, whole):
         np.testing.assert_allclose(dense.weight, W, rtol=1e-3 if clip else 1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_a_large_batch_is_penalized_once_and_threads_change_no_bit():
     X, y, _ = _data(1500)  # six chunks
     ended = []

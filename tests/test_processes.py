@@ -23,6 +23,7 @@ def _trained(seed, threads=1):
     return net.parameters
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_several_networks_train_at_once_as_one_after_the_other():
     alone = [_trained(seed) for seed in range(8)]
     with ThreadPoolExecutor(8) as pool:

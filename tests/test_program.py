@@ -101,7 +101,7 @@ def test_a_network_with_a_users_layer_or_on_another_path_has_no_program():
 
 
 def test_threads_are_a_limit_and_no_more_are_taken_than_pay_or_have_a_core(monkeypatch):
-    threads_for = Program.threads_for.__wrapped__  # as it is: the tests' own gives small networks what they ask for
+    threads_for = Program.threads_for
     small, wide = network().program, fj.Sequential([fj.Dense(800, 800)], seed=0).program
     assert [threads_for(small, 32, threads) for threads in (None, 1, 2, 5)] == [1, 1, 1, 1]
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -110,6 +110,7 @@ def test_threads_are_a_limit_and_no_more_are_taken_than_pay_or_have_a_core(monke
         assert [threads_for(wide, 1024, threads) for threads in (None, 1, 2, 5)] == expected
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_predictions_from_many_python_threads_are_those_of_one():
     net = network()
     X = np.random.default_rng(0).normal(size=(400, 7))

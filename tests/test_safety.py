@@ -269,6 +269,7 @@ def test_chunks_of_rows_are_exact(rows):
     np.testing.assert_array_equal(dX, d @ np.ones((18, 5)))
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("activation", fj.activations.NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_row_alone_has_the_bits_it_has_in_a_batch(activation, dtype):

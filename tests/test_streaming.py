@@ -79,6 +79,7 @@ def test_batches_train_as_the_array_does_without_shuffling(form, loss):
     assert one.epochs_trained == other.epochs_trained == 3
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("path", ["fused", "unfused"])
 @pytest.mark.parametrize("threads", [1, 2])

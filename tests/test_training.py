@@ -120,6 +120,7 @@ def test_the_two_routes_agree_at_the_borders_of_chunks(samples, batch):
     np.testing.assert_array_equal(*parameters)
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("samples", [90, 700])
 @pytest.mark.parametrize("hidden", [(9,), (70, 33)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -142,6 +143,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(samples, hidden, dtype)
 REGRESSION = [fj.MeanSquaredError(), fj.MeanAbsoluteError(), fj.Huber(0.5), fj.QuantileLoss(0.8), fj.Poisson()]
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("loss", REGRESSION, ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_loss_of_regression_falls_to_the_same_bits_on_any_number_of_threads(loss, dtype):
@@ -468,6 +470,7 @@ def test_few_samples_and_one_class(samples):
     assert history["accuracy"] == [1.0, 1.0]
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_global_state_is_as_before():
     X, y = problem("softmax_cross_entropy", 700)
     before_random, before_python = np.random.get_state()[1].copy(), python_random.getstate()  # noqa: NPY002
@@ -496,6 +499,7 @@ def test_global_state_is_as_before():
 # --- losses that are not finite -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_loss_that_is_not_finite_stops_with_the_layers_name_and_the_last_good_parameters(whole, threads):
@@ -557,6 +561,7 @@ def test_targets_that_are_not_finite_are_refused_before_anything_changes(loss):
 # --- two at once --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 def test_two_threads_may_not_train_one_network_but_may_train_two():
     X, y = problem("softmax_cross_entropy", 600)
     net, begun, go_on = network(), threading.Event(), threading.Event()
@@ -779,6 +784,7 @@ def test_a_small_fit_has_nothing_to_wait_for(monkeypatch):
 # --- epochs too short to come back to Python for each -----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("rows", "batch_size"), [(40, 40), (41, 10), (30, 7)])
