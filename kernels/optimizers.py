@@ -24,6 +24,7 @@ from .simd import (
     reciprocal_estimate,
     reciprocal_root_estimate,
     splat,
+    sqrt,
     store,
     store_head,
     sum_across,
@@ -170,10 +171,10 @@ def _sgd(change, weight, gradient, velocity):
 def _adam(change, weight, gradient, m, v):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
 
-    Returns w, m and v. Without the divider, which would cost more than all else together: 1/√v and 1/(√v·spread + ε)
-    are estimates of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as they need, and is
-    kept to multiples of 8 times the smallest normal number: the root of one is added to ε, or a v rounded to 0 beside
-    a tiny ε would make a huge step. (It changes no other: it is 4e-19 in float32 and 4e-154 in float64.)
+    Returns w, m and v. Without the divider where there are estimates, for it would cost more than all else together:
+    1/√v and 1/(√v·spread + ε) are of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as
+    they need, and is kept to multiples of 8 times the smallest normal number: the root of one is added to ε, or a v
+    rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in float32 and 4e-154 in float64.)
     """
     floor, ceiling = floor_of_normals(v), largest(v)
     if change.plain == 0:
@@ -184,12 +185,14 @@ def _adam(change, weight, gradient, m, v):
     raised = where(raised > ceiling, ceiling, raised)
     v = raised - floor
     steps = newton_steps(v)
-    inverse_root = reciprocal_root_estimate(raised)  # of more than 0; √v is v times it, so 0 for 0
-    for _ in range(steps - 1):
-        inverse_root = inverse_root * fma(raised * inverse_root, inverse_root * -0.5, 1.5)
-    root = v * inverse_root
-    if steps > 0:  # the last one to √v itself: one operation less
-        root = fma(inverse_root * 0.5, fma(-root, root, v), root)
+    if steps > 0:
+        inverse_root = reciprocal_root_estimate(raised)  # of more than 0; √v is v times it, so 0 for 0
+        for _ in range(steps - 1):
+            inverse_root = inverse_root * fma(raised * inverse_root, inverse_root * -0.5, 1.5)
+        root = v * inverse_root
+        root = fma(inverse_root * 0.5, fma(-root, root, v), root)  # the last one to √v itself: one operation less
+    else:
+        root = sqrt(v)
     bottom = fma(root, change.spread, change.epsilon + change.spread * least_root(v))
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):

@@ -264,7 +264,7 @@ def test_schedules():
 @pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
 def test_a_learning_rate_of_0_leaves_the_bits(kind, learning_rate):
     net = quadratic("float32")
-    net.parameters[:3] = [0.0, -0.0, 1e-40]
+    net.parameters[:3] = [0.0, -0.0, np.finfo(np.float32).tiny]
     before = net.parameters.view(np.int32).copy()
     net.gradients[:] = 1
     getattr(fj, kind)(learning_rate).step(net)
@@ -307,3 +307,104 @@ def test_optimizers_are_found_by_name_class_or_object_and_show_their_settings():
 def test_step_refuses_what_is_no_network():
     with pytest.raises(TypeError, match="network"):
         fj.Adam().step(np.zeros(3))
+
+
+# --- numbers at the ends of their range ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("power", ["overflow", "underflow", "usual"])
+def test_the_norm_is_right_where_squares_leave_the_range_of_their_type(dtype, power):
+    """A norm of 1e20 in float32 was infinite, and the clipped step 0, though the gradient was to be scaled down."""
+    scale = {"float32": {"overflow": 1e20, "underflow": 1e-25}, "float64": {"overflow": 1e160, "underflow": 1e-180}}
+    factor = scale[dtype].get(power, 1.0)
+    for size in (1, 15, 16, 17, 1000, 1025):
+        net = fj.Sequential([fj.Dense(size, 1, bias=False)], seed=0, dtype=dtype)
+        net.parameters[:] = 0
+        shape = np.random.default_rng(size).normal(size=size)
+        net.gradients[:] = shape * factor
+        limit = factor * 1e-2
+        assert fj.SGD(1.0, clip_norm=limit).step_at(net, 1.0)
+        expected = -shape / np.linalg.norm(shape) * limit
+        np.testing.assert_allclose(net.parameters, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("threads_as_asked")
+def test_an_infinite_gradient_that_is_to_be_clipped_is_told_before_the_step(whole, threads):
+    """The loss is finite, (1e19)², and its gradient 2e19·1e20 is not."""
+    X, y = np.array([[0.0], [0.0], [1e20], [0.0]]), np.zeros((4, 1))
+    net = fj.Sequential([fj.Dense(1, 1)], seed=0)
+    net._whole = whole
+    net.parameters[:] = 0.05, 1.0
+    optimizer = fj.SGD(1e-3, clip_norm=1.0)
+    with pytest.raises(fj.NonFiniteError, match=r"the gradient is not finite in epoch 0, batch 1, though the loss is"):
+        net.fit(X, y, loss="mean_squared_error", optimizer=optimizer, batch_size=2, shuffle=False, threads=threads)
+    assert np.isfinite(net.parameters).all()
+    assert optimizer.state(net).counters[0] == 1
+    before = net.parameters.copy()
+    _, d = fj.losses.get("mean_squared_error")(net.forward(X[2:]), y[2:])
+    net.backward(d)
+    with pytest.raises(fj.NonFiniteError, match="nothing was changed"):
+        optimizer.step(net)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert optimizer.state(net).counters[0] == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_step_beyond_the_range_of_numbers_is_told_in_its_epoch_and_by_what_it_is(whole, epochs):
+    """As above without clipping: the parameters become infinite by a batch whose loss is finite."""
+    for rows, words in (
+        ([0.0, 1e20], r"parameters are not finite after epoch 0"),
+        ([1e20, 0.0], r"parameters are not finite either: the batch before had a finite loss"),
+    ):
+        net = fj.Sequential([fj.Dense(1, 1)], seed=0)
+        net._whole = whole
+        net.parameters[:] = 0.05, 1.0
+        with pytest.raises(fj.NonFiniteError, match=words):
+            net.fit(np.array(rows)[:, None], np.zeros((2, 1)), loss="mean_squared_error", optimizer=fj.SGD(1e-3),
+                    batch_size=1, shuffle=False, epochs=epochs)  # fmt: skip
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-30, 1e-16, 1e-8])
+@pytest.mark.parametrize("size", [1e-5, 1e-12, 1e-17, 1e-19, 1e-25, 1e-38])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_adam_never_takes_a_huge_step_for_a_tiny_gradient(epsilon, size, dtype):
+    """The mean square of a gradient of 1e-19 is 0 in float32, and 1e-19 over an epsilon of 1e-30 was a step of 1e11."""
+    net = fj.Sequential([fj.Dense(17, 1, bias=False)], seed=0, dtype=dtype)
+    net.parameters[:] = 0
+    optimizer = fj.Adam(1.0, epsilon=epsilon)
+    for _ in range(3):
+        net.gradients[:] = size
+        before = net.parameters.copy()
+        optimizer.step(net)
+        step = np.abs(net.parameters - before)
+        assert (step <= 1.01 * size / (size + epsilon)).all()
+        if dtype == "float64" or size >= 1e-12:  # where the mean square is a normal number, it is Adam's
+            np.testing.assert_allclose(step, size / (size + epsilon), rtol=2e-5)
+
+
+@pytest.mark.parametrize("make", [lambda: fj.SGD(0.1), lambda: fj.SGD(0.1, momentum=0.9), lambda: fj.Adam(0.1)])
+def test_numbers_below_the_normal_ones_count_as_0_in_a_loop_by_hand_as_in_fit(make):
+    tiny = float(np.finfo(np.float32).tiny)
+    rng = np.random.default_rng(0)
+    X = rng.choice([0.0, tiny / 8, tiny / 2, tiny, 1.0, -tiny / 4], size=(64, 5))
+    y = rng.choice([0.0, tiny / 2, 1.0], size=(64, 3))
+    results = []
+    for by_hand in (False, True):
+        net = fj.Sequential([fj.Dense(5, 9, activation="relu"), fj.Dense(9, 3)], seed=0)
+        net.parameters[::7] = tiny / 4
+        optimizer = make()
+        if by_hand:
+            loss = fj.losses.get("mean_squared_error")
+            for first in range(0, 64, 16):
+                rows = slice(first, first + 16)
+                net.backward(loss(net.forward(X[rows]), y[rows])[1])
+                optimizer.step(net)
+        else:
+            net.fit(X, y, loss="mean_squared_error", optimizer=optimizer, batch_size=16, shuffle=False)
+        results.append((net.parameters, net.predict(X)))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
