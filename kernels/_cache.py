@@ -1,14 +1,16 @@
 """Compiled kernels kept on disk, so that only the first process pays for the compiler.
 
 Numba's own cache trusts its folder, has no checksum, looks at one source file only and keeps two files that
-several processes can get out of step. This one replaces it (``install``) and holds to four rules:
+several processes can get out of step. This one replaces it (``install``) and holds to five rules:
 
 - A stale kernel never runs. Files lie in a folder named by a hash of every source file here, the versions and
   the CPU; compiler switches are in the file's name. Sources edited after their import switch the cache off.
 - Only the user's own files are read. They are pickles, and unpickling can run anything, so the folder must
-  belong to this user and be closed to others. The checksum finds damage; it does not keep an owner out.
+  belong to this user and be closed to others (``_private``). The checksum finds damage; it does not keep an owner out.
 - One file a function and signature, written aside and renamed: another process sees all of it or nothing.
-- It is never in the way. Whatever goes wrong costs a compilation and at most one warning a process.
+- Processes that start together compile once: one does, and the others wait for its file (``_lock``).
+- It is never in the way. Whatever goes wrong costs a compilation and at most one warning a process; a file that could
+  not be read this time is left for the next.
 """
 
 import dataclasses
@@ -19,14 +21,13 @@ import os
 import pickle
 import platform
 import re
-import stat
+import secrets
 import struct
 import sys
-import tempfile
 import time
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -34,14 +35,19 @@ import llvmlite
 import numba
 import numpy as np
 
+from ._lock import Lock
+from ._private import GUARDED, Folder, UnusableError
+from ._target import target
+
 _HERE = os.path.dirname(os.path.realpath(__file__))
-_IMPORTED = time.time()
 _numba: Any = numba.core  # its insides, looked up where their absence is caught
-_MAGIC = b"fastjac1"
+_MAGIC = b"fastjac2"
 _FOLDER_NAME = re.compile(r"kernels-[0-9a-f]{32}")
-_FILE_NAME = re.compile(r"[\w.]+-[0-9a-f]{32}\.nbi(\.\w+\.tmp)?", re.ASCII)
+_FILE_NAME = re.compile(r"[\w.]+-[0-9a-f]{32}\.nbi(\.\w+\.tmp|\.lock)?", re.ASCII)
+_LEFT = (".tmp", ".lock")  # by processes that were killed
 _DAY = 86400.0
 _KEPT_DAYS = 30
+_patience = 120.0  # seconds to wait for another process that compiles the same; none after it was in vain once
 
 # Numba's switches that change the code produced (the CPU ones are in the folder's name).
 _SWITCHES = (
@@ -52,11 +58,19 @@ _SWITCHES = (
 
 
 class CacheWarning(UserWarning):
-    """The cache could not be used as it should; results are not affected."""
+    """Kernels could not be compiled or kept as they should be; results are not affected."""
 
 
-class UnusableError(Exception):
-    """Why a folder or file is not used."""
+class _DamagedError(Exception):
+    """A file is not what was written."""
+
+
+class _NothingKeptError(UnusableError):
+    """Nothing is kept, and that is nothing to warn of."""
+
+
+class _ReadOnlyError(UnusableError):
+    """What is there can be used, and nothing can be added."""
 
 
 @dataclasses.dataclass
@@ -72,7 +86,18 @@ class Statistics:
 
 @dataclasses.dataclass(frozen=True)
 class CacheInfo:
-    """Where compiled kernels are kept, and how much there is (``files`` and ``bytes`` count all versions)."""
+    """Where compiled kernels are kept, and how much there is.
+
+    Attributes:
+        folder: where; each version (of sources, Numba, processor…) in a folder of its own below.
+        version: the name of this version's folder.
+        enabled: whether they are kept. A folder that can be read only counts where it has this version's kernels.
+        reason: why they, or new ones, are not; empty otherwise.
+        files: how many there are, of all versions.
+        bytes: how much.
+        guarded: whether the folder's owner and mode are checked. They can't be on Windows: see that nobody else can
+            write to the folder, for its files can run code.
+    """
 
     folder: str
     version: str
@@ -80,6 +105,7 @@ class CacheInfo:
     reason: str
     files: int
     bytes: int
+    guarded: bool
 
 
 _statistics = Statistics()
@@ -92,7 +118,8 @@ def statistics() -> Statistics:
     return dataclasses.replace(_statistics)
 
 
-def _warn(problem: str) -> None:
+def warn(problem: str) -> None:
+    """The first of the process; later ones would say as much."""
     global _said
     if not _said:
         _said = True
@@ -130,10 +157,22 @@ def _sources() -> list[str]:
     return sorted(found)
 
 
-def _edited() -> bool:
-    """Whether a source may no longer be what this process imported. On POSIX the time that nobody can set."""
-    states = map(os.stat, _sources())
-    return any((s.st_ctime if os.name == "posix" else s.st_mtime) > _IMPORTED for s in states)
+def _states() -> dict[str, tuple[int, ...]] | None:
+    """What changes when a source is edited, whatever the clocks say; on POSIX that holds a time nobody can set."""
+    with suppress(OSError, UnusableError):
+        states = [(path, os.stat(path)) for path in _sources()]
+        return {path: (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in states}
+    return None
+
+
+_imported = _states()
+
+
+def _check_sources() -> None:
+    """See that the sources are still those that this process imported."""
+    _sources()
+    if _imported is None or _states() != _imported:
+        raise _NothingKeptError("the sources of the kernels were edited after they were imported")
 
 
 @functools.cache
@@ -144,37 +183,53 @@ def _version() -> str:
         with open(path, "rb") as file:
             content = file.read()
         digest.update(f"{os.path.relpath(path, _HERE)}\0{len(content)}\0".encode() + content)
-    machine = _numba.registry.cpu_target.target_context.codegen().magic_tuple()
+    _check_sources()  # now that they were read
     python = (platform.python_implementation(), sys.version, struct.calcsize("P"))
     versions = (numba.__version__, llvmlite.__version__, np.__version__)
-    digest.update(repr((_MAGIC, python, versions, machine)).encode())
+    digest.update(repr((_MAGIC, python, versions, target())).encode())
     return f"kernels-{digest.hexdigest()[:32]}"
 
 
-def _check(folder: str) -> None:
-    """Refuse a folder into which anyone else could put a file."""
-    status = os.lstat(folder)
-    if stat.S_ISLNK(status.st_mode):
-        raise UnusableError(f"{folder} is a symbolic link")
-    if not stat.S_ISDIR(status.st_mode):
-        raise UnusableError(f"{folder} is not a folder")
-    if sys.platform != "win32":
-        if status.st_uid != os.geteuid():
-            raise UnusableError(f"{folder} belongs to user {status.st_uid}, not to {os.geteuid()}")
-        if status.st_mode & 0o022:
-            raise UnusableError(f"{folder} can be written by other users")
+def _make(root: str) -> None:
+    os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(root, 0o700)
 
 
-def _folder(create: bool) -> str:
-    root = _root()
-    if create:
-        os.makedirs(os.path.dirname(root), mode=0o700, exist_ok=True)
-    for folder in (root, os.path.join(root, _version())):
-        if create:
-            with suppress(FileExistsError):
-                os.mkdir(folder, 0o700)
-        _check(folder)
+def _emptied(folder: Folder, empty: Callable[[Folder], object]) -> Folder:
+    """The folder, or, if others can write to it, what they may have put there removed, and an error."""
+    if folder.open_to_others:
+        with folder:
+            empty(folder)
+            raise UnusableError(f"{folder.path} can be written by other users")
     return folder
+
+
+def _open_root() -> Folder:
+    """The folder of all versions."""
+    return _emptied(Folder(_root()), _remove)
+
+
+def _open(create: bool = False) -> Folder:
+    """The folder of this version.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnusableError, OSError: it can't be used.
+    """
+    version = _version()
+    if create:
+        try:
+            _make(_root())
+        except FileNotFoundError as fault:
+            raise UnusableError(str(fault)) from fault
+    with _open_root() as root:
+        if create:
+            try:
+                root.make(version)
+            except FileNotFoundError as fault:  # a folder in which none can be made, as in /proc
+                raise UnusableError(f"{fault.strerror}: {root.path}/{version}") from fault
+        return _emptied(root.below(version), _remove_files)
 
 
 # --- names that are the same in every process ---------------------------------------------------------------
@@ -194,7 +249,7 @@ def _spell(value: Any) -> str:
         return f"class {value.__module__}.{value.__qualname__}"
     if isinstance(value, numba.types.Type) and " at 0x" not in repr(value):
         return f"type {value!r}"
-    function = getattr(value, "py_func", getattr(value, "_defn", value))  # in a dispatcher, an intrinsic
+    function = value if inspect.isfunction(value) else inspect.unwrap(value)  # of a dispatcher, an intrinsic
     if inspect.isfunction(function):
         cells = [_spell(cell.cell_contents) for cell in function.__closure__ or ()]
         line = function.__code__.co_firstlineno
@@ -222,49 +277,38 @@ def name_apart(function: types.FunctionType | Any) -> None:
 # --- one file -----------------------------------------------------------------------------------------------
 
 
-def _read(path: str, key: str) -> bytes:
-    """The payload of a file, if it is whole and was written for ``key``."""
-    windows = getattr(os, "O_BINARY", 0)
-    posix = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, os.O_RDONLY | windows | posix)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnusableError("it is not a regular file")
-        with open(descriptor, "rb", closefd=False) as file:
-            head, seal, payload = file.read(len(_MAGIC)), file.read(32), file.read()
-    finally:
-        os.close(descriptor)
-    if head != _MAGIC or seal != hashlib.sha256(key.encode() + payload).digest():
-        raise UnusableError("its checksum is wrong")
-    return payload
+def _seal(key: str, payload: bytes) -> bytes:
+    return _MAGIC + hashlib.sha256(key.encode() + payload).digest() + payload
 
 
-def _write(path: str, key: str, payload: bytes) -> None:
-    folder, name = os.path.split(path)
-    descriptor, aside = tempfile.mkstemp(prefix=f"{name}.", suffix=".tmp", dir=folder)  # mode 0600
+def _unseal(key: str, content: bytes) -> Any:
+    """What was written for ``key``, if it is whole."""
+    payload = content[len(_MAGIC) + 32 :]
+    if content[: len(_MAGIC) + 32] != _seal(key, payload)[: len(_MAGIC) + 32]:
+        raise _DamagedError("its checksum is wrong")
     try:
-        with open(descriptor, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(key.encode() + payload).digest() + payload)
-        os.replace(aside, path)
-    except BaseException as fault:
-        with suppress(OSError):
-            os.unlink(aside)
-        if not (sys.platform == "win32" and isinstance(fault, PermissionError) and os.path.exists(path)):
-            raise  # Windows refuses to replace a file that another process is reading: then that one serves
+        return pickle.loads(payload)
+    except (pickle.UnpicklingError, EOFError) as fault:
+        raise _DamagedError(str(fault)) from fault
 
 
 # --- what Numba calls ---------------------------------------------------------------------------------------
 
 
 class KernelCache:
-    """The object a Numba dispatcher asks for code before it compiles, and hands the code to after."""
+    """The object a Numba dispatcher asks for code before it compiles, and hands the code to after.
 
-    def __init__(self, function: types.FunctionType) -> None:
+    ``way`` tells how kernels are compiled in this process, or, asked not to decide, in which ways they may be.
+    """
+
+    def __init__(self, function: types.FunctionType, way: Callable[[bool], tuple[str, ...]]) -> None:
         self._function = function
+        self._way = way
         self._enabled = True
         # The hash says nothing of a function that lives elsewhere, in a test say: those are counted only.
         self._ours = os.path.realpath(function.__code__.co_filename).startswith(_HERE + os.sep)
         self._begun: dict[Any, tuple[float, float]] = {}
+        self._locks: dict[Any, Lock] = {}
         self._used: set[str] = set()
         plain = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self._label = re.sub(r"[^\w.]", "_", plain, flags=re.ASCII)[:80]
@@ -283,14 +327,19 @@ class KernelCache:
         self._enabled = False
 
     def flush(self) -> None:
-        for path in self._used:
-            with suppress(OSError):
-                os.unlink(path)
+        with suppress(OSError, UnusableError), _open() as folder:
+            for name in self._used:
+                with suppress(OSError):
+                    folder.remove(name)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         begun = time.perf_counter()
         target_context.refresh()
-        result = self._load(signature, target_context) if self._enabled and self._ours else None
+        result = None
+        if self._enabled and self._ours:
+            result = self._load(signature, target_context, self._way(False))
+            if result is None and self._wait(signature):
+                result = self._load(signature, target_context, self._way(True))
         now = time.perf_counter()
         if result is None:
             _statistics.misses += 1
@@ -308,153 +357,208 @@ class KernelCache:
         if self._enabled and self._ours:
             self._save(signature, result)
 
-    def _place(self, signature: Any, create: bool) -> tuple[str, str] | None:
-        """Path and key, or None if this signature cannot be known to another process."""
-        if _edited() or " at 0x" in repr(signature):  # such as a compiled function passed as an argument
-            return None
-        folder = _folder(create)
-        switches = [(name, repr(getattr(numba.config, name, None))) for name in _SWITCHES]
-        key = repr((os.path.basename(folder), _spell(self._function), repr(signature), switches))
-        name = f"{self._label}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbi"
-        path = os.path.join(folder, name)
-        self._used.add(path)
-        return path, key
+    def release(self, signature: Any) -> None:
+        """Compiling has come to an end, good or bad."""
+        self._begun.pop(signature, None)
+        lock = self._locks.pop(signature, None)
+        if lock is not None:
+            lock.release()
 
-    def _load(self, signature: Any, target_context: Any) -> Any:
-        try:
-            place = self._place(signature, create=False)
-        except FileNotFoundError:
-            return None  # no folder yet
-        except Exception as fault:
-            _warn(self._no_cache(fault))
-            return None
-        if place is None:
-            return None
-        try:
-            stored, reduced = pickle.loads(_read(*place))
-            if stored != signature:
+    def _key(self, signature: Any, way: str) -> tuple[str, str]:
+        """What a compilation depends on besides its folder's name, and the name of its file."""
+        if " at 0x" in repr(signature):  # such as a compiled function passed as an argument
+            raise _NothingKeptError("the signature is of this process")
+        switches = [(name, repr(getattr(numba.config, name, None))) for name in _SWITCHES]
+        key = repr((_version(), way, _spell(self._function), repr(signature), switches))
+        name = f"{self._label}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbi"
+        self._used.add(name)
+        return key, name
+
+    def _load(self, signature: Any, target_context: Any, ways: tuple[str, ...]) -> Any:
+        for way in ways:
+            name = ""
+            try:
+                _check_sources()
+                with _open() as folder:
+                    key, name = self._key(signature, way)
+                    try:
+                        stored, reduced = _unseal(key, folder.read(name))
+                    except (_DamagedError, UnusableError):
+                        with suppress(OSError):
+                            folder.remove(name)  # any other fault may pass, and the file be good
+                        raise
+                    if stored != signature:
+                        return None
+                    result = _numba.compiler.CompileResult._rebuild(target_context, *reduced)
+                    with suppress(OSError):
+                        if time.time() - folder.status().st_mtime > _DAY:
+                            folder.mark()
+                return result
+            except (FileNotFoundError, _NothingKeptError):
+                continue  # not compiled yet
+            except Exception as fault:
+                if name:
+                    place = os.path.join(self.cache_path, name)
+                    warn(f"the compiled kernel {place} could not be loaded ({_told(fault)}); it is compiled again.")
+                else:
+                    warn(self._no_cache(fault))
                 return None
-            result = _numba.compiler.CompileResult._rebuild(target_context, *reduced)
-            _mark_used(os.path.dirname(place[0]))
-            return result
-        except FileNotFoundError:
-            return None
-        except Exception as fault:
-            with suppress(OSError):
-                os.unlink(place[0])
-            _warn(f"the compiled kernel {place[0]} could not be loaded ({fault}); it is compiled again.")
-            return None
+        return None
+
+    def _wait(self, signature: Any) -> bool:
+        """Be the one that compiles, or wait for the one that does: whether there may be a file now."""
+        global _patience
+        try:
+            way = self._way(True)[0]
+            _check_sources()
+            name = self._key(signature, way)[1]
+            folder = _open(create=True)
+            self._locks[signature] = lock = Lock(folder, name)
+            if not lock.wait_for(name, _patience):
+                _patience = 0.0
+                warn(f"another process did not finish compiling {self._label}; it is compiled here as well.")
+            return folder.has(name)
+        except Exception:
+            return False  # ``_save`` will tell
 
     def _save(self, signature: Any, result: Any) -> None:
         try:
             if result.lifted or result.library.has_dynamic_globals:
-                _warn(f"{self._label} is compiled in every process: its code holds addresses of this one.")
+                warn(f"{self._label} is compiled in every process: its code holds addresses of this one.")
                 return
-            place = self._place(signature, create=True)
-            if place is None:
-                return
-            payload = _numba.serialize.dumps((signature, result._reduce()))
-            _write(*place, payload)
-            _prune(os.path.dirname(place[0]))
-        except FileNotFoundError:
+            _check_sources()
+            with _open(create=True) as folder:
+                key, name = self._key(signature, self._way(True)[0])
+                folder.write(name, _seal(key, _numba.serialize.dumps((signature, result._reduce()))))
+            _prune()
+        except (FileNotFoundError, _NothingKeptError):
             pass  # the folder was there, or was made, and has been cleared this moment
         except Exception as fault:
-            _warn(self._no_cache(fault))
+            warn(self._no_cache(fault))
 
     def _no_cache(self, fault: Exception) -> str:
-        reason = fault if isinstance(fault, (OSError, UnusableError)) else repr(fault)
         return (
-            f"compiled kernels are not kept in {self.cache_path or 'any folder'}: {reason}. Every process "
+            f"compiled kernels are not kept in {self.cache_path or 'any folder'}: {_told(fault)}. Every process "
             "compiles them again. Set FASTJAC_CACHE_DIR to a folder with space that only you can write."
         )
 
 
-def install(dispatcher: Any) -> None:
+def _told(fault: Exception) -> str:
+    return str(fault) if isinstance(fault, (OSError, UnusableError, _DamagedError)) else repr(fault)
+
+
+def install(dispatcher: Any, way: Callable[[bool], tuple[str, ...]]) -> None:
     """Put a ``KernelCache`` where the dispatcher has its own, if this Numba calls what it provides."""
     asked = {name for name in dir(getattr(dispatcher, "_cache", None)) if not name.startswith("_")}
-    if {"load_overload", "save_overload"} <= asked <= set(dir(KernelCache)):
-        dispatcher._cache = KernelCache(dispatcher.py_func)
-    else:
-        _warn(f"compiled kernels are not kept on disk: this fastjac does not know Numba {numba.__version__}.")
+    if not {"load_overload", "save_overload"} <= asked <= set(dir(KernelCache)):
+        warn(f"compiled kernels are not kept on disk: this fastjac does not know Numba {numba.__version__}.")
+        return
+    dispatcher._cache = cache = KernelCache(dispatcher.py_func, way)
+    usual = dispatcher.compile
+
+    def compile(signature: Any) -> Any:
+        try:
+            return usual(signature)
+        finally:
+            cache.release(signature)
+
+    dispatcher.compile = compile
 
 
 # --- upkeep -------------------------------------------------------------------------------------------------
 
 
-def _files(root: str) -> Iterator[os.DirEntry[str]]:
-    """The cache's files, of all versions: judged by name, links not followed."""
-    with os.scandir(root) as folders:
-        for folder in folders:
-            if _FOLDER_NAME.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
-                with suppress(OSError), os.scandir(folder.path) as files:
-                    for file in files:
-                        if _FILE_NAME.fullmatch(file.name) and file.is_file(follow_symlinks=False):
-                            yield file
+def _versions(root: Folder) -> Iterator[Folder]:
+    """The folders of all versions: judged by name, links not followed."""
+    names = [entry.name for entry in root.entries() if _FOLDER_NAME.fullmatch(entry.name)]
+    for name in names:
+        with suppress(OSError, UnusableError), root.below(name) as folder:
+            yield folder
 
 
-def _mark_used(folder: str) -> None:
-    with suppress(OSError):
-        if time.time() - os.stat(folder).st_mtime > _DAY:
-            os.utime(folder)
+def _files(folder: Folder) -> Iterator[tuple[str, os.stat_result]]:
+    """The cache's files in the folder of a version."""
+    for entry in folder.entries():
+        if _FILE_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            with suppress(OSError):
+                yield entry.name, entry.stat(follow_symlinks=False)
 
 
-def _remove(files: list[os.DirEntry[str]]) -> tuple[int, int]:
+def _remove_files(folder: Folder, unwanted: Callable[[str, os.stat_result], bool] = lambda *_: True) -> tuple[int, int]:
+    """Remove files; how many went, and their bytes."""
     count = size = 0
-    for file in files:
-        with suppress(OSError):
-            length = file.stat(follow_symlinks=False).st_size
-            os.unlink(file.path)
-            count, size = count + 1, size + length
-    for folder in {os.path.dirname(file.path) for file in files}:
-        with suppress(OSError):
-            os.rmdir(folder)  # only if nothing is left in it
+    for name, status in list(_files(folder)):
+        if unwanted(name, status):
+            with suppress(OSError):
+                folder.remove(name)
+                count, size = count + 1, size + status.st_size
     return count, size
 
 
-def _prune(current: str) -> None:
+def _remove(root: Folder, unwanted: Callable[[Folder], bool] = lambda _: True) -> tuple[int, int]:
+    """Remove versions; how many files went, and their bytes."""
+    count = size = 0
+    for folder in _versions(root):
+        if unwanted(folder):
+            files, length = _remove_files(folder)
+            count, size = count + files, size + length
+            with suppress(OSError):
+                root.remove_folder(os.path.basename(folder.path))  # only if nothing is left in it
+    return count, size
+
+
+def _prune() -> None:
     """Once a process: remove versions long unused and what killed writers left. Users of one recompile."""
     global _pruned
     if _pruned:
         return
     _pruned = True
     limit = time.time() - _KEPT_DAYS * _DAY
+    with suppress(OSError, UnusableError), _open_root() as root:
+        _remove(root, lambda folder: folder.status().st_mtime < limit)
+        with _open() as folder:
+            _remove_files(folder, lambda name, status: name.endswith(_LEFT) and status.st_mtime < limit)
 
-    def stale(file: os.DirEntry[str]) -> bool:
-        folder = os.path.dirname(file.path)
-        if folder == current:
-            return file.name.endswith(".tmp") and file.stat(follow_symlinks=False).st_mtime < limit
-        return os.stat(folder).st_mtime < limit
 
-    with suppress(OSError):
-        _remove(list(filter(stale, _files(os.path.dirname(current)))))
+def _try_to_write(path: str) -> None:
+    """See whether a folder can be made in this one: asking for rights tells nothing of /proc or of a full disk."""
+    trial = os.path.join(path, f".fastjac-{secrets.token_hex(8)}")
+    try:
+        os.mkdir(trial, 0o700)
+        os.rmdir(trial)
+    except OSError as fault:
+        raise _ReadOnlyError(f"{path} cannot be written: {fault.strerror}") from fault
 
 
 def cache_info() -> CacheInfo:
     """Where compiled kernels are kept, whether they are and if not why, and how much there is."""
     root = version = reason = ""
-    files = []
+    count = size = 0
+    usable = False
     try:
         root = _root()
         version = _version()
-        if _edited():
-            raise UnusableError("the sources of the kernels were edited after they were imported")
+        _check_sources()
         existing = os.path.join(root, version)
         while not os.path.lexists(existing):
             existing = os.path.dirname(existing)
         if len(existing) >= len(root):
-            _check(root)
-            _check(existing)
-            files = [file.stat(follow_symlinks=False).st_size for file in _files(root)]
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise UnusableError(f"{existing} cannot be written")
+            with _open_root() as opened:
+                for folder in _versions(opened):
+                    sizes = [status.st_size for _, status in _files(folder)]
+                    count, size = count + len(sizes), size + sum(sizes)
+                    usable = usable or (bool(sizes) and os.path.basename(folder.path) == version)
+            with suppress(FileNotFoundError):
+                _open().close()
+        _try_to_write(existing)
     except (OSError, UnusableError) as fault:
         reason = str(fault)
-    return CacheInfo(root, version, not reason, reason, len(files), sum(files))
+        usable = usable and isinstance(fault, _ReadOnlyError)
+    return CacheInfo(root, version, usable or not reason, reason, count, size, GUARDED)
 
 
 def clear_cache() -> tuple[int, int]:
     """Remove the compiled kernels of all versions; the count and bytes removed. Nothing else is touched."""
-    with suppress(OSError, UnusableError):
-        _check(_root())
-        return _remove(list(_files(_root())))
+    with suppress(OSError, UnusableError), _open_root() as root:
+        return _remove(root)
     return 0, 0

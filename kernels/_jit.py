@@ -5,18 +5,26 @@ on disk (see ``_cache``). ``inline`` and ``always_inline`` mark helpers that ker
 
 What a kernel captures, or reads from its module, must follow from the sources, the versions and the CPU
 alone: those are what the cache goes by. A value from the environment must be an argument.
+
+Kernels are compiled in one of two ways, which give the same results: by a pipeline of our own (``_pipeline``), several
+times as fast, or by Numba's. Ours is made of names that a release of Numba may change. So before a process compiles for
+the first time it compiles and runs a kernel that is there for this alone (``_trial``); a process that finds everything
+in the cache does not.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import numba
+import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
 from ._cache import CacheInfo, CacheWarning, Statistics, cache_info, clear_cache, statistics
 from ._cache import install as _install
 from ._cache import name_apart as _name_apart
-from ._pipeline import HelperCompiler, KernelCompiler
+from ._cache import warn as _warn
 
 __all__ = [
     "CacheInfo",
@@ -25,6 +33,7 @@ __all__ = [
     "always_inline",
     "cache_info",
     "clear_cache",
+    "compiled_by",
     "inline",
     "kernel",
     "statistics",
@@ -37,14 +46,41 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _ANYWHERE: dict[str, Any] = {"error_model": "numpy", "boundscheck": False}
 _ENTRY: dict[str, Any] = {**_ANYWHERE, "nogil": True, "fastmath": False}
 
+OURS, NUMBAS = "fastjac", "Numba"  # whose pipeline compiles
+_way = ""  # which of them, once that is known
+_trouble: Exception | None = None
+
+try:
+    from ._pipeline import HelperCompiler, KernelCompiler
+except Exception as _fault:  # whatever a name that is no longer there leads to
+    _way, _trouble = NUMBAS, _fault
+    _FOR_KERNELS: dict[str, Any] = {}
+    _FOR_HELPERS: dict[str, Any] = {}
+else:
+    KernelCompiler.wanted = staticmethod(lambda: compiled_by() == OURS)
+    _FOR_KERNELS, _FOR_HELPERS = {"pipeline_class": KernelCompiler}, {"pipeline_class": HelperCompiler}
+
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry function when it is first called, or load what an earlier process compiled."""
     _name_apart(function)
-    compiled = njit(pipeline_class=KernelCompiler, **_ENTRY)(function)
-    if compiled is not function:  # it is, under NUMBA_DISABLE_JIT
-        _install(compiled)
+    compiled = njit(**_FOR_KERNELS, **_ENTRY)(function)
+    if compiled is function:  # Numba is told to compile nothing
+        return _refuser(function)
+    _install(compiled, _ways)
     return compiled
+
+
+def _refuser(function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(
+            "fastjac's kernels are machine code, and NUMBA_DISABLE_JIT keeps Numba from compiling them: unset it "
+            "before the import. Without kernels there are fastjac.jacobians and, in networks, `forward`, `backward` "
+            'and `predict` with net.path = "unfused" or "reference".'
+        )
+
+    return refuse
 
 
 def inline(function: Function) -> Function:
@@ -59,10 +95,77 @@ def always_inline(function: Function) -> Function:
 
 def _helper(function: Function, **options: Any) -> Function:
     _name_apart(function)
-    marked: Function = register_jitable(pipeline_class=HelperCompiler, **options, **_ANYWHERE)(function)
+    marked: Function = register_jitable(**_FOR_HELPERS, **options, **_ANYWHERE)(function)
     return marked
 
 
 def transient(function: Callable[..., Any]) -> Any:
     """Compile a function that lives as long as the process, such as a user's: Numba's own way, without the cache."""
     return njit(**_ENTRY)(function)
+
+
+# --- which way ----------------------------------------------------------------------------------------------
+
+
+def _ways(decide: bool) -> tuple[str, ...]:
+    """The way in which this process compiles; before that is known, and not to be decided, all that there are."""
+    if decide:
+        return (compiled_by(),)
+    return (_way,) if _way else (OURS, NUMBAS)
+
+
+def compiled_by() -> str:
+    """Whose pipeline compiles in this process, "fastjac" or "Numba": found out when this is first asked, and said."""
+    global _way, _trouble
+    if not _way:
+        _way = OURS  # for the trial
+        try:
+            _trial()
+        except Exception as fault:
+            _way, _trouble = NUMBAS, fault
+    if _trouble is not None:
+        _warn(
+            f"this fastjac does not know Numba {numba.__version__} well enough to compile quickly "
+            f"({type(_trouble).__name__}: {_trouble}). Numba's own way gives the same results and takes longer, once."
+        )
+        _trouble = None
+    return _way
+
+
+class _Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def _trial() -> None:
+    """Compile and run two kernels with helpers in common, two deep, one of them a closure."""
+
+    @inline
+    def below(x):
+        return 3.0 * x + 1.0 if x > 0.5 else x
+
+    def raised(power):
+        @always_inline
+        def above(x):
+            product = 1.0
+            for _ in range(power):
+                product *= below(x)
+            return _Pair(product, below(product))
+
+        return above
+
+    square, cube = raised(2), raised(3)
+
+    def one(array):
+        for k in range(array.size):
+            array[k] = square(array[k]).second - cube(array[k]).first
+
+    def two(array):
+        array[0] = below(array[1]) + cube(array[0]).second
+
+    for function in (one, two):
+        expected, found = np.array([0.25, 2.0]), np.array([0.25, 2.0])
+        function(expected)
+        njit(**_FOR_KERNELS, **_ENTRY)(function)(found)
+        if not np.allclose(found, expected, rtol=1e-12):
+            raise ArithmeticError(f"a trial gave {found}, expected {expected}")

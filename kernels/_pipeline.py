@@ -6,10 +6,12 @@ is ever run by itself. So a helper's library stops at its LLVM code, and a kerne
 helpers below it, each once, and optimises the whole. The machine code is the same; measured on the training kernel,
 compiling took 5.5 s instead of 23.
 
-The hooks used are Numba's compiler pipelines (``pipeline_class``) and its code library class. They are not promised to
-stay: ``tests/kernels/test_jit.py`` finds out.
+The hooks used are Numba's compiler pipelines (``pipeline_class``), which are documented, and its passes and its code
+library class, which may change with any release. So nothing else depends on this file: where it can't be imported, or
+compiles a first kernel wrongly (``_jit``), Numba's own pipeline compiles, more slowly, code that does the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from numba import _dynfunc  # type: ignore[attr-defined]
@@ -125,17 +127,22 @@ def _passes(state: Any, lowering: Any) -> list[PassManager]:
     return [passes]
 
 
-class KernelCompiler(compiler.CompilerBase):
-    """For entry functions."""
+class KernelCompiler(compiler.Compiler):
+    """For entry functions. Where ``wanted`` says no, this is Numba's own compiler."""
+
+    wanted: Callable[[], bool]  # set by ``_jit``
 
     def define_pipelines(self) -> list[PassManager]:
+        return self.own_pipelines() if KernelCompiler.wanted() else super().define_pipelines()
+
+    def own_pipelines(self) -> list[PassManager]:
         return _passes(self.state, typed_passes.NativeLowering)
 
 
-class HelperCompiler(compiler.CompilerBase):
+class HelperCompiler(KernelCompiler):
     """For what only kernels call."""
 
-    def define_pipelines(self) -> list[PassManager]:
+    def own_pipelines(self) -> list[PassManager]:
         flags = self.state.flags
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         return _passes(self.state, _HelperLowering)

@@ -14,17 +14,16 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.imputils import lower_builtin
-from numba.core.registry import cpu_target
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+from ._target import target
 
 _I32 = ir.IntType(32)
 
 
 def compiler_target() -> tuple[str, str]:
     """Name and features of the processor that code is compiled for."""
-    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    _, name, features = target()
     return name, features
 
 
@@ -38,8 +37,7 @@ def register_bytes() -> int:
 
 def registers() -> int:
     """How many vector registers there are."""
-    triple = cpu_target.target_context.codegen().magic_tuple()[0]
-    return 32 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 16
+    return 32 if register_bytes() == 64 or target()[0].startswith(("aarch64", "arm64")) else 16
 
 
 class Vector(types.Type):
@@ -285,11 +283,13 @@ def _vector_among(args):
 
 
 def _binary(symbol, emit, result=lambda vector: vector):
-    @infer_global(symbol)
-    class _Typing(AbstractTemplate):
-        def generic(self, args, kws):
-            vector = _vector_among(args)
-            return None if vector is None else signature(result(vector), *args)
+    @type_callable(symbol)
+    def _typing(context):
+        def typer(left, right):
+            vector = _vector_among((left, right))
+            return None if vector is None else result(vector)
+
+        return typer
 
     def lower(context, builder, sig, args):
         vector = _vector_among(sig.args)
@@ -337,10 +337,12 @@ for _symbol, _sign in (
     _comparison(_symbol, _sign)
 
 
-@infer_global(operator.neg)
-class _Negation(AbstractTemplate):
-    def generic(self, args, kws):
-        return signature(args[0], args[0]) if isinstance(args[0], Vector) else None
+@type_callable(operator.neg)
+def _type_of_negation(context):
+    def typer(x):
+        return x if isinstance(x, Vector) else None
+
+    return typer
 
 
 @lower_builtin(operator.neg, Vector)
