@@ -32,6 +32,7 @@ _PLACES = {
         "optimizers": "SGD Adam AdamW cosine_decay exponential_decay",
         "preprocessing": "Preprocessing",
         "training": "History",
+        "warming": "warm_up",
     }.items()
     for name in names.split()
 }  # fmt: skip
@@ -83,6 +84,7 @@ if TYPE_CHECKING:  # the same names for type checkers, editors and the reference
     from fastjac.optimizers import exponential_decay as exponential_decay
     from fastjac.preprocessing import Preprocessing as Preprocessing
     from fastjac.training import History as History
+    from fastjac.warming import warm_up as warm_up
 else:
     __all__ = ["__version__", *_MODULES, *_PLACES]
 

@@ -100,7 +100,7 @@ STOREYS = [
     {"layers", "losses", "optimizers", "datasets", "preprocessing"},
     {"callbacks", "checks", "comparison", "training", "tables", "storage", "checkpoints"},
     {"network"},
-    {"exchange"},
+    {"exchange", "warming"},
     {"__init__"},
     {"cli", "estimators", "benchmarks"},
     {"__main__"},

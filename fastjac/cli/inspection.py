@@ -13,7 +13,7 @@ from fastjac import activations, report
 from fastjac.cli import data as sources
 from fastjac.cli import output
 from fastjac.cli.options import Names, Widths
-from fastjac.kernels._jit import cache_info
+from fastjac.kernels._jit import CacheInfo, cache_info
 
 _SHOWN = ("sse4", "avx", "fma", "amx", "neon", "sve")  # of a hundred features, those that arithmetic is made of
 
@@ -48,11 +48,22 @@ def compare(
     click.echo(str(fj.compare(net, X, y, loss=source.preprocessing.loss)))
 
 
+def _cache_in_words(cache: CacheInfo) -> str:
+    words = cache.folder if cache.enabled else f"off: {cache.reason}"
+    if cache.enabled and cache.reason:
+        words += f" (to read only: {cache.reason})"
+    return words if cache.guarded else f"{words} (its owner is not checked: see that only you can write there)"
+
+
 @click.command()
 @click.option("--clear-cache", is_flag=True, help="Remove all compiled kernels that fastjac has kept on disk.")
+@click.option("--warm-up", "warm", is_flag=True, help="Compile all kernels now, as for the image of a container.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def info(clear_cache: bool, as_json: bool) -> None:
-    """Show versions, the CPU as the compiler sees it, and where compiled kernels are kept."""
+def info(clear_cache: bool, warm: bool, as_json: bool) -> None:
+    """Show versions, the CPU as the compiler sees it, and where compiled kernels are kept.
+
+    With --warm-up, it is an error if they can't be kept.
+    """
     import llvmlite
     import numba
 
@@ -61,7 +72,14 @@ def info(clear_cache: bool, as_json: bool) -> None:
     from fastjac.kernels.simd import compiler_target, register_bytes
 
     removed = clear() if clear_cache else None
+    done = None
     cache = cache_info()
+    if warm:
+        if not cache.enabled:
+            raise click.ClickException(f"compiled kernels can't be kept: {cache.reason}")
+        click.echo("compiling all kernels, which takes up to a minute the first time", err=True)
+        done = fj.warm_up()
+        cache = done.cache
     size_of_vector = register_bytes()
     processor, features = compiler_target()
     if as_json:
@@ -71,12 +89,16 @@ def info(clear_cache: bool, as_json: bool) -> None:
             "processor": processor, "features": _present(features), "vector_bytes": size_of_vector,
             "threads": default_threads(),
             "cache": {"folder": cache.folder, "enabled": cache.enabled, "reason": cache.reason, "files": cache.files,
-                      "bytes": cache.bytes},
+                      "bytes": cache.bytes, "guarded": cache.guarded},
             "removed": None if removed is None else {"files": removed[0], "bytes": removed[1]},
+            "warmed_up": None if done is None else {"compiled": done.compiled, "loaded": done.loaded,
+                                                    "seconds": done.seconds},
         })  # fmt: skip
         return
     if removed is not None:
         click.echo(f"removed {removed[0]} files, {removed[1] / 2**20:.1f} MiB")
+    if done is not None:
+        click.echo(str(done))
     extensions = ", ".join(one for one in _present(features) if one.startswith(_SHOWN))
     rows = [
         ["fastjac", fj.__version__],
@@ -86,7 +108,7 @@ def info(clear_cache: bool, as_json: bool) -> None:
         ["Its extensions", textwrap.fill(extensions, 60) or "none"],
         ["Vector", f"{size_of_vector} bytes: {size_of_vector // 4} float32 or {size_of_vector // 8} float64"],
         ["Threads", str(default_threads())],
-        ["Cache", cache.folder if cache.enabled else f"off: {cache.reason}"],
+        ["Cache", _cache_in_words(cache)],
         ["Cached kernels", f"{cache.files} files, {cache.bytes / 2**20:.1f} MiB"],
     ]
     click.echo(report.table("This installation", ["What", "Value"], rows, words=True))

@@ -436,13 +436,13 @@ def test_an_unfinished_compilation_elsewhere_is_not_waited_for_for_ever(toy):
         _jit.clear_cache()
         os.mkdir(cache.cache_path, 0o700)
         holder = (
-            "import sys; from toykernels._lock import Lock; from toykernels._private import Folder\n"
-            "print(Lock(Folder(sys.argv[1]), sys.argv[2]).wait_for(sys.argv[2], 0.0), flush=True)\n"
+            "import sys; from toykernels._lock import Lock; from toykernels._private import Folder; "
+            "print(Lock(Folder(sys.argv[1]), sys.argv[2]).wait_for(sys.argv[2], 0.0), flush=True); "
             "sys.stdin.readline()"
         )
         pipe = subprocess.PIPE
         other = subprocess.Popen([sys.executable, "-c", holder, cache.cache_path, name], stdin=pipe, stdout=pipe)
-        assert other.stdout.readline() == b"True\n"
+        assert other.stdout.readline().strip() == b"True"
         _cache._patience = 0.2
         result = [run(_jit.kernel(entry.apply.py_func)), _cache._patience, len(caught)]
         other.communicate()
@@ -481,7 +481,7 @@ def test_a_clock_that_is_behind_does_not_matter(toy):
 
 def test_a_folder_that_cannot_be_made_is_said(toy):
     if not os.path.isdir("/proc/self"):
-        pytest.skip("needs a file system in which no folder can be made")
+        pytest.skip("needs /proc, in which no folder can be made")
     body = "i = _jit.cache_info(); result = [run(entry.twice), i.enabled, i.reason]"
     answer = toy.run(body, FASTJAC_CACHE_DIR="/proc/fj")
     assert answer["result"][:2] == [4.0, False] and "/proc" in answer["result"][2]

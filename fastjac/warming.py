@@ -1,0 +1,82 @@
+"""``warm_up``: compile every kernel before it is needed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastjac import kernels, optimizers
+from fastjac.kernels._jit import CacheInfo, cache_info, statistics
+from fastjac.layers import Dense, Dropout
+from fastjac.network import Sequential
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What ``warm_up`` did.
+
+    Attributes:
+        compiled: how many kernels were compiled now.
+        loaded: how many had been compiled by an earlier process.
+        seconds: how long it took.
+        cache: where they are kept, and whether: see ``cache.enabled`` and ``cache.reason``.
+    """
+
+    compiled: int
+    loaded: int
+    seconds: float
+    cache: CacheInfo
+
+    def __str__(self) -> str:
+        kept = f"kept in {self.cache.folder}" if self.cache.enabled else f"not kept: {self.cache.reason}"
+        return f"{self.compiled} kernels compiled and {self.loaded} loaded in {self.seconds:.1f} s; {kept}"
+
+
+def warm_up() -> WarmUp:
+    """Compile all kernels, for float32 and float64, or load those that an earlier process compiled.
+
+    Later processes of the same user, with the same versions and on the same kind of processor, then compile nothing.
+    Call it, or ``fastjac info --warm-up``, when an image of a container is made. It takes up to a minute the first
+    time, and part of a second when all is there.
+
+    Returns:
+        How many kernels were compiled and loaded, the seconds, and where they are kept. ``print`` it.
+
+    Example:
+        >>> done = fj.warm_up()
+        >>> done.cache.enabled
+        True
+    """
+    begin, before = time.perf_counter(), statistics()
+    for dtype in DTYPES:
+        _use_a_network(dtype)
+        _use_each_kernel(dtype)
+    after = statistics()
+    return WarmUp(after.compiles - before.compiles, after.hits - before.hits, time.perf_counter() - begin, cache_info())
+
+
+def _use_a_network(dtype: str) -> None:
+    """Everything that is compiled for networks, which is the same for all of them."""
+    X, y = np.zeros((2, 3), dtype), np.zeros(2, np.int64)
+    net = Sequential([Dense(3, 4, activation="tanh"), Dropout(0.5), Dense(4, 2)], seed=0, dtype=dtype)
+    net.fit(X, y, loss="softmax_cross_entropy", epochs=1, validation_data=(X, y), threads=1, progress=False)
+    net.predict(X)
+    net.backward(net.forward(X))
+    optimizers.SGD().step(net)
+
+
+def _use_each_kernel(dtype: str) -> None:
+    """What ``fastjac.kernels`` exports: networks that are run layer by layer are made of these."""
+    X, W, y = np.zeros((2, 3), dtype), np.zeros((3, 4), dtype), np.zeros(2, np.int64)
+    Z = kernels.dense_forward(X, W, None)
+    kernels.dense_backward(Z, Z, X, W)
+    A = kernels.activation_forward(Z, "tanh")
+    kernels.activation_backward(A, A, "tanh")
+    S = kernels.softmax(Z)
+    kernels.softmax_backward(S, S)
+    kernels.dropout_mask((2, 3), 0.5, seed=0, step=0, place=0, dtype=dtype)
+    kernels.softmax_cross_entropy(Z, y)
