@@ -85,19 +85,18 @@ if TYPE_CHECKING:  # the same names for type checkers, editors and the reference
     from fastjac.preprocessing import Preprocessing as Preprocessing
     from fastjac.training import History as History
     from fastjac.warming import warm_up as warm_up
-else:
+else:  # of which checkers need not know: they would take any name for one
     __all__ = ["__version__", *_MODULES, *_PLACES]
 
+    def __getattr__(name: str) -> Any:
+        """A public name, imported now and kept."""
+        if name in _MODULES:
+            return importlib.import_module(f"fastjac.{name}")  # which puts it into this module
+        if name not in _PLACES:
+            message = f"module 'fastjac' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
+        value = globals()[name] = getattr(importlib.import_module(f"fastjac.{_PLACES[name]}"), name)
+        return value
 
-def __getattr__(name: str) -> Any:
-    """A public name, imported now and kept."""
-    if name in _MODULES:
-        return importlib.import_module(f"fastjac.{name}")  # which puts it into this module
-    if name not in _PLACES:
-        raise AttributeError(f"module 'fastjac' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
-    value = globals()[name] = getattr(importlib.import_module(f"fastjac.{_PLACES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_PLACES})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES, *_PLACES})

@@ -45,7 +45,14 @@ def double(network: Sequential) -> Sequential:
 
 
 def check_gradients(
-    network: Sequential, X: Any, y: Any, loss: Any, *, sample_weight: Any = None, entries: int = 200, seed: int = 0
+    network: Sequential,
+    X: Any,
+    y: Any,
+    loss: losses.LossLike,
+    *,
+    sample_weight: Any = None,
+    entries: int = 200,
+    seed: int = 0,
 ) -> GradientCheck:
     """Compare the gradients of a network, computed by its own path in float64, with central differences.
 

@@ -59,7 +59,7 @@ class Comparison:
 
 
 def compare(
-    network: Sequential, X: Any, y: Any, loss: Any, *, sample_weight: Any = None, repeats: int = 5
+    network: Sequential, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None, repeats: int = 5
 ) -> Comparison:
     """Compute loss and gradients by every path: fused kernels, NumPy expressions, explicit Jacobians.
 

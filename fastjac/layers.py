@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,6 +80,26 @@ class Layer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._prepare()
         vars(self).update(state)
+
+    if TYPE_CHECKING:  # what ``net.layers[0].weight`` is; a layer without one has no such attribute
+
+        @property
+        def weight(self) -> np.ndarray: ...
+
+        @weight.setter
+        def weight(self, value: Any) -> None: ...
+
+        @property
+        def bias(self) -> np.ndarray | None: ...
+
+        @bias.setter
+        def bias(self, value: Any) -> None: ...
+
+        @property
+        def weight_gradient(self) -> np.ndarray: ...
+
+        @property
+        def bias_gradient(self) -> np.ndarray | None: ...
 
     def build(self, inputs: int) -> None:
         """Set ``self.inputs`` and ``self.outputs`` for this input width.

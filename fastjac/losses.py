@@ -6,7 +6,7 @@ sample weights the mean is weighted, Σ w·loss / Σ w.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -263,6 +263,13 @@ BY_NAME: dict[str, Loss] = {
         Poisson(),
     )
 }
+
+
+LossName = Literal[
+    "softmax_cross_entropy", "binary_cross_entropy", "binary_cross_entropy_probabilities", "categorical_cross_entropy",
+    "mean_squared_error", "absolute_error", "huber", "quantile", "poisson",
+]  # fmt: skip
+LossLike = LossName | Loss | type[Loss]  # what a function takes for a loss
 
 
 def get(loss: Any) -> Loss:

@@ -14,6 +14,7 @@ from fastjac import _arguments, forks, losses, report, storage, training
 from fastjac.errors import ModelFileError
 from fastjac.kernels.arrays import aligned, float_type, floats, unknown, weights
 from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
+from fastjac.optimizers import OptimizerLike
 from fastjac.paths import PATHS
 from fastjac.program import Program
 
@@ -255,7 +256,7 @@ class Sequential:
         gradient[...] = d
         return float(value) * result[2], result[1], result[2]
 
-    def evaluate(self, X: Any, y: Any, loss: Any, *, sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None) -> dict[str, float]:
         """Loss, and accuracy where the loss has one, over all rows.
 
         Args:
@@ -307,8 +308,8 @@ class Sequential:
         X: Any,
         y: Any = None,
         *,
-        loss: Any,
-        optimizer: Any = "adam",
+        loss: losses.LossLike,
+        optimizer: OptimizerLike = "adam",
         epochs: int = 1,
         batch_size: int = 32,
         validation_data: Any = None,

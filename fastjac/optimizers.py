@@ -6,7 +6,7 @@ import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -281,6 +281,10 @@ class AdamW(Adam):
 
 
 BY_NAME: dict[str, Any] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+OptimizerLike = OptimizerName | Optimizer | type[Optimizer]  # what a function takes for an optimizer
 
 
 def get(optimizer: Any) -> Optimizer:

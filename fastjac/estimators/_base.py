@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
@@ -25,7 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastjac import activations, losses, optimizers, training
 from fastjac.callbacks import Callback, as_callbacks
-from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
+from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, typed, with_callbacks
 from fastjac.estimators._formulas import Adam
 from fastjac.estimators._lbfgs import minimize
 from fastjac.estimators._state import copy_state, set_state, state_of
@@ -110,12 +110,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     # --- fitting --------------------------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @with_callbacks
+    @typed(_fit_context(prefer_skip_nested_validation=True))
+    @typed(with_callbacks)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None, coefs_init: Any = None, intercepts_init: Any = None,
-    ) -> Any:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """Fit the network to X and y.
 
         Args:
@@ -137,7 +137,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any],
         coefs_init: Any = None, intercepts_init: Any = None,
-    ) -> Any:  # fmt: skip
+    ) -> Self:  # fmt: skip
         hidden = self._hidden()
         self._refuse_what_has_no_effect(validation)
         if incremental and self.early_stopping and validation[0] is None:

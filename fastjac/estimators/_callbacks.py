@@ -7,7 +7,8 @@ fitted copy of the estimator as it is then, is made only if it does.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastjac.estimators._weights import views
 
@@ -23,7 +24,14 @@ except ImportError:  # scikit-learn 1.8
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Tasks", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "Tasks", "typed", "with_callbacks"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def typed(decorator: Any) -> Callable[[_Method], _Method]:
+    """A decorator of scikit-learn's, of which type checkers know nothing, as one that leaves types as they are."""
+    return decorator  # type: ignore[no-any-return]
 
 
 class Tasks:

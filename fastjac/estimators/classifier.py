@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastjac import losses
 from fastjac.estimators._base import BaseMLP
+from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import BinaryLogLoss, LogLoss
 
 
@@ -164,12 +165,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     def _own_score(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
         return float(accuracy_score(y, predicted, sample_weight=weight))
 
-    @available_if(lambda estimator: estimator._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @typed(available_if(lambda estimator: estimator._check_solver()))
+    @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> MLPClassifier:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """One epoch over X and y.
 
         Args:
@@ -183,8 +184,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
-        fitted: MLPClassifier = self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))
-        return fitted
+        return self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))
 
     def _probabilities(self, output: np.ndarray) -> np.ndarray:
         return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output

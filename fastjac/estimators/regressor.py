@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from fastjac import losses
 from fastjac.estimators._base import BaseMLP
+from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import PoissonDeviance
 
 LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
@@ -133,12 +134,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     def _own_score(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
         return float(r2_score(y, predicted, sample_weight=weight))
 
-    @available_if(lambda estimator: estimator._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @typed(available_if(lambda estimator: estimator._check_solver()))
+    @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> MLPRegressor:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """One epoch over X and y; arguments as for ``fit``. Returns self."""
-        fitted: MLPRegressor = self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))
-        return fitted
+        return self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))

@@ -34,7 +34,7 @@ from .softmax import log_softmax_function, softmax, softmax_cross_entropy, softm
 from .tensors import contract
 
 if TYPE_CHECKING:
-    from fastjac.losses import Loss
+    from fastjac.losses import Loss, LossLike
     from fastjac.network import Sequential
 
 LARGEST = 512 * 2**20  # bytes of all Jacobians together
@@ -161,7 +161,12 @@ class Explanation:
 
 
 def explain(
-    net: Sequential, X: ArrayLike, y: ArrayLike, loss: Any = "softmax_cross_entropy", *, sample_weight: Any = None
+    net: Sequential,
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: LossLike = "softmax_cross_entropy",
+    *,
+    sample_weight: Any = None,
 ) -> Explanation:
     """Every operation of a network on one small batch: inputs, output, explicit Jacobian, gradient, fused kernel.
 
