@@ -234,7 +234,7 @@ def _opened(nn: Any, name: str, module: Any, around: tuple[Any, ...]) -> Iterato
 
 def _linear(torch: Any, module: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Weight (outputs, inputs) and bias as they are, whatever the module says of its widths."""
-    arrays = []
+    arrays: list[Any] = []
     for name in ("weight", "bias"):
         tensor = getattr(module, name)
         if name == "bias" and tensor is None:

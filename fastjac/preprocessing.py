@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -144,7 +144,7 @@ class Classes:
     """A target of classes: their names, in the order of the network's outputs."""
 
     task = CLASSIFICATION
-    loss = "softmax_cross_entropy"
+    loss: ClassVar[Literal["softmax_cross_entropy"]] = "softmax_cross_entropy"
 
     def __init__(self, name: str, classes: Sequence[Any]) -> None:
         self.name = name
@@ -184,7 +184,7 @@ class Amount:
     mean: float
     scale: float
     task = REGRESSION
-    loss = "mean_squared_error"
+    loss: ClassVar[Literal["mean_squared_error"]] = "mean_squared_error"
     outputs = 1
 
     def encode(self, column: Column, first: int) -> np.ndarray:
@@ -720,11 +720,11 @@ class Preprocessing:
         }
 
     def _checked(self, outputs: Any) -> np.ndarray:
-        outputs = np.asarray(outputs)
-        if outputs.ndim != 2 or outputs.shape[1] != self.outputs or outputs.dtype.kind not in "fiub":
-            raise ValueError(f"outputs has shape {outputs.shape} and type {outputs.dtype}, expected numbers of shape"
+        given: np.ndarray = np.asarray(outputs)
+        if given.ndim != 2 or given.shape[1] != self.outputs or given.dtype.kind not in "fiub":
+            raise ValueError(f"outputs has shape {given.shape} and type {given.dtype}, expected numbers of shape"
                              f" (rows, {self.outputs})")  # fmt: skip
-        return outputs
+        return given
 
     def errors(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """Of amounts: the root mean squared error in the target's units, and R².

@@ -77,6 +77,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         "threads": [None, Interval(Integral, 1, None, closed="left")],
     }
 
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+
     # --- what the two estimators say for themselves ---------------------------------------------------------------
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
