@@ -10,6 +10,10 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fastjac import _interpreter
+
+_interpreter.check()
+
 __version__ = "0.1.0"  # the one place: the package's metadata and the command line read it here
 
 _MODULES = (
