@@ -5,7 +5,10 @@ state is 64-bit integers a cache line apart. A wait spins with the processor's p
 to others, so that more threads than cores still move.
 """
 
-from llvmlite import ir
+import ctypes
+import sys
+
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -46,19 +49,34 @@ def write(typingctx, state, index, value):
     return types.void(state, types.intp, types.int64), codegen
 
 
+def pause_code(builder):
+    """LLVM code that tells the processor that this is a wait. Numba refuses inline assembly."""
+    triple = builder.module.triple
+    if triple.startswith(("x86_64", "i386", "i686")):
+        hint = ir.FunctionType(ir.VoidType(), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, hint, "llvm.x86.sse2.pause"), [])
+    elif triple.startswith(("aarch64", "arm64")):
+        hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
+        yield_hint = cgutils.get_or_insert_function(builder.module, hint, "llvm.aarch64.hint")
+        builder.call(yield_hint, [ir.Constant(ir.IntType(32), 1)])
+
+
+def offer_code(builder):
+    """LLVM code that lets another thread run: a call of the system, without arguments, that gives an int."""
+    name = "SwitchToThread" if "windows" in builder.module.triple else "sched_yield"
+    call = ir.FunctionType(ir.IntType(32), [])
+    builder.call(cgutils.get_or_insert_function(builder.module, call, name), [])
+
+
+if sys.platform == "win32":  # so that compiled code finds it, whatever its linker searches
+    _switch = ctypes.windll.kernel32.SwitchToThread  # type: ignore[attr-defined,unused-ignore]
+    binding.add_symbol("SwitchToThread", ctypes.cast(_switch, ctypes.c_void_p).value)
+
+
 @intrinsic
 def _pause(typingctx):
-    """Tell the processor that this is a wait. Numba refuses inline assembly; the intrinsics are not portable."""
-
     def codegen(context, builder, sig, args):
-        triple = builder.module.triple
-        if triple.startswith(("x86_64", "i386", "i686")):
-            hint = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, hint, "llvm.x86.sse2.pause"), [])
-        elif triple.startswith(("aarch64", "arm64")):
-            hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
-            yield_hint = cgutils.get_or_insert_function(builder.module, hint, "llvm.aarch64.hint")
-            builder.call(yield_hint, [ir.Constant(ir.IntType(32), 1)])
+        pause_code(builder)
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -66,12 +84,8 @@ def _pause(typingctx):
 
 @intrinsic
 def _offer_core(typingctx):
-    """Let another thread run, where the system has a call for it that compiled code can reach."""
-
     def codegen(context, builder, sig, args):
-        if "windows" not in builder.module.triple:
-            call = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, call, "sched_yield"), [])
+        offer_code(builder)
         return context.get_dummy_value()
 
     return types.void(), codegen
