@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 PAGE = TESTS / "RELIABILITY.md"
 PROMISES = 36
-MARK = re.compile(r"reliability\s+tests?\s+(\d+(?:(?:\s*,\s*|\s+and\s+|\s*,\s+and\s+)\d+)*)", re.IGNORECASE)
+MARK = re.compile(
+    r"\breliability\s+(?:test\s+(\d+)|tests\s+(\d+(?:,\s+\d+)*(?:,?\s+and\s+\d+)?))", re.IGNORECASE
+)  # one test, or tests 1, 2 and 3
 ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.*) \|$", re.MULTILINE)
 NOT_HAD = "Not had: "
 
 
 def numbers(text):
     """The numbers that a docstring says it is the test of."""
-    return {int(one) for found in MARK.findall(text or "") for one in re.findall(r"\d+", found)}
+    return {int(one) for found in MARK.findall(text or "") for one in re.findall(r"\d+", " ".join(found))}
 
 
 def is_slow(node):
@@ -41,6 +44,7 @@ def marked_in(path, tree):
                 yield number, name, node.name, is_slow(node) or is_slow(tree)
 
 
+@functools.cache
 def collected():
     """{number: what the table's last column says}."""
     found = {}
@@ -69,6 +73,7 @@ def test_marks_are_found():
     assert numbers("Reliability test 26: full disk") == {26}
     assert numbers("as wanted (reliability tests 2, 3 and 10).") == {2, 3, 10}
     assert numbers("reliability\n    tests 1, and 4: x") == {1, 4}
+    assert numbers("Reliability test 20, 100 runs of it, and tests 7 to 9.") == {20}
     assert numbers("no such thing") == numbers(None) == set()
     source = (
         '"""All (reliability test 7)."""\n@pytest.mark.slow\ndef test_a():\n    "Reliability test 8."\n'
