@@ -172,9 +172,10 @@ def _adam(change, weight, gradient, m, v):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
 
     Returns w, m and v. Without the divider where there are estimates, for it would cost more than all else together:
-    1/√v and 1/(√v·spread + ε) are of 14 bits and Newton steps, within 4 units in the last place. v stays finite, as
-    they need, and is kept to multiples of 8 times the smallest normal number: the root of one is added to ε, or a v
-    rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in float32 and 4e-154 in float64.)
+    1/√v and 1/(√v·spread + ε) are of 14 bits and Newton steps, within 4 units in the last place. An infinite v, which
+    they cannot take, leaves w as it is. v is kept to multiples of 8 times the smallest normal number: the root of one
+    is added to ε, or a v rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in float32 and 4e-154
+    in float64.)
     """
     floor, ceiling = floor_of_normals(v), largest(v)
     if change.plain == 0:
@@ -182,7 +183,6 @@ def _adam(change, weight, gradient, m, v):
         weight = weight * change.shrink
     m = fma(m, change.momentum, fma(gradient, 1.0 - change.momentum, floor)) - floor
     raised = fma(v, change.beta_2, fma(gradient * (1.0 - change.beta_2), gradient, floor))
-    raised = where(raised > ceiling, ceiling, raised)
     v = raised - floor
     steps = newton_steps(v)
     if steps > 0:
@@ -197,6 +197,7 @@ def _adam(change, weight, gradient, m, v):
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):
         inverse = inverse * fma(-bottom, inverse, 2.0)
+    inverse = where(raised > ceiling, 0.0, inverse)
     return fma(m * -change.step_size, inverse, weight), m, v
 
 

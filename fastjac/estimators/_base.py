@@ -28,7 +28,6 @@ from fastjac.callbacks import Callback, as_callbacks
 from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, typed, with_callbacks
 from fastjac.estimators._formulas import Adam
 from fastjac.estimators._lbfgs import minimize
-from fastjac.estimators._state import copy_state, set_state, state_of
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import are_views, build, checked, dense, views
 from fastjac.network import Sequential
@@ -164,7 +163,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         # SciPy's solver works in float64, and so does scikit-learn, whatever X is
         dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
         if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype, X.dtype)
         elif self.solver == "lbfgs" and self._network.dtype != dtype:
             self.coefs_ = [one.astype(dtype) for one in self.coefs_]
             self._use_network()
@@ -244,7 +243,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 raise ValueError(f"activation has {name!r}, expected logistic or one of {', '.join(activations.NAMES)}")
         return [_ACTIVATIONS.get(name, name) for name in names]
 
-    def _initialize(self, units: list[int], dtype: Any) -> None:
+    def _initialize(self, units: list[int], dtype: Any, drawn: Any) -> None:
         """A new network. Weights and biases are drawn as scikit-learn draws them: Glorot and Bengio's uniform ones."""
         self.n_iter_ = 0
         self.t_ = 0
@@ -256,8 +255,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         factor = 2.0 if self.activation == "logistic" else 6.0
         for weight, bias in zip(self.coefs_, self.intercepts_, strict=True):
             bound = np.sqrt(factor / sum(weight.shape))
-            weight[...] = self._random_state.uniform(-bound, bound, weight.shape)
-            bias[...] = self._random_state.uniform(-bound, bound, bias.shape)
+            for array in (weight, bias):  # rounded to the type of X, which for "lbfgs" may be another than dtype
+                array[...] = self._random_state.uniform(-bound, bound, array.shape).astype(drawn, copy=False)
         self._optimizer: Any = None
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
@@ -291,12 +290,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if network is None or made_of != self._made_of or dtype != network.dtype or units != _units(network):
             before, seed = network, 0 if network is None else network.seed
             network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype)
-            if before is not None and vars(self).get("_optimizer") and units == _units(before):
-                copy_state(self._optimizer, before, network)
+            if before is not None and units == _units(before):
+                self._go_on_with(before, network)
         for own, value in zip(chain(*views(network)), [*weights, *biases], strict=True):
             own[...] = value
         self._take(network)
         return network
+
+    def _go_on_with(self, before: Sequential, network: Sequential) -> None:
+        """Let a network that takes the place of another of its size be as far trained."""
+        network._training_step = before._training_step
+        optimizer = vars(self).get("_optimizer")
+        if optimizer is not None:
+            old, new = optimizer.state(before), optimizer.state(network)
+            new.moments[:], new.counters[:] = old.moments, old.counters
 
     def _start_from(self, coefs: Any, intercepts: Any) -> None:
         for name, given, own in (("coefs_init", coefs, self.coefs_), ("intercepts_init", intercepts, self.intercepts_)):
@@ -632,21 +639,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         network = state.get("_network")
-        if network is not None:
-            if are_views(network, state["coefs_"], state["intercepts_"]):
-                del state["coefs_"], state["intercepts_"]  # the network has them
-            if state.get("_optimizer") is not None:
-                state["_optimizer_state"] = state_of(state["_optimizer"], network)
+        if network is not None and are_views(network, state["coefs_"], state["intercepts_"]):
+            del state["coefs_"], state["intercepts_"]  # the network has them
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        kept = state.pop("_optimizer_state", None)
         super().__setstate__(state)
         if "_network" in state and "coefs_" not in state:
             self.coefs_, self.intercepts_ = views(self._network)
-        if kept is not None:
-            set_state(self._optimizer, self._network, kept)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

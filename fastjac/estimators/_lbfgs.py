@@ -13,6 +13,7 @@ from fastjac.callbacks import Callback
 from fastjac.estimators._callbacks import Tasks
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import dense
+from fastjac.kernels.arrays import weights
 from fastjac.progress import bar
 
 _BLOCK = 2048  # rows whose values are kept at a time: 10⁶ rows and 100 hidden units would be more than 2 GB
@@ -24,14 +25,17 @@ class _Objective:
     def __init__(self, estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
         self.network = network = estimator._network
         self.loss, self._gradient_factor, self._value_factor = estimator._loss()
+        if weight is not None:
+            weight = weights("sample_weight", weight, len(X))
+        self._weight_sum = float(len(X)) if weight is None else float(weight.sum())
         self._blocks = [
             training._samples(
                 network, self.loss, X[k : k + _BLOCK], targets[k : k + _BLOCK],
                 None if weight is None else weight[k : k + _BLOCK], "",
             )
             for k in range(0, len(X), _BLOCK)
+            if weight is None or weight[k : k + _BLOCK].any()
         ]  # fmt: skip
-        self._weight_sum = float(len(X)) if weight is None else float(weight.sum())
         self._dense = dense(network)
         self._l1, self._l2 = estimator.l1 / self._weight_sum, estimator.alpha / self._weight_sum
         self._largest = np.empty((min(_BLOCK, len(X)), network.outputs), network.dtype)

@@ -6,16 +6,18 @@ import os
 import sys
 import warnings
 
+import joblib
 import sklearn
 
 import fastjac
 
-_NOT_THE_USERS = tuple(os.path.dirname(os.path.abspath(str(one.__file__))) + os.sep for one in (fastjac, sklearn))
+_BETWEEN = (fastjac, sklearn, joblib)  # whose wrappers, pipelines and searches lie between us and the user
+_FOLDERS = tuple(os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep for module in _BETWEEN)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn of the innermost line outside of fastjac and scikit-learn, whose decorators and searches lie between."""
+    """Warn of the innermost line of code that is none of theirs."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_FOLDERS):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)
