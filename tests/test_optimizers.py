@@ -408,3 +408,18 @@ def test_numbers_below_the_normal_ones_count_as_0_in_a_loop_by_hand_as_in_fit(ma
         results.append((net.parameters, net.predict(X)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e25), ("float64", 1e200)])
+def test_a_gradient_whose_square_overflows_moves_adam_no_more(dtype, large):
+    """As in PyTorch and by the formula: m / √inf is 0, now and in all steps to come."""
+    net = fj.Sequential([fj.Dense(19, 3)], dtype=dtype, seed=0)
+    adam = fj.Adam(0.1)
+    net.gradients[:] = 1
+    net.gradients[7] = large
+    start = net.parameters.copy()
+    for _ in range(3):
+        adam.step(net)
+        net.gradients[:] = 1
+    assert net.parameters[7] == start[7]
+    assert (np.delete(net.parameters - start, 7) < -0.1).all()
