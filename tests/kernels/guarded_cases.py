@@ -12,7 +12,7 @@ import sys
 
 import guarded
 import numpy as np
-from fastjac.kernels import checked, dense, gemm, network, optimizers
+from fastjac.kernels import blocking, checked, dense, gemm, network, optimizers
 from fastjac.kernels._jit import kernel
 from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.arrays import place, strides
@@ -222,13 +222,13 @@ def products(rng):
 
     def run(memory, rng):
         x, w = memory.strided(X.astype(dtype), rng, "X"), memory.copy(W.astype(dtype), "W")
-        zeros = memory.array(64, dtype, 0, "zeros")
+        zeros = memory.array(blocking.ZEROS, dtype, 0, "zeros")
         given = memory.copy(b.astype(dtype), "b") if bias else zeros
         a, dx, dw, db = (memory.array(s, dtype, name=w) for s, w in (
             ((n, o), "A"), ((n, i), "dX"), ((i, o), "dW"), ((o,), "db")))  # fmt: skip
         dz = _padded(memory, dZ.astype(dtype))
         for part in range(parts):
-            panel = memory.array(gemm.PANEL, dtype, name="panel")
+            panel = memory.array(blocking.PANEL, dtype, name="panel")
             _forward(place(x), *strides(x), w, given, int(bias), a, a, n, i, o, panel, part, parts)
             _backward(place(x), *strides(x), dz, dz.shape[1], w, dx, dw, db, n, i, o, zeros, panel, part, parts)
         _exact(a, X @ W + b * bias, "A")
@@ -242,14 +242,17 @@ def products(rng):
 
 def learning(rng):
     n, i, o = shape(rng, large=0.6)
-    n = min(n, dense.CHUNK)
+    n = min(n, blocking.CHUNK)
     dtype, parts = rng.choice(DTYPES), int(rng.choice([1, 1, 2, 3]))
     X, W, dZ = _integers(rng, (n, i), (i + 1, o), (n, o))
     yield f"dense.learn {(n, i, o)} {dtype} parts {parts}"
 
     def run(memory, rng):
         x, w = memory.strided(X.astype(dtype), rng, "X"), memory.copy(W.astype(dtype).ravel(), "W and b")
-        zeros, settings = memory.array(64, dtype, 0, "zeros"), memory.array(optimizers.SETTINGS, "float64", 0)
+        zeros, settings = (
+            memory.array(blocking.ZEROS, dtype, 0, "zeros"),
+            memory.array(optimizers.SETTINGS, "float64", 0),
+        )
         dz, state = _padded(memory, dZ.astype(dtype)), memory.array(0, dtype, name="state")
         for part in range(parts):
             buffer = memory.array(dense.learn_memory(o), dtype, name="buffer")
@@ -294,13 +297,13 @@ def packing(rng):
 
     def run(memory, rng):
         x = memory.strided(A, rng, "A")
-        tiles = memory.array(blocks(n, gemm.TILE_ROWS) * gemm.TILE_ROWS * k, dtype, name="tiles")
+        tiles = memory.array(blocks(n, blocking.TILE_ROWS) * blocking.TILE_ROWS * k, dtype, name="tiles")
         turned = memory.array((k, n), dtype, name="turned")
         copied = memory.array((n - 1) * (k + beside) + k, dtype, name="copied")
         _pack(place(x), *strides(x), tiles, turned, copied, n, k, k + beside)
         np.testing.assert_array_equal(turned, A.T)
-        whole = n // gemm.TILE_ROWS
-        by_tile = A[: whole * gemm.TILE_ROWS].reshape(whole, gemm.TILE_ROWS, k).transpose(0, 2, 1)
+        whole = n // blocking.TILE_ROWS
+        by_tile = A[: whole * blocking.TILE_ROWS].reshape(whole, blocking.TILE_ROWS, k).transpose(0, 2, 1)
         np.testing.assert_array_equal(tiles[: by_tile.size], by_tile.ravel())
         return [turned]
 
@@ -402,7 +405,7 @@ def training(rng):
         rates = memory.array(batches_a_run, "float64", 1e-3, "rates")
         with Workers() as workers:
             sums = net.program.train(learner, batches, 0, rates, threads, workers)
-        assert len(sums) == batches_a_run, "the loss was not finite"
+        assert len(sums) == batches_a_run, "not finite"
         return net.parameters, sums, state.moments
 
     yield run
@@ -469,7 +472,7 @@ def _replaced():
         (fastjac.optimizers, "aligned", guarded.guarded_zeros),
         (checked, "place", guarded.guarded_address),
         (program, "place", guarded.guarded_address),
-        (checked, "_ZEROS", lambda memory, old: {d: memory.array(64, d, 0, "_ZEROS") for d in old}),
+        (checked, "_ZEROS", lambda memory, old: {d: memory.array(blocking.ZEROS, d, 0, "_ZEROS") for d in old}),
         *((module, name, guarded.guarded_kernel) for module, name in entries),
     ]
 

@@ -33,10 +33,10 @@ codegen.CPUCodegen.magic_tuple = lambda self: (TRIPLE, PROCESSOR, "+neon")
 llvm.get_process_triple = lambda: TRIPLE
 
 import numpy as np  # noqa: E402
-from fastjac.kernels import checked, gemm, network, simd  # noqa: E402
+from fastjac.kernels import blocking, checked, network, simd  # noqa: E402
 from numba import float64, int64, typeof  # noqa: E402
 
-assert (simd.register_bytes(), simd.registers(), gemm.TILE_ROWS, gemm.MOST_VECTORS) == (16, 32, 8, 3)
+assert (simd.register_bytes(), simd.registers(), blocking.TILE_ROWS, blocking.MOST_VECTORS) == (16, 32, 8, 3)
 
 
 def written():
