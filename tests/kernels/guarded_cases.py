@@ -423,6 +423,11 @@ def _broken(array, read, write):
     return value
 
 
+@kernel
+def _indexed(array, index):
+    return array[index]
+
+
 def broken(kind):
     """A case that does what none may do, to see that it is found."""
 
@@ -434,6 +439,9 @@ def broken(kind):
                 return [np.ones(48, "float32")]
             memory.array(8, "float32", 0, "neighbour")
             array = memory.array(48, "float32", None if kind == "unwritten" else 1, "victim")
+            if kind == "index":
+                _indexed(array, 48)
+                return [array]
             far = 5_000 + 50_000 * int(rng.integers(2))  # more than a page
             at_the_end = array.__array_interface__["data"][0] % guarded.PAGE
             beside = -1 if at_the_end else 48
@@ -446,7 +454,7 @@ def broken(kind):
     return case
 
 
-BROKEN = {kind: broken(kind) for kind in ("read", "write", "beside", "unwritten")}
+BROKEN = {kind: broken(kind) for kind in ("read", "write", "beside", "unwritten", "index")}
 CASES = {
     dense_layer: 0.2, element_wise: 0.08, dropout: 0.02, loss: 0.1, optimizer: 0.05, products: 0.15, learning: 0.15,
     packing: 0.05, passes: 0.08, training: 0.12,

@@ -90,6 +90,8 @@ def test_ten_thousand_shapes_with_checked_indices(tmp_path):
     else they reach through pointers, which have no bounds; for those the pages stand.
     """
     environment = {"NUMBA_BOUNDSCHECK": "1", "FASTJAC_CACHE_DIR": str(tmp_path)}
+    with pytest.raises(pytest.fail.Exception, match="IndexError"):
+        check(5, 0, 1, "index", environment=environment)
     enough(check(2, 0, 10_000, environment=environment), 10_000)
 
 
