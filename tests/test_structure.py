@@ -172,6 +172,9 @@ def timed_assertions(source):
             continue
         for one in ast.walk(node.test):
             if isinstance(one, ast.Compare) and isinstance(one.ops[0], ast.Lt | ast.LtE):
+                limit = one.comparators[0]
+                if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float) and limit.value >= 60:
+                    continue  # which only tells an end from a hang
                 names = {inner.id for inner in ast.walk(one) if isinstance(inner, ast.Name)}
                 keys = {inner.value for inner in ast.walk(one.left) if isinstance(inner, ast.Constant)}
                 if clocks(one) or names & timed or keys & {"seconds", "elapsed", "took"}:
@@ -182,6 +185,7 @@ def test_no_test_asserts_how_long_something_takes():
     assert list(timed_assertions("assert result['seconds'] < 0.5")) == [1]
     assert list(timed_assertions("t = time.monotonic()\nassert time.monotonic() - t < 2")) == [2]
     assert list(timed_assertions("t = perf_counter() - a\nassert t <= 2 and ok")) == [2]
+    assert list(timed_assertions("t = time.time()\nassert time.time() - t < 60.0")) == []
     assert list(timed_assertions("assert len(history['seconds']) < 3 or a < b")) == [1]  # where in doubt
     assert list(timed_assertions("t = time.time()\nassert a == 2 and b < c\nwhile time.time() < t: pass")) == []
     found = {
@@ -202,7 +206,8 @@ def test_an_import_compiles_nothing_makes_no_folder_and_brings_no_extras(tmp_pat
         import json, sys, threading
         before = threading.active_count()
         import fastjac
-        library = [m for m in sys.modules if m.split(".")[0] in ("numpy", "numba") or m.startswith("fastjac.")]
+        library = [m for m in sys.modules if m.split(".")[0] in ("numpy", "numba") or m.startswith("fastjac.")
+                   and m != "fastjac._interpreter"]
         for name in dir(fastjac):
             getattr(fastjac, name)
         from fastjac.kernels import _jit
