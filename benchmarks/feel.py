@@ -74,6 +74,23 @@ net.fit(X, y, loss="softmax_cross_entropy", epochs=1, batch_size=64, validation_
 print(time.perf_counter() - begin)
 """
 
+# A fit that asks for eight threads and has one core, over one that asks for one thread.
+_ONE_CORE = """
+import os, statistics, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np
+import fastjac as fj
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(8192, 300)).astype("f4"), rng.integers(0, 10, 8192)
+def seconds(threads):
+    net = fj.Sequential([fj.Dense(300, 300, activation="relu"), fj.Dense(300, 10)], seed=0)
+    begin = time.perf_counter()
+    net.fit(X, y, loss="softmax_cross_entropy", batch_size=1024, epochs=3, threads=threads, progress=False)
+    return time.perf_counter() - begin
+seconds(1), seconds(8)
+print(statistics.median(seconds(8) / seconds(1) for _ in range(9)))
+"""
+
 # The largest resident size while training `medium`, above the one after imports, in bytes.
 _MEMORY = """
 import os, sys
@@ -164,6 +181,10 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Feeling]:
     if sklearn:
         digits["scikit-learn"] = lambda: _whole(_DIGITS_SKLEARN)
     feelings.append(Feeling("digits to 0.97, whole process", "s", "", _interleaved(digits, rounds)))
+    if hasattr(os, "sched_setaffinity"):
+        say("eight threads on one core")
+        ratios = [_printed(_ONE_CORE) for _ in range(rounds)]
+        feelings.append(Feeling("fit, threads=8 on one core ÷ threads=1", "×", "≤ 1.3", {"fastjac": ratios}))
     if sys.platform == "linux":
         say("memory")
         names = ["fastjac", *(["PyTorch"] if torch else []), *(["scikit-learn"] if sklearn else [])]

@@ -24,7 +24,7 @@ def _trained(seed, threads=1):
 
 
 @pytest.mark.usefixtures("threads_as_asked")
-def test_several_networks_train_at_once_as_one_after_the_other():
+def test_several_networks_train_at_once_as_one_after_the_other(threads_as_asked):
     alone = [_trained(seed) for seed in range(8)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(_trained, range(8), [1, 2] * 4))

@@ -15,19 +15,10 @@ from fastjac.kernels import network as kernels
 from fastjac.kernels.threads import FAILED, STATE_SIZE
 
 import fastjac as fj
-from fastjac import cores, program
 from fastjac.workers import Workers
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(700, 20)), RNG.integers(0, 4, 700)
-
-
-@pytest.fixture
-def many_cores(monkeypatch):
-    """As many threads as are asked for, whatever the machine has and however little there is to do."""
-    monkeypatch.setattr(cores, "usable_cores", lambda: 64)
-    monkeypatch.setattr(program, "LEAST_WORK_TOGETHER", 0)
-    monkeypatch.setattr(program, "LEAST_WORK_BY_ROWS", 0)
 
 
 # What a process of its own needs for the same
@@ -36,7 +27,7 @@ import json, os, signal, sys, threading, time, warnings
 import numpy as np
 import fastjac as fj
 from fastjac import cores, program
-cores.usable_cores = lambda: 64
+cores.usable_cores = lambda: 64  # as many threads as are asked for
 program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(700, 20)), rng.integers(0, 4, 700)
@@ -103,7 +94,7 @@ def failing_start(monkeypatch):
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
 @pytest.mark.parametrize(("threads", "k"), [(t, k) for t in (2, 3, 8) for k in range(1, t)])
 def test_a_thread_that_cannot_be_started_ends_fit_and_predict_before_anything_begins(
-    many_cores, failing_start, threads, k, error
+    threads_as_asked, failing_start, threads, k, error
 ):
     net, expected = network(), network()
     before = net.parameters.copy()
@@ -157,7 +148,9 @@ class Broken(Exception):
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("threads", "part"), [(t, p) for t in (1, 2, 3, 8) for p in range(t)])
 @pytest.mark.parametrize("call", ["train", "predict"])
-def test_a_part_that_raises_lets_the_others_go_and_its_error_out(many_cores, monkeypatch, call, threads, part, when):
+def test_a_part_that_raises_lets_the_others_go_and_its_error_out(
+    threads_as_asked, monkeypatch, call, threads, part, when
+):
     net, usual = network(), getattr(kernels, call)
     many, place = np.concatenate([X] * 4), {"train": -2, "predict": -2}[call]
     work = (lambda: train(net, threads)) if call == "train" else (lambda: net.predict(many, threads=threads))
@@ -165,10 +158,10 @@ def test_a_part_that_raises_lets_the_others_go_and_its_error_out(many_cores, mon
 
     def broken(*given):
         nothing_to_do = given[6 if call == "train" else 7] == 0  # the kernel is loaded
-        if given[place] == part and when == "before" and not nothing_to_do:
+        if given[-2] == part and when == "before" and not nothing_to_do:
             raise Broken
         usual(*given)
-        if given[place] == part and when == "after" and not nothing_to_do:
+        if given[-2] == part and when == "after" and not nothing_to_do:
             raise Broken
 
     with monkeypatch.context() as patch:
@@ -181,7 +174,7 @@ def test_a_part_that_raises_lets_the_others_go_and_its_error_out(many_cores, mon
     assert len(train(net, threads)["loss"]) == 2
 
 
-def test_the_first_error_is_raised_and_all_parts_have_ended(many_cores):
+def test_the_first_error_is_raised_and_all_parts_have_ended(threads_as_asked):
     ended, state = [], np.zeros(STATE_SIZE, np.int64)
 
     def work(part):
@@ -215,7 +208,7 @@ def test_threads_end_with_workers_that_nobody_closed():
         assert not thread.is_alive()
 
 
-def test_what_a_call_held_is_let_go(many_cores):
+def test_what_a_call_held_is_let_go(threads_as_asked):
     import weakref
 
     class Work:
@@ -421,10 +414,25 @@ def test_a_handler_that_raises_again_and_again_ends_fit_with_its_error(threads):
 # --- the interpreter ends -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-@pytest.mark.parametrize("kind", ["thread", "daemon", "pool"])
-@pytest.mark.parametrize("ending", ["return", "sys.exit(0)"])
+ENDS = [(threads, kind, ending) for ending in ("return", "sys.exit(0)") for kind in ("thread", "daemon", "pool")
+        for threads in (1, 2, 3, 8)]  # fmt: skip
+QUICK_ENDS = [(1, "thread", "return"), (3, "thread", "sys.exit(0)"), (1, "pool", "return"), (3, "pool", "return"),
+              (8, "daemon", "return")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("threads", "kind", "ending"), QUICK_ENDS)
 def test_an_interpreter_that_ends_during_fit_in_a_thread_ends(threads, kind, ending):
+    _end_during_fit(threads, kind, ending)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("threads", "kind", "ending"), ENDS)
+def test_all_ends_of_an_interpreter_during_fit(threads, kind, ending):
+    """``pytest -m slow tests/test_workers.py -k all_ends``."""
+    _end_during_fit(threads, kind, ending)
+
+
+def _end_during_fit(threads, kind, ending):
     code = """
     threads, kind, ending = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     begun, net = threading.Event(), network()
