@@ -13,6 +13,7 @@ from fastjac.benchmarks import feel, fits, machine, pages, products, race, roof
 from fastjac.benchmarks.peers import PEERS
 from fastjac.benchmarks.workloads import WORKLOADS
 
+from fastjac.atomic import atomic_file
 from fastjac.cores import default_threads
 
 PARTS = ("roof", "kernels", "steps", "fits", "feel")
@@ -82,15 +83,20 @@ def bench(
     click.echo(json.dumps(found, indent=1) if as_json else pages.text(found))
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        _write(output / "results.json", json.dumps(found, indent=1) + "\n")
         command = "fastjac bench" + (f" --only {only}" if only else "") + (" --quick" if quick else "")
-        (output / "index.md").write_text(pages.markdown(found, command), encoding="utf-8")
-        (output / "readme.md").write_text(pages.excerpt(found), encoding="utf-8")
+        _write(output / "index.md", pages.markdown(found, command))
+        _write(output / "readme.md", pages.excerpt(found))
         pages.pictures(found, output, say)
         say(f"written to {output}")
     if readme is not None:
         text = readme.read_text(encoding="utf-8")
-        readme.write_text(pages.between_marks(text, pages.excerpt(found)), encoding="utf-8")
+        _write(readme, pages.between_marks(text, pages.excerpt(found)))
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as file:
+        file.write(text.encode())
 
 
 if __name__ == "__main__":

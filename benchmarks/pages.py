@@ -12,6 +12,7 @@ import numpy as np
 from fastjac.benchmarks.roof import LEVELS
 
 from fastjac import report
+from fastjac.atomic import atomic_file
 
 Table = tuple[str, list[str], list[list[str]]]  # title, columns, rows
 
@@ -264,6 +265,7 @@ def _save(figure: Any, path: Path) -> Path:
     from matplotlib import pyplot
 
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, format="png")
     pyplot.close(figure)
     return path

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fastjac import atomic
+
 _ENDINGS = (".png", ".svg", ".pdf")
 _NAMES = {"loss": "training", "val_loss": "held out"}
 
@@ -60,7 +62,8 @@ def save_loss(history: Mapping[str, Sequence[float]], path: str | Path, title: s
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    with atomic.atomic_file(path) as file:
+        figure.savefig(file, dpi=150, format=Path(path).suffix[1:].lower())
 
 
 def terminal_loss(history: Mapping[str, Sequence[float]], width: int = 80, height: int = 20, title: str = "") -> str:

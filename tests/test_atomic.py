@@ -1,15 +1,19 @@
 """Files that appear whole or not at all: real errors of the system, errors of every call in turn, killed writers."""
 
+import ast
 import errno
 import io
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fastjac import atomic
+import fastjac as fj
+from fastjac import atomic, exchange, plots, storage, tables
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, modes and links as POSIX has them")
 
@@ -159,8 +163,8 @@ def test_the_umask_is_never_changed(tmp_path, monkeypatch):
 class Broken:
     """Calls of the system, of which number ``k`` fails."""
 
-    def __init__(self, monkeypatch, k, code, short=False):
-        self.calls, self.k, self.code, self.short = [], k, code, short
+    def __init__(self, monkeypatch, k, code, short=False, only="", buffer=64):
+        self.calls, self.k, self.code, self.short, self.only = [], k, code, short, only
         for name in ("open", "fsync", "chmod", "replace", "close"):
             monkeypatch.setattr(os, name, self.around(name, getattr(os, name)))
         broken = self
@@ -172,7 +176,7 @@ class Broken:
                 return super().write(data[: max(1, len(data) // 2)] if broken.short else data)
 
         def opened(handle, mode, closefd):
-            return io.BufferedWriter(Raw(handle, mode, closefd=closefd), 64)
+            return io.BufferedWriter(Raw(handle, mode, closefd=closefd), buffer)
 
         monkeypatch.setattr(atomic, "open", opened, raising=False)
 
@@ -182,7 +186,8 @@ class Broken:
 
     def around(self, name, function):
         def call(*arguments, **more):
-            if self.fails(name):
+            path = arguments[0] if isinstance(arguments[0], str) else os.readlink(f"/proc/self/fd/{arguments[0]}")
+            if path.startswith(self.only) and self.fails(name):
                 if name == "close":  # as close does: the handle is gone all the same
                     function(*arguments)
                 raise OSError(self.code, os.strerror(self.code), *arguments[:1] * (name != "fsync"))
@@ -224,6 +229,95 @@ def test_every_call_of_the_system_fails_in_turn(short, code, there, tmp_path):
     assert k == len(broken.calls) > 15 + there
     assert path.read_bytes() == data
     assert {"open", "write", "fsync", "replace"} <= set(broken.calls)
+
+
+def _network():
+    return fj.Sequential([fj.Dense(3, 4, activation="tanh"), fj.Dense(4, 2)], seed=1)
+
+
+def _train(path):
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    stopping = fj.EarlyStopping("loss", patience=9)
+    _network().fit(rows, np.arange(20) % 2, loss="softmax_cross_entropy", epochs=3, progress=False,
+                   callbacks=[stopping, fj.Checkpoint(path, resume=False)])  # fmt: skip
+
+
+def _onnx(path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    exchange.to_onnx(_network(), path)
+
+
+def _picture(path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    plots.save_loss({"loss": [2.0, 1.0]}, path)
+
+
+WRITERS = {
+    "net.safetensors": lambda path: _network().save(path),
+    "run.safetensors": _train,
+    "net.onnx": _onnx,
+    "predicted.csv": lambda path: tables.write({"a": np.arange(999), "b": np.full(999, 0.1)}, path),
+    "predicted.parquet": lambda path: tables.write({"a": np.arange(999)}, path),
+    "predicted.npy": lambda path: tables.write({"a": np.arange(999)}, path),
+    "loss.svg": _picture,
+}
+
+
+@posix
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_file_that_the_library_writes_is_whole_or_not_at_all(name, code, tmp_path):
+    """Reliability test 26 for models, checkpoints, predictions and pictures: each call fails in turn."""
+    path, write = tmp_path / name, WRITERS[name]
+    write(path)  # what is imported or loaded the first time opens files of its own
+    whole = path.read_bytes()
+    for k in range(500):
+        path.write_bytes(b"old")
+        with pytest.MonkeyPatch.context() as patch:
+            broken = Broken(patch, k, code, only=str(tmp_path), buffer=64 if name != "loss.svg" else 8192)
+            try:
+                write(path)
+                failed = False
+            except OSError as error:
+                failed = True
+                assert error.errno == code  # noqa: PT017
+        after = path.read_bytes()
+        if not failed:
+            break
+        if after != b"old":
+            # a whole one, whose folder could not be flushed; or that of an earlier epoch
+            assert "replace" in broken.calls[:k]
+            assert len(after) == len(whole) if name != "run.safetensors" else storage.from_bytes(after, name)
+        assert _names(tmp_path) == [name], (k, broken.calls)
+    assert k == len(broken.calls)
+    assert {"open", "write", "fsync", "replace"} <= set(broken.calls)
+    assert _same(name, after, whole)
+
+
+def _same(name, after, whole):
+    """Whether two files are equal, but for the seconds that training took and the date of a picture."""
+    if name == "run.safetensors":
+        (tensors, header), (others, other) = storage.from_bytes(after, name), storage.from_bytes(whole, name)
+        del header["training"]["history"], other["training"]["history"]
+        return header == other and all(np.array_equal(tensors[key], others[key]) for key in {*tensors, *others})
+    return after == whole if name != "loss.svg" else abs(len(after) - len(whole)) < 100
+
+
+def test_nothing_in_the_library_opens_a_file_to_write_to_by_itself():
+    root = Path(fj.__file__).resolve().parent
+    for path in [*root.rglob("*.py"), *(root.parent / "benchmarks").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or path.name in ("atomic.py", "instructions.py"):
+                continue
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            texts = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            assert called not in ("write_text", "write_bytes", "tofile"), (path.name, node.lineno)
+            if called == "open":
+                assert not any(set(text) <= set("rwaxbt+") and set(text) & set("wax+") for text in texts[-1:]), (
+                    path.name
+                )
+            if called == "savefig":
+                assert getattr(node.args[0], "id", "") == "file", (path.name, node.lineno)
 
 
 _LIMITED = """
