@@ -154,6 +154,23 @@ def test_users_keep_the_versions_that_they_have():
     assert "torch" not in named["test"]  # .ci/run installs it, for CPUs alone
 
 
+def test_the_table_of_supported_versions_is_what_the_package_asks_for():
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    table = page[page.index("## Supported versions") :].split("\n## ")[0]
+    shown = {(name.lower(), bound, what) for name, bound, what in
+             re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| (?:`(\w+)`|everything)", table, re.MULTILINE)}  # fmt: skip
+    asked = {tuple(one.split(">=")) for one in PROJECT["dependencies"]} | {
+        ("python", PROJECT["requires-python"].removeprefix(">="))
+    }
+    wanted = {(name, bound, "") for name, bound in asked}
+    for extra in ("estimators", "files", "tables", "cli", "plots", "onnx", "torch"):
+        wanted |= {(*one.split(">="), extra) for one in requirements(extra)}
+    assert shown == wanted
+    bound = dict(one.split(">=") for one in requirements("estimators"))["scikit-learn"]
+    for place in ("docs/guides/estimators.md", "fastjac/estimators/__init__.py"):
+        assert f"scikit-learn {bound} or newer" in (ROOT / place).read_text(encoding="utf-8"), place
+
+
 def test_a_citation_has_what_the_format_asks_for():
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     keys = re.findall(r"^([\w-]+):", text, re.MULTILINE)
