@@ -43,12 +43,12 @@ def size(rng, large=0.2):
     return int(rng.choice(LARGE if rng.random() < large else SIZES))
 
 
-def shape(rng, large=0.2):
+def shape(rng, large=0.2, most=MOST_WORK, many=MANY):
     """Rows, inputs and outputs of a product that does not take long."""
     while True:
-        n = int(rng.choice(MANY if rng.random() < 0.25 else ROWS))
+        n = int(rng.choice(many if rng.random() < 0.25 else ROWS))
         i, o = size(rng, large), size(rng, large)
-        if n * i * o <= MOST_WORK:
+        if n * i * o <= most:
             return n, i, o
 
 
@@ -241,8 +241,8 @@ def products(rng):
 
 
 def learning(rng):
-    n, i, o = shape(rng, large=0.6)
-    n = min(n, blocking.CHUNK)
+    # a chunk that is full, or nearly: only then are the parts of the buffer full
+    n, i, o = shape(rng, 0.6, 8 * MOST_WORK, (248, 249, 250, 255, 256))
     dtype, parts = rng.choice(DTYPES), int(rng.choice([1, 1, 2, 3]))
     X, W, dZ = _integers(rng, (n, i), (i + 1, o), (n, o))
     yield f"dense.learn {(n, i, o)} {dtype} parts {parts}"
