@@ -8,13 +8,15 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+_LARGEST = 2**63 - 1  # what kernels and NumPy count with
 
-def count(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least ``least``.
+
+def count(name: str, value: Any, least: int = 1, most: int | None = _LARGEST) -> int:
+    """A whole number of at least ``least``, and at most ``most``.
 
     Raises:
         TypeError: not a whole number.
-        ValueError: too small.
+        ValueError: too small, or too large.
     """
     if isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}, expected a whole number of at least {least}")
@@ -23,8 +25,17 @@ def count(name: str, value: Any, least: int = 1) -> int:
     except TypeError as error:
         raise TypeError(f"{name} is {value!r}, expected a whole number of at least {least}") from error
     if number < least:
-        raise ValueError(f"{name} is {number}, expected at least {least}")
+        raise ValueError(f"{name} is {shown(number)}, expected at least {least}")
+    if most is not None and number > most:
+        raise ValueError(f"{name} is {shown(number)}, expected at most {most}")
     return number
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it; a whole number with more digits than anyone reads, by its length."""
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def real(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, open_high: bool = True) -> float:
@@ -37,7 +48,10 @@ def real(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, ope
     wanted = f"a finite number in [{low:g}, {high:g}{')' if open_high else ']'}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}, expected {wanted}")
-    number = float(value)
+    try:
+        number = float(value)
+    except (OverflowError, ValueError) as error:  # 10**400, say
+        raise ValueError(f"{name} is {shown(value)}, expected {wanted}") from error
     if not math.isfinite(number) or not (low <= number < high or (number == high and not open_high)):
         raise ValueError(f"{name} is {number!r}, expected {wanted}")
     return number

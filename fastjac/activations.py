@@ -29,6 +29,7 @@ class ActivationFunction:
     def __post_init__(self) -> None:
         activation_code(self.name)
         kernel_parameter(self.name, self.parameter, np.float64)
+        object.__setattr__(self, "parameter", float(self.parameter))
 
     @property
     def code(self) -> int:
@@ -59,7 +60,7 @@ def relu(at_zero: int = 1) -> ActivationFunction:
     """
     if at_zero not in (0, 1):
         raise ValueError(f"at_zero is {at_zero!r}, expected 0 or 1")
-    return ActivationFunction("relu", float(at_zero))
+    return ActivationFunction("relu", at_zero)
 
 
 def leaky_relu(negative_slope: float = 0.01) -> ActivationFunction:
@@ -68,7 +69,7 @@ def leaky_relu(negative_slope: float = 0.01) -> ActivationFunction:
     Raises:
         ValueError: a slope that is not positive and finite.
     """
-    return ActivationFunction("leaky_relu", float(negative_slope))
+    return ActivationFunction("leaky_relu", negative_slope)
 
 
 def elu(alpha: float = 1.0) -> ActivationFunction:
@@ -77,7 +78,14 @@ def elu(alpha: float = 1.0) -> ActivationFunction:
     Raises:
         ValueError: an alpha that is not positive and finite.
     """
-    return ActivationFunction("elu", float(alpha))
+    return ActivationFunction("elu", alpha)
+
+
+# what other libraries call theirs
+_ELSEWHERE = {
+    "linear": "identity", "none": "identity", "logistic": "sigmoid", "logsig": "sigmoid", "swish": "silu",
+    "leakyrelu": "leaky_relu", "softmax": "the layer fastjac.Softmax()", "hardtanh": "tanh", "tansig": "tanh",
+}  # fmt: skip
 
 
 def get(activation: Any) -> ActivationFunction:
@@ -96,7 +104,7 @@ def get(activation: Any) -> ActivationFunction:
         return activation
     if isinstance(activation, str):
         if activation not in CODES:
-            raise unknown("activation", activation, NAMES)
+            raise unknown("activation", activation, NAMES, _ELSEWHERE)
         return ActivationFunction(activation, DEFAULT_PARAMETERS.get(activation, 0.0))
     raise TypeError(
         f"activation is {activation!r}, expected a name ({', '.join(NAMES)}), None, or fastjac.relu(...),"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastjac import _arguments
+from fastjac._attributes import Strict
 
 if TYPE_CHECKING:
     from fastjac.network import Sequential
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Logs = dict[str, float]
 
 
-class Callback:
+class Callback(Strict):
     """Base of callbacks: override what you need. ``self.network`` is the network being trained.
 
     Set ``self.network.stop_training = True`` to end training after the batch or epoch at hand. ``logs`` has ``loss``
@@ -64,8 +65,10 @@ class Callback:
         """After the last epoch, also when training was interrupted."""
 
 
-class EpochFunction(Callback):
+class EpochFunction(Callback, strict=True):
     """A plain function of (epoch, logs) as a callback."""
+
+    function: Callable[[int, Logs], Any]
 
     def __init__(self, function: Callable[[int, Logs], Any]) -> None:
         self.function = function
@@ -74,7 +77,7 @@ class EpochFunction(Callback):
         self.function(epoch, logs)
 
 
-class EarlyStopping(Callback):
+class EarlyStopping(Callback, strict=True):
     """Stop when a figure has not improved for some epochs, and go back to the best parameters.
 
     Args:
@@ -94,6 +97,14 @@ class EarlyStopping(Callback):
     'val_loss'
     """
 
+    monitor: str
+    patience: int
+    min_delta: float
+    restore_best: bool
+    best: float
+    best_epoch: int | None
+    stopped_epoch: int | None
+
     def __init__(
         self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
@@ -107,8 +118,8 @@ class EarlyStopping(Callback):
 
     def _start(self) -> None:
         self.best = math.nan
-        self.best_epoch: int | None = None
-        self.stopped_epoch: int | None = None
+        self.best_epoch = None
+        self.stopped_epoch = None
         self._waited = 0
         self._parameters: np.ndarray | None = None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastjac import _arguments, losses, report
+from fastjac._attributes import checks_keywords
 from fastjac.kernels.arrays import weights
 from fastjac.layers import Dropout
 
@@ -40,10 +41,11 @@ class GradientCheck:
 def double(network: Sequential) -> Sequential:
     """A copy of the network in float64, with the same values and path. Layers are copied."""
     twin = object.__new__(type(network))
-    twin.__setstate__(network.__getstate__() | {"dtype": np.dtype(np.float64)})
+    twin.__setstate__(network.__getstate__() | {"_dtype": np.dtype(np.float64)})
     return twin
 
 
+@checks_keywords
 def check_gradients(
     network: Sequential,
     X: Any,

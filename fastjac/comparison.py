@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastjac import _arguments, losses, report
+from fastjac._attributes import checks_keywords
 from fastjac.kernels.arrays import weights
 from fastjac.paths import PATHS
 
@@ -58,6 +59,7 @@ class Comparison:
         return report.table(title, ["Path", "Loss", *(f"d{name}" for name in names), "Time", "Bytes"], cells)
 
 
+@checks_keywords
 def compare(
     network: Sequential, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None, repeats: int = 5
 ) -> Comparison:

@@ -4,7 +4,10 @@ A layer of your own
 -------------------
 Subclass ``Layer`` and write it in NumPy. ``build`` says how wide the output is, ``parameter_shapes`` what can be
 learnt; the network gives the layer views of its flat parameter and gradient vectors under those names. ``forward``
-keeps what ``backward`` needs; ``backward`` adds nothing, it *writes* ``self.gradients[...]`` and returns dX.
+keeps what ``backward`` needs; ``backward`` adds nothing, it *writes* ``self.gradients[...]`` and returns dX. The
+arrays that it is given can't be written to: other layers, and whoever called, still need them. What it keeps in its
+attributes (arrays, also in lists and dictionaries) is brought back where ``predict`` comes between ``forward`` and
+``backward``.
 
 >>> import numpy as np
 >>> import fastjac as fj
@@ -38,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastjac import _arguments, activations
+from fastjac._attributes import Strict, refuse_unknown
 from fastjac.activations import ActivationFunction
 from fastjac.kernels import dropout_mask
 from fastjac.kernels import network as kinds
@@ -51,7 +55,11 @@ Initializer = str | Callable[[np.random.Generator, tuple[int, ...]], Any] | Any
 _HE = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")  # activations that keep about half of the variance
 
 
-class Layer:
+# what a user may set on a layer of a network, and what the network sets
+_SET_IN_A_NETWORK = ("weight", "bias", "path", "seed", "step", "place")
+
+
+class Layer(Strict):
     """Base of the layers, and of a user's own.
 
     Attributes:
@@ -62,14 +70,22 @@ class Layer:
 
     inputs: int
     outputs: int
+    parameters: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    path: ModuleType
 
     def __init__(self) -> None:
         self._prepare()
 
+    def __init_subclass__(cls, strict: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(strict=strict, **kwargs)
+        if strict:
+            cls.__setattr__ = _set_attribute  # type: ignore[method-assign,assignment]
+
     def _prepare(self) -> None:
-        self.parameters: dict[str, np.ndarray] = {}
-        self.gradients: dict[str, np.ndarray] = {}
-        self.path: ModuleType = PATHS["fused"]
+        self.parameters = {}
+        self.gradients = {}
+        self.path = PATHS["fused"]
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a file holds: nothing of the network's memory, nor what ``backward`` was to use."""
@@ -101,6 +117,11 @@ class Layer:
         @property
         def bias_gradient(self) -> np.ndarray | None: ...
 
+    def _kept(self) -> dict[str, Any]:
+        """A copy of what ``forward`` may have kept for ``backward``."""
+        own = ("parameters", "gradients", "path", "inputs", "outputs", "_network")
+        return {name: _copied(value) for name, value in vars(self).items() if name not in own}
+
     def build(self, inputs: int) -> None:
         """Set ``self.inputs`` and ``self.outputs`` for this input width.
 
@@ -115,6 +136,9 @@ class Layer:
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write first values into ``self.parameters``."""
+
+    def _initialized(self) -> None:
+        """The network is made: what was only for ``initialize`` is not needed any more."""
 
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
         """A (N, outputs) from X (N, inputs), keeping what ``backward`` needs."""
@@ -133,7 +157,28 @@ class Layer:
         return type(self).__name__
 
 
-class Dense(Layer):
+def _copied(value: Any) -> Any:
+    """A copy of arrays, in lists, tuples and dictionaries too; anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) in (list, tuple):
+        return type(value)(_copied(one) for one in value)
+    if type(value) is dict:
+        return {key: _copied(one) for key, one in value.items()}
+    return value
+
+
+def _set_attribute(self: Layer, name: str, value: Any) -> None:
+    """Of our own layers: nothing unknown, and nothing that a network has built upon."""
+    if name[0] != "_" and name not in _SET_IN_A_NETWORK and name in self._settable and "_network" in vars(self):  # type: ignore[operator]
+        raise AttributeError(
+            f"{name} of a {type(self).__name__} that belongs to a network can't be changed: the network is built on it."
+            " Make a new layer and a new network"
+        )
+    refuse_unknown(self, name, value)
+
+
+class Dense(Layer, strict=True):
     """A = f(X·W + b): every output is connected to every input (course B5, C7).
 
     Args:
@@ -157,6 +202,9 @@ class Dense(Layer):
     >>> net.layers[0].weight.shape, net.layers[0].bias
     ((3, 2), array([0., 0.], dtype=float32))
     """
+
+    activation: ActivationFunction
+    has_bias: bool
 
     def __init__(
         self,
@@ -209,10 +257,12 @@ class Dense(Layer):
             weight[...] = self._given("weight_init", init, rng, weight)
         if self.has_bias:
             self.parameters["bias"][...] = self._given("bias_init", self._bias_init, rng, self.parameters["bias"])
-        # a layer is initialized once: what was given as an array need not be kept
-        if isinstance(self._weight_init, np.ndarray):
+
+    def _initialized(self) -> None:
+        # a layer is initialized once: arrays and functions need not be kept, nor pickled
+        if not isinstance(self._weight_init, str):
             self._weight_init = None
-        if isinstance(self._bias_init, np.ndarray):
+        if not isinstance(self._bias_init, float):
             self._bias_init = 0.0
 
     @staticmethod
@@ -280,7 +330,7 @@ class Dense(Layer):
         return "Dense" if self.activation.name == "identity" else f"Dense, {self.activation}"
 
 
-class Activation(Layer):
+class Activation(Layer, strict=True):
     """A = f(X), element by element; its Jacobian is diagonal (course B2, B4).
 
     Args:
@@ -290,6 +340,8 @@ class Activation(Layer):
     >>> fj.Sequential([fj.Dense(1, 1), fj.Activation("tanh")]).layers[1].outputs
     1
     """
+
+    activation: ActivationFunction
 
     def __init__(self, activation: str | ActivationFunction) -> None:
         self._prepare()
@@ -312,7 +364,7 @@ class Activation(Layer):
         return f"Activation, {self.activation}"
 
 
-class Softmax(Layer):
+class Softmax(Layer, strict=True):
     """Rows of probabilities e^x_i / Σ e^x_k (course A6, A7, C4).
 
     To train a classifier, leave it out and use the loss "softmax_cross_entropy", which takes logits: it is faster and
@@ -334,7 +386,7 @@ class Softmax(Layer):
         return Operation(kinds.SOFTMAX, self.inputs, self.outputs)
 
 
-class Dropout(Layer):
+class Dropout(Layer, strict=True):
     """While training, sets each number to 0 with probability ``rate`` and scales the others by 1/(1 - rate).
 
     The mask is a function of the network's seed, the training step and the layer's place, so a seed repeats it.
@@ -345,6 +397,11 @@ class Dropout(Layer):
     Raises:
         TypeError, ValueError: not such a number.
     """
+
+    rate: float
+    seed: int
+    step: int
+    place: int
 
     def __init__(self, rate: float) -> None:
         self._prepare()
@@ -372,7 +429,7 @@ class Dropout(Layer):
         return f"Dropout, {self.rate:g}"
 
 
-class Elementwise(Layer):
+class Elementwise(Layer, strict=True):
     """A = f(X) for a function of your own, element by element (course B2).
 
     Args:
@@ -389,6 +446,10 @@ class Elementwise(Layer):
     >>> sine = fj.Elementwise(math.sin, math.cos, name="sine")
     >>> net = fj.Sequential([fj.Dense(2, 3), sine, fj.Dense(3, 1)])
     """
+
+    f: Callable[[float], float]
+    slope: Callable[[float], float]
+    name: str
 
     def __init__(self, f: Callable[[float], float], slope: Callable[[float], float], name: str | None = None) -> None:
         self._prepare()

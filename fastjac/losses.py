@@ -6,24 +6,25 @@ sample weights the mean is weighted, Σ w·loss / Σ w.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from fastjac._attributes import Strict
 from fastjac.kernels import losses as codes
 from fastjac.kernels.arrays import float_of, rows, unknown, weights
 from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
 
 
-class Loss:
+class Loss(Strict):
     """Base of the losses; not used by itself."""
 
-    name: str  # as in fit(loss="…"), and in every path
-    kind: int  # what targets may be
-    label_code: int  # the kernel for class indices
-    row_code: int  # the kernel for rows
-    counts_hits: bool = True  # whether there is an accuracy
-    probabilities: bool = False  # whether the network's output must lie in [0, 1]
+    name: ClassVar[str]  # as in fit(loss="…"), and in every path
+    kind: ClassVar[int]  # what targets may be
+    label_code: ClassVar[int]  # the kernel for class indices
+    row_code: ClassVar[int]  # the kernel for rows
+    counts_hits: ClassVar[bool] = True  # whether there is an accuracy
+    probabilities: ClassVar[bool] = False  # whether the network's output must lie in [0, 1]
 
     @property
     def parameters(self) -> tuple[float, ...]:
@@ -85,7 +86,7 @@ class Loss:
         return f"{type(self).__name__}()"
 
 
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(Loss, strict=True):
     """-log softmax(logits)_y; the gradient is (s - y)/N (course E2).
 
     Takes logits (N, K), and class indices (N,) of any integer type or one-hot or soft rows (N, K).
@@ -100,7 +101,7 @@ class SoftmaxCrossEntropy(Loss):
     row_code = codes.SOFTMAX_CROSS_ENTROPY_ROWS
 
 
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(Loss, strict=True):
     """Mean over samples *and outputs* of -(y·log p + (1 - y)·log(1 - p)), for one or several independent outputs.
 
     Takes targets (N, K) in [0, 1], or (N,) for one output.
@@ -116,17 +117,31 @@ class BinaryCrossEntropy(Loss):
     kind = BITS
 
     def __init__(self, from_logits: bool = True) -> None:
-        self.from_logits = bool(from_logits)
-        self.probabilities = not self.from_logits
-        self.name = "binary_cross_entropy" if from_logits else "binary_cross_entropy_probabilities"
-        code = codes.BINARY_CROSS_ENTROPY if from_logits else codes.BINARY_CROSS_ENTROPY_PROBABILITIES
-        self.label_code = self.row_code = code
+        self._from_logits = bool(from_logits)
+
+    @property
+    def from_logits(self) -> bool:
+        return self._from_logits
+
+    @property
+    def probabilities(self) -> bool:  # type: ignore[override]
+        return not self._from_logits
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "binary_cross_entropy" if self._from_logits else "binary_cross_entropy_probabilities"
+
+    @property
+    def row_code(self) -> int:  # type: ignore[override]
+        return codes.BINARY_CROSS_ENTROPY if self._from_logits else codes.BINARY_CROSS_ENTROPY_PROBABILITIES
+
+    label_code = row_code
 
     def __repr__(self) -> str:
         return f"BinaryCrossEntropy(from_logits={self.from_logits})"
 
 
-class CategoricalCrossEntropy(Loss):
+class CategoricalCrossEntropy(Loss, strict=True):
     """-Σ y·log p on rows of probabilities, such as a Softmax layer gives; gradient -y/p/N (course C3).
 
     Takes probabilities (N, K), and targets as ``SoftmaxCrossEntropy``, which is faster and exact at the edges.
@@ -142,7 +157,7 @@ class CategoricalCrossEntropy(Loss):
     probabilities = True
 
 
-class MeanSquaredError(Loss):
+class MeanSquaredError(Loss, strict=True):
     """Mean over samples *and outputs* of (y - ŷ)², as in PyTorch; for one output as in the course (B9, C1).
 
     Takes targets (N, K), or (N,) for one output.
@@ -157,7 +172,7 @@ class MeanSquaredError(Loss):
     counts_hits = False
 
 
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(Loss, strict=True):
     """Mean over samples *and outputs* of |y - ŷ|, PyTorch's L1Loss. At y = ŷ the slope is 0.
 
     Takes targets (N, K), or (N,) for one output.
@@ -172,7 +187,7 @@ class MeanAbsoluteError(Loss):
     counts_hits = False
 
 
-class Huber(Loss):
+class Huber(Loss, strict=True):
     """Mean over samples *and outputs* of (y - ŷ)²/2 up to |y - ŷ| = delta, and of delta·(|y - ŷ| - delta/2) beyond.
 
     As PyTorch's HuberLoss: half the squared error for small errors, and no more than ``delta`` of slope for large ones.
@@ -191,17 +206,25 @@ class Huber(Loss):
     counts_hits = False
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = loss_parameter("delta", delta)
+        self.delta = delta
+
+    @property
+    def delta(self) -> float:
+        return self._delta
+
+    @delta.setter
+    def delta(self, value: float) -> None:
+        self._delta = loss_parameter("delta", value)
 
     @property
     def parameters(self) -> tuple[float, ...]:
-        return (self.delta,)
+        return (self._delta,)
 
     def __repr__(self) -> str:
         return f"Huber(delta={self.delta})"
 
 
-class QuantileLoss(Loss):
+class QuantileLoss(Loss, strict=True):
     """Mean over samples *and outputs* of max(q·(y - ŷ), (q - 1)·(y - ŷ)), the pinball loss: ŷ learns the quantile q.
 
     As scikit-learn's mean_pinball_loss. With q = 1/2 it is half the absolute error; at y = ŷ the slope is 0 too.
@@ -220,17 +243,25 @@ class QuantileLoss(Loss):
     counts_hits = False
 
     def __init__(self, quantile: float = 0.5) -> None:
-        self.quantile = loss_parameter("quantile", quantile, 1)
+        self.quantile = quantile
+
+    @property
+    def quantile(self) -> float:
+        return self._quantile
+
+    @quantile.setter
+    def quantile(self, value: float) -> None:
+        self._quantile = loss_parameter("quantile", value, 1)
 
     @property
     def parameters(self) -> tuple[float, ...]:
-        return (self.quantile,)
+        return (self._quantile,)
 
     def __repr__(self) -> str:
         return f"QuantileLoss(quantile={self.quantile})"
 
 
-class Poisson(Loss):
+class Poisson(Loss, strict=True):
     """Mean over samples *and outputs* of e^z - y + y·(log y - z), z being the network's output; gradient (e^z - y)/N/K.
 
     The output is the logarithm of the rate: let the last layer have no activation, and take ``np.exp`` of what the
@@ -271,6 +302,26 @@ LossName = Literal[
 ]  # fmt: skip
 LossLike = LossName | Loss | type[Loss]  # what a function takes for a loss
 
+# what other libraries call theirs
+_ELSEWHERE = {
+    "sparse_categorical_crossentropy": "softmax_cross_entropy", "categorical_crossentropy": "softmax_cross_entropy",
+    "sparsecategoricalcrossentropy": "softmax_cross_entropy", "categoricalcrossentropy": "softmax_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy", "crossentropy": "softmax_cross_entropy",
+    "crossentropyloss": "softmax_cross_entropy", "nll": "softmax_cross_entropy", "nllloss": "softmax_cross_entropy",
+    "nll_loss": "softmax_cross_entropy", "log_loss": "softmax_cross_entropy", "logistic": "softmax_cross_entropy",
+    "softmax": "softmax_cross_entropy", "ce": "softmax_cross_entropy",
+    "bce": "binary_cross_entropy", "binary_crossentropy": "binary_cross_entropy",
+    "binarycrossentropy": "binary_cross_entropy", "bcewithlogitsloss": "binary_cross_entropy",
+    "bce_with_logits": "binary_cross_entropy", "bceloss": "binary_cross_entropy_probabilities",
+    "mse": "mean_squared_error", "mseloss": "mean_squared_error", "l2": "mean_squared_error",
+    "l2loss": "mean_squared_error", "squared_error": "mean_squared_error", "squared_loss": "mean_squared_error",
+    "mae": "absolute_error", "l1": "absolute_error", "l1loss": "absolute_error",
+    "mean_absolute_error": "absolute_error", "meanabsoluteerror": "absolute_error",
+    "smooth_l1": "huber", "smoothl1loss": "huber", "huberloss": "huber", "huber_loss": "huber",
+    "pinball": "quantile", "pinball_loss": "quantile", "quantileloss": "quantile",
+    "poissonnllloss": "poisson", "poisson_nll": "poisson", "poisson_nll_loss": "poisson",
+}  # fmt: skip
+
 
 def get(loss: Any) -> Loss:
     """The loss for a name or a loss object.
@@ -285,6 +336,6 @@ def get(loss: Any) -> Loss:
         return loss()
     if isinstance(loss, str):
         if loss not in BY_NAME:
-            raise unknown("loss", loss, list(BY_NAME))
+            raise unknown("loss", loss, list(BY_NAME), _ELSEWHERE)
         return BY_NAME[loss]
     raise TypeError(f"loss is {loss!r}, expected a name ({', '.join(BY_NAME)}) or a loss object")

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastjac import _arguments, forks, losses, report, storage, training
+from fastjac._attributes import Strict, checks_keywords
 from fastjac.errors import ModelFileError
-from fastjac.kernels.arrays import aligned, float_type, floats, unknown, weights
-from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
+from fastjac.kernels.arrays import Borrowed, aligned, float_type, floats, unknown, weights
+from fastjac.layers import Activation, Dense, Dropout, Elementwise, Layer, Softmax
 from fastjac.optimizers import OptimizerLike
 from fastjac.paths import PATHS
 from fastjac.program import Program
 
 _BUILT_IN = (Dense, Activation, Softmax, Dropout)
+_OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
 
 
-class Sequential:
+class _Pass(NamedTuple):
+    """A ``forward`` that ``backward`` may come after."""
+
+    X: Borrowed
+    training: bool
+    program: Program | None  # what ran it; None: the layers, by themselves
+    path: str
+
+
+class Sequential(Strict, strict=True):
     """A network: each layer takes what the one before gives.
 
     Args:
@@ -31,8 +43,8 @@ class Sequential:
         inputs: width of the input, where the layers don't tell.
 
     Attributes:
-        layers: the list of layers.
-        parameters, gradients: flat vectors; the layers' arrays are views of them.
+        layers: the layers, a tuple.
+        parameters, gradients: flat vectors; the layers' arrays are views of them. Assigning writes into them.
         inputs, outputs: widths.
         seed, dtype: as given or chosen.
         epochs_trained: how many epochs ``fit`` has finished, ever.
@@ -48,53 +60,53 @@ class Sequential:
     (9610, (5, 10))
     """
 
+    epochs_trained: int
+    stop_training: bool
+    preprocessing: Any
+
     def __init__(
         self, layers: Sequence[Layer], seed: int | None = None, dtype: Any = "float32", *, inputs: int | None = None
     ) -> None:
-        self.layers = list(layers)
-        self.dtype = float_type(dtype)
-        self.seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0)
-        self._check_layers()
-        self.inputs = self._build(None if inputs is None else _arguments.count("inputs", inputs))
-        self.outputs = self.layers[-1].outputs
+        self._layers = _as_layers(layers)
+        self._dtype = float_type(dtype)
+        self._seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0, None)
+        self._inputs = self._build(None if inputs is None else _arguments.count("inputs", inputs))
+        self._outputs = self._layers[-1].outputs
         self.epochs_trained = 0
         self.stop_training = False
-        self.preprocessing: Any = None
+        self.preprocessing = None
         self._whole = True  # run built-in networks as one compiled plan; tests of the other route turn it off
         self._path = "fused"
-        self._seen: tuple[np.ndarray, bool] | None = None  # X and training of the last forward, and what ran it
-        self._ran: Program | None = None
+        self._seen: _Pass | None = None  # the last forward
+        self._kept: list[dict[str, Any]] | None = None  # what layers kept of it, where they have run since
         self._training_step = 0
         self._identity = uuid.uuid4().hex  # of this network and its copies, for the state of optimizers
         self._lock = threading.RLock()
         self._trained_by: dict[str, tuple[int, object]] = {}  # "call": the thread and the call of ``fit`` at work
         forks.keep_whole(self)
         # one 64-bit number for dropout, from all bits of the seed
-        self.dropout_seed = int(np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0].astype(np.int64))
-        self._allocate()
-        rng = np.random.default_rng(self.seed)
-        for layer in self.layers:
-            layer.initialize(rng)
-
-    def _check_layers(self) -> None:
-        if not self.layers:
-            raise ValueError("layers is empty, expected at least one layer")
-        for k, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{k}] is {layer!r}, expected a layer, such as fastjac.Dense(64, 10)")
-            if any(layer is other for other in self.layers[:k]):
-                raise ValueError(f"layers[{k}] is the same object as an earlier layer; make a new one for each place")
-            if getattr(layer, "_network", None) is not None:
-                raise ValueError(f"layers[{k}] already belongs to a network; make a new one for each network")
+        self._dropout_seed = int(np.random.SeedSequence(self._seed).generate_state(1, np.uint64)[0].astype(np.int64))
+        rng = np.random.default_rng(self._seed)
+        try:
+            self._allocate()
+            for layer in self._layers:
+                layer.initialize(rng)
+        except BaseException:
+            for layer in self._layers:  # they can be used again
+                vars(layer).pop("_network", None)
+                layer.parameters, layer.gradients = {}, {}
+            raise
+        for layer in self._layers:
+            layer._initialized()
 
     def _build(self, inputs: int | None) -> int:
         """Tell every layer its width; returns the network's."""
         if inputs is None:
-            inputs = next((layer.inputs for layer in self.layers if hasattr(layer, "inputs")), None)
+            inputs = next((layer.inputs for layer in self._layers if hasattr(layer, "inputs")), None)
         if inputs is None:
             raise ValueError("no layer tells the width of the input: give it, as Sequential(layers, inputs=64)")
         width = inputs
-        for k, layer in enumerate(self.layers):
+        for k, layer in enumerate(self._layers):
             if not hasattr(layer, "parameters"):
                 layer._prepare()  # a user's layer whose __init__ did not call ours
             try:
@@ -106,26 +118,69 @@ class Sequential:
 
     def _allocate(self) -> None:
         """Lay all parameters out in one vector and give each layer its views, and build the plan if there is one."""
-        shapes = [layer.parameter_shapes() for layer in self.layers]
-        size = sum(int(np.prod(shape)) for one in shapes for shape in one.values())
-        self.parameters = aligned(size, self.dtype)
-        self.gradients = aligned(size, self.dtype)
+        shapes = [layer.parameter_shapes() for layer in self._layers]
+        size = sum(math.prod(shape) for one in shapes for shape in one.values())
+        self._parameters = aligned(size, self._dtype)
+        self._gradients = aligned(size, self._dtype)
         place = 0
         operations = []
-        for k, (layer, one) in enumerate(zip(self.layers, shapes, strict=True)):
+        for k, (layer, one) in enumerate(zip(self._layers, shapes, strict=True)):
             offsets = {}
             for name, shape in one.items():
-                end = place + int(np.prod(shape))
-                layer.parameters[name] = self.parameters[place:end].reshape(shape)
-                layer.gradients[name] = self.gradients[place:end].reshape(shape)
+                end = place + math.prod(shape)
+                layer.parameters[name] = self._parameters[place:end].reshape(shape)
+                layer.gradients[name] = self._gradients[place:end].reshape(shape)
                 offsets[name], place = place, end
             if isinstance(layer, Dropout):
                 layer.place = k
-            layer._network = True  # type: ignore[attr-defined]
             operations.append(layer.operation(offsets))
         self._program: Program | None = None
-        if all(type(layer) in _BUILT_IN for layer in self.layers):
-            self._program = Program([o for o in operations if o is not None], self.dtype)
+        if all(type(layer) in _BUILT_IN for layer in self._layers):
+            self._program = Program([o for o in operations if o is not None], self._dtype)
+        for layer in self._layers:
+            layer._network = True  # type: ignore[attr-defined]
+
+    # --- what it is -------------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self._layers
+
+    @property
+    def inputs(self) -> int:
+        return self._inputs
+
+    @property
+    def outputs(self) -> int:
+        return self._outputs
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype  # type: ignore[no-any-return]
+
+    @property
+    def seed(self) -> int:
+        return self._seed
+
+    @property
+    def dropout_seed(self) -> int:
+        return self._dropout_seed
+
+    @property
+    def parameters(self) -> np.ndarray:
+        return self._parameters[:]  # a view of its own: whoever gets it may give it another shape
+
+    @parameters.setter
+    def parameters(self, value: Any) -> None:
+        self._parameters[:] = floats("parameters", value, self._parameters.shape, self._dtype)
+
+    @property
+    def gradients(self) -> np.ndarray:
+        return self._gradients[:]
+
+    @gradients.setter
+    def gradients(self, value: Any) -> None:
+        self._gradients[:] = floats("gradients", value, self._gradients.shape, self._dtype)
 
     # --- running ----------------------------------------------------------------------------------------------
 
@@ -139,7 +194,7 @@ class Sequential:
         if name not in PATHS:
             raise unknown("path", name, list(PATHS))
         self._path = name
-        for layer in self.layers:
+        for layer in self._layers:
             layer.path = PATHS[name]
 
     @property
@@ -148,7 +203,7 @@ class Sequential:
         return self._program if self._whole and self._path == "fused" else None
 
     def _checked_input(self, X: Any, name: str = "X") -> np.ndarray:
-        return floats(name, X, (None, self.inputs), self.dtype)
+        return floats(name, X, (None, self._inputs), self._dtype)
 
     def forward(self, X: Any, training: bool = True) -> np.ndarray:
         """The last layer's output for one batch, with everything kept that ``backward`` needs.
@@ -165,33 +220,63 @@ class Sequential:
         """
         X = self._checked_input(X)
         if len(X) == 0:
-            raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self.inputs})")
+            raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self._inputs})")
+        training = bool(training)
         with self._lock:
+            self._seen = self._kept = None
             step = self._training_step
-            self._training_step += bool(training)
             program = self.program
             if program is not None:
-                output = program.forward(self.parameters, X, bool(training), self.dropout_seed, step)
+                X = program.readable(X)
+                held = Borrowed("X", X)
+                output = program.forward(self._parameters, held.array, training, self._dropout_seed, step)
             else:
-                output = self.forward_layers(X, bool(training), step) + 0  # -0.0, our mark of a dead unit, as +0.0
-            self._seen = (X, bool(training))
-            self._ran = program
+                held = Borrowed("X", X)
+                # + 0 turns -0.0, our mark of a dead unit, into +0.0
+                output = self.forward_layers(held.array, training, step) + 0
+            self._training_step = step + training
+            self._seen = _Pass(held, training, program, self._path)
         return output
 
     def forward_layers(self, X: np.ndarray, training: bool, step: int) -> np.ndarray:
-        """Forward layer by layer, with -0.0 for dead ReLU units. For callers that have checked X."""
+        """Forward layer by layer, with -0.0 for dead ReLU units. For callers that have checked X and have the lock."""
+        if self._seen is not None and self._seen.program is None and self._kept is None:
+            self._kept = [layer._kept() for layer in self._layers]  # for the ``backward`` that may still come
         A = X
-        for k, layer in enumerate(self.layers):
+        for k, layer in enumerate(self._layers):
             if isinstance(layer, Dropout):
-                layer.seed, layer.step = self.dropout_seed, step
-            A = layer.forward(A, training)
-            if getattr(A, "shape", None) != (len(X), layer.outputs):
-                raise ValueError(f"layers[{k}] ({layer.describe()}) gave an array of shape {np.shape(A)}, expected"
-                                 f" {(len(X), layer.outputs)}")  # fmt: skip
+                layer.seed, layer.step = self._dropout_seed, step
+            if type(layer) in _OURS:
+                A = layer.forward(A, training)
+                continue
+            A = self._of_user(k, layer.forward, A, training)
+            wanted = (len(X), layer.outputs)
+            if not isinstance(A, np.ndarray):
+                raise TypeError(f"layers[{k}] ({layer.describe()}) gave a {type(A).__name__}, expected an array of"
+                                f" shape {wanted}")  # fmt: skip
+            if A.shape != wanted:
+                raise ValueError(f"layers[{k}] ({layer.describe()}) gave an array of shape {A.shape}, expected"
+                                 f" {wanted}")  # fmt: skip
         return A
+
+    def _of_user(self, k: int, function: Callable[..., Any], array: np.ndarray, *more: Any) -> Any:
+        """What a user's layer makes of an array that it must not change."""
+        given = array.view()
+        given.flags.writeable = False
+        try:
+            return function(given, *more)
+        except ValueError as error:
+            if "read-only" in str(error):
+                raise ValueError(
+                    f"layers[{k}] ({self._layers[k].describe()}) writes into the array of shape {array.shape} that"
+                    f" {function.__name__} was given, which others still need; expected it to write into a copy"
+                ) from error
+            raise
 
     def backward(self, d: Any) -> np.ndarray:
         """Gradients of all parameters, from the gradient with respect to the output of the last ``forward``.
+
+        ``predict``, ``evaluate`` or another ``path`` in between change nothing about it.
 
         Args:
             d: (N, outputs), as a loss gives it.
@@ -201,26 +286,44 @@ class Sequential:
 
         Raises:
             RuntimeError: no ``forward`` before it.
-            TypeError, ValueError: an array that does not fit that ``forward``.
+            TypeError, ValueError: an array that does not fit that ``forward``, or an X that was resized since.
         """
-        if self._seen is None:
-            raise RuntimeError("backward needs a forward(X) before it")
-        X, training = self._seen
-        d = floats("d", d, (len(X), self.outputs), self.dtype)
         with self._lock:
-            if self._ran is not None:
-                return self._ran.backward(self.parameters, X, d, self.gradients, training)
-            return self.backward_layers(d, True)  # type: ignore[return-value]
+            if self._seen is None:
+                raise RuntimeError("backward needs a forward(X) before it")
+            held, training, program, path = self._seen
+            X = held.array
+            d = floats("d", d, (len(X), self._outputs), self._dtype)
+            held.check("backward")
+            if program is not None:
+                return program.backward(self._parameters, X, d, self._gradients, training)
+            if self._kept is not None:
+                for layer, kept in zip(self._layers, self._kept, strict=True):
+                    vars(layer).update(kept)
+                self._kept = None
+            now, self.path = self._path, path
+            try:
+                return self.backward_layers(d, True)  # type: ignore[return-value]
+            finally:
+                self.path = now
 
     def backward_layers(self, d: np.ndarray, input_gradient: bool) -> np.ndarray | None:
         """Backward layer by layer, after ``forward_layers``."""
-        gradient: np.ndarray | None = d
-        for k, layer in reversed(list(enumerate(self.layers))):
-            if k == 0 and isinstance(layer, Dense):
-                gradient = layer.backward(gradient, input_gradient)  # type: ignore[arg-type]
+        gradient: Any = d
+        for k, layer in reversed(list(enumerate(self._layers))):
+            if type(layer) not in _OURS:
+                gradient = self._of_user(k, layer.backward, gradient)
+                if (k > 0 or input_gradient) and np.shape(gradient) != (len(d), layer.inputs):
+                    seen = (
+                        f"shape {gradient.shape}" if isinstance(gradient, np.ndarray) else f"{type(gradient).__name__}"
+                    )
+                    raise ValueError(f"layers[{k}] ({layer.describe()}) gave a gradient of {seen}, expected an array of"
+                                     f" shape {(len(d), layer.inputs)}")  # fmt: skip
+            elif k == 0 and type(layer) is Dense:
+                gradient = layer.backward(gradient, input_gradient)
             else:
-                gradient = layer.backward(gradient)  # type: ignore[arg-type]
-        return gradient
+                gradient = layer.backward(gradient)
+        return gradient  # type: ignore[no-any-return]
 
     def predict(self, X: Any, *, threads: int | None = None) -> np.ndarray:
         """The last layer's output for every row (logits, where the last layer has no activation); no dropout.
@@ -239,9 +342,9 @@ class Sequential:
         with self._lock:
             program = self.program
             if program is not None:
-                return program.predict(self.parameters, X, program.threads_for(len(X), wanted))
+                return program.predict(self._parameters, X, program.threads_for(len(X), wanted))
             blocks = [self.forward_layers(X[k : k + 4096], False, 0) + 0 for k in range(0, len(X), 4096)]
-            return np.concatenate(blocks) if blocks else np.empty((0, self.outputs), self.dtype)
+            return np.concatenate(blocks) if blocks else np.empty((0, self._outputs), self._dtype)
 
     def loss_sums(
         self, loss: losses.Loss, output: np.ndarray, labels: Any, targets: Any, weight: np.ndarray | None,
@@ -256,6 +359,7 @@ class Sequential:
         gradient[...] = d
         return float(value) * result[2], result[1], result[2]
 
+    @checks_keywords
     def evaluate(self, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None) -> dict[str, float]:
         """Loss, and accuracy where the loss has one, over all rows.
 
@@ -303,6 +407,7 @@ class Sequential:
                 f" Softmax() or a sigmoid, or use the loss from logits"
             )
 
+    @checks_keywords
     def fit(
         self,
         X: Any,
@@ -402,17 +507,36 @@ class Sequential:
         return f"Sequential([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_lock", "_trained_by", "_program", "_seen", "_ran", "gradients")
-        kept = {k: v for k, v in vars(self).items() if k not in left_out}
-        return kept | {"layers": [copy.copy(layer) for layer in self.layers], "parameters": self.parameters.copy()}
+        left_out = ("_lock", "_trained_by", "_program", "_seen", "_kept", "_gradients")
+        own = {k: v for k, v in vars(self).items() if k not in left_out}
+        layers = tuple(copy.copy(layer) for layer in self._layers)
+        return own | {"_layers": layers, "_parameters": self._parameters.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        values = state.pop("parameters")
-        vars(self).update(state, _seen=None, _ran=None, _lock=threading.RLock(), _trained_by={})
+        values = state.pop("_parameters")
+        vars(self).update(state, _seen=None, _kept=None, _lock=threading.RLock(), _trained_by={})
         forks.keep_whole(self)
         self._allocate()
-        self.parameters[:] = values
+        self._parameters[:] = values
         self.path = self._path
+
+
+def _as_layers(given: Any) -> tuple[Layer, ...]:
+    """Checked layers, each of which can become part of a network."""
+    try:
+        layers = tuple(given)
+    except TypeError as error:
+        raise TypeError(f"layers is {given!r}, expected a list of layers") from error
+    if not layers:
+        raise ValueError("layers is empty, expected at least one layer")
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{k}] is {layer!r}, expected a layer, such as fastjac.Dense(64, 10)")
+        if any(layer is other for other in layers[:k]):
+            raise ValueError(f"layers[{k}] is the same object as an earlier layer; make a new one for each place")
+        if getattr(layer, "_network", None) is not None:
+            raise ValueError(f"layers[{k}] already belongs to a network; make a new one for each network")
+    return layers
 
 
 def load(path: Any) -> Sequential:

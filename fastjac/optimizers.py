@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from fastjac import _arguments
+from fastjac._attributes import Strict
 from fastjac.errors import NonFiniteError
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
@@ -44,7 +45,7 @@ class _State:
         self.moments[:], self.counters[0] = moments, steps
 
 
-class Optimizer:
+class Optimizer(Strict):
     """Base of the optimizers; not used by itself.
 
     What it remembers, moments and the number of steps, belongs to one network; it can step several. A copy (``copy``,
@@ -58,6 +59,8 @@ class Optimizer:
     """
 
     rule: ClassVar[int]
+    learning_rate: Rate
+    clip_norm: float | None
 
     def __init__(self, learning_rate: Rate, clip_norm: float | None) -> None:
         if not callable(learning_rate):
@@ -100,10 +103,10 @@ class Optimizer:
         if state is None:
             if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
                 raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
-            size = rules.STATES[self.rule] * rules.padded_count(network.parameters.size)
+            size = rules.STATES[self.rule] * rules.padded_count(network._parameters.size)
             state = self._of_copies.pop(network._identity, None)
             if state is None or state.moments.size != size or state.moments.dtype != network.dtype:
-                state = _State(size, network.dtype)
+                state = _State(size, network._dtype)
             self._states[network] = state
         self._counters = state.counters
         return state
@@ -148,7 +151,7 @@ class Optimizer:
         state = self.state(network)
         step = int(state.counters[0])
         done: bool = optimizer_update(
-            self.rule, network.parameters, network.gradients, state.moments, rate, self.settings(), step + 1
+            self.rule, network._parameters, network._gradients, state.moments, rate, self.settings(), step + 1
         )
         state.counters[0] += done
         return done
@@ -169,7 +172,7 @@ class Optimizer:
         vars(self).update(state)
 
 
-class SGD(Optimizer):
+class SGD(Optimizer, strict=True):
     """Gradient descent, with momentum: v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov.
 
     Args:
@@ -187,6 +190,9 @@ class SGD(Optimizer):
     """
 
     rule = rules.SGD
+    momentum: float
+    nesterov: bool
+    weight_decay: float
 
     def __init__(
         self,
@@ -212,7 +218,7 @@ class SGD(Optimizer):
         return values
 
 
-class Adam(Optimizer):
+class Adam(Optimizer, strict=True):
     """Adam (Kingma & Ba 2015), as in PyTorch: w -= rate·m̂ / (√v̂ + ε).
 
     Args:
@@ -230,6 +236,10 @@ class Adam(Optimizer):
     """
 
     rule = rules.ADAM
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    weight_decay: float
 
     def __init__(
         self,
@@ -256,7 +266,7 @@ class Adam(Optimizer):
         return values
 
 
-class AdamW(Adam):
+class AdamW(Adam, strict=True):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w shrinks by rate·weight_decay in each step.
 
     Arguments as ``Adam``; weight_decay is 0.01 by default, as in PyTorch.
@@ -286,6 +296,13 @@ BY_NAME: dict[str, Any] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 OptimizerName = Literal["sgd", "adam", "adamw"]
 OptimizerLike = OptimizerName | Optimizer | type[Optimizer]  # what a function takes for an optimizer
 
+# what other libraries call theirs, and what is not here but is nearest
+_ELSEWHERE = {
+    "gd": "sgd", "gradient_descent": "sgd", "momentum": "SGD(momentum=0.9)",
+    "nesterov": "SGD(momentum=0.9, nesterov=True)",
+    "nadam": "adam", "amsgrad": "adam", "adamax": "adam", "rmsprop": "adam", "adagrad": "adam", "adadelta": "adam",
+}  # fmt: skip
+
 
 def get(optimizer: Any) -> Optimizer:
     """The optimizer for a name (with its default settings) or an optimizer object.
@@ -296,12 +313,12 @@ def get(optimizer: Any) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if optimizer in BY_NAME.values():
+    if isinstance(optimizer, type) and optimizer in BY_NAME.values():
         made: Optimizer = optimizer()
         return made
     if isinstance(optimizer, str):
         if optimizer not in BY_NAME:
-            raise unknown("optimizer", optimizer, list(BY_NAME))
+            raise unknown("optimizer", optimizer, list(BY_NAME), _ELSEWHERE)
         named: Optimizer = BY_NAME[optimizer]()
         return named
     raise TypeError(f"optimizer is {optimizer!r}, expected a name ({', '.join(BY_NAME)}) or an optimizer object")

@@ -178,13 +178,13 @@ class Program:
             return array, 0
         return self._usual, place(array)
 
-    def _contiguous_if_needed(self, X: np.ndarray) -> np.ndarray:
+    def readable(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
         return np.ascontiguousarray(X) if self._gathers else X
 
     def predict(self, parameters: np.ndarray, X: np.ndarray, threads: int = 1) -> np.ndarray:
         """The network's output for the rows of X, without dropout."""
-        X = self._contiguous_if_needed(X)
+        X = self.readable(X)
         rows = X.shape[0]
         out = np.empty((rows, self.outputs), self.dtype)
         array, address = self._as_usual(X)
@@ -257,7 +257,7 @@ class Program:
         rates means that the loss of the next batch was not finite; ``learner.counters`` says so too.
         """
         steps = len(rates)
-        X = self._contiguous_if_needed(batches.X)
+        X = self.readable(batches.X)
         data = _Table(
             place(X), *strides(X), place(batches.labels), place(batches.targets), place(batches.weights),
             place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),

@@ -16,6 +16,8 @@ class Feed(Generic[Checked]):
         check: a function of (X, y, sample_weight, words to begin a message with) that gives what is yielded.
         passes: how often it will be gone through.
         name: what it is called in messages.
+        own: what makes a checked batch one that no other shares memory with, for the one that is kept until the first
+            pass begins: a generator may write every batch to the same memory, and so may another.
 
     Raises:
         TypeError: not iterable, an iterator that can't be gone through that often, or no batch inside.
@@ -26,7 +28,10 @@ class Feed(Generic[Checked]):
     ['X', 'more X']
     """
 
-    def __init__(self, batches: Any, check: Callable[[Any, Any, Any, str], Checked], passes: int, name: str) -> None:
+    def __init__(
+        self, batches: Any, check: Callable[[Any, Any, Any, str], Checked], passes: int, name: str,
+        own: Callable[[Checked], Checked] = lambda batch: batch,
+    ) -> None:  # fmt: skip
         self.name = name
         self._batches = batches
         self._check = check
@@ -43,7 +48,7 @@ class Feed(Generic[Checked]):
         first = self._next(iterator)
         if first is None:
             raise ValueError(f"{self.name} is empty, expected at least one batch (X, y)")
-        self.first: Checked = first
+        self.first: Checked = own(first)
         self._opened: Iterator[Any] | None = iterator
 
     def _start(self) -> Iterator[Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from fastjac import _arguments, losses, optimizers, progress
 from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
-from fastjac.kernels.arrays import finite, unknown, weights
+from fastjac.kernels.arrays import Borrowed, finite, unknown, weights
 from fastjac.kernels.network import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
 from fastjac.layers import Dense
 from fastjac.program import Batches, Learner
@@ -60,14 +60,32 @@ def _history_from(columns: dict[str, list[float]], interrupted: bool) -> History
     return history
 
 
-@dataclass
 class _Samples:
-    """Checked samples."""
+    """Checked samples: labels of our own, and the rest as it was given, which ``check`` looks at again."""
 
-    X: np.ndarray
-    labels: np.ndarray | None
-    targets: np.ndarray | None
-    weight: np.ndarray | None
+    def __init__(
+        self, X: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None,
+        prefix: str = "",
+    ) -> None:  # fmt: skip
+        given = {"X": X, "y": targets, "sample_weight": weight}
+        held = {name: Borrowed(prefix + name, array) for name, array in given.items() if array is not None}
+        self._held = list(held.values())
+        self._prefix = prefix
+        self.X = held["X"].array
+        self.labels = labels
+        self.targets = held["y"].array if targets is not None else None
+        self.weight = held["sample_weight"].array if weight is not None else None
+
+    def check(self, before: str) -> None:
+        """Raise ValueError where an array was resized, and its memory with it."""
+        for one in self._held:
+            one.check(before)
+
+    def own(self) -> _Samples:
+        """The same in memory of their own."""
+        targets = None if self.targets is None else self.targets.copy()
+        weight = None if self.weight is None else self.weight.copy()
+        return _Samples(self.X.copy(), self.labels, targets, weight, self._prefix)
 
 
 def _samples(
@@ -79,10 +97,9 @@ def _samples(
         raise ValueError(f"{name} has shape {X.shape}, expected at least one row: (1, {network.inputs})")
     labels, targets = loss.targets(y, len(X), network.outputs, network.dtype, f"{prefix}y")
     weight = None if weight is None else weights(f"{prefix}sample_weight", weight, len(X))
-    samples = _Samples(X, labels, targets, weight)
     if class_weight is not None:
-        samples.weight = _with_class_weight(samples, class_weight, network.outputs)
-    return samples
+        weight = _with_class_weight(labels, targets, weight, class_weight, network.outputs)
+    return _Samples(X, labels, targets, weight, prefix)
 
 
 @dataclass
@@ -102,14 +119,19 @@ def _validation(network: Sequential, loss: losses.Loss, data: Any, epochs: int) 
             raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
         samples = _samples(network, loss, data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
         given = samples.labels if samples.targets is None else samples.targets
-        return _Validation(lambda: network.evaluate(samples.X, given, loss, sample_weight=samples.weight), samples)
-    feed: Feed[_Samples] = Feed(data, partial(_samples, network, loss), epochs, "validation_data")
+
+        def of_arrays() -> Logs:
+            samples.check("its epoch was validated")
+            return network.evaluate(samples.X, given, loss, sample_weight=samples.weight)
+
+        return _Validation(of_arrays, samples)
+    feed: Feed[_Samples] = Feed(data, partial(_samples, network, loss), epochs, "validation_data", _Samples.own)
     return _Validation(lambda: _evaluate(network, loss, feed))
 
 
 def evaluate_batches(network: Sequential, loss: losses.Loss, batches: Any) -> Logs:
     """See ``Sequential.evaluate``."""
-    return _evaluate(network, loss, Feed(batches, partial(_samples, network, loss), 1, "X"))
+    return _evaluate(network, loss, Feed(batches, partial(_samples, network, loss), 1, "X", _Samples.own))
 
 
 def _evaluate(network: Sequential, loss: losses.Loss, feed: Feed[_Samples]) -> Logs:
@@ -120,19 +142,21 @@ def _evaluate(network: Sequential, loss: losses.Loss, feed: Feed[_Samples]) -> L
     return _means(np.array(sums), loss)
 
 
-def _with_class_weight(samples: _Samples, class_weight: Any, classes: int) -> np.ndarray:
+def _with_class_weight(
+    labels: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None, class_weight: Any, classes: int
+) -> np.ndarray:
     """Sample weights times the weight of each sample's class."""
-    if samples.labels is None:
-        assert samples.targets is not None
+    if labels is None:
+        assert targets is not None
         raise ValueError("class_weight needs targets that are class indices, expected y of shape"
-                         f" ({len(samples.X)},), not {samples.targets.shape}")  # fmt: skip
+                         f" ({len(targets)},), not {targets.shape}")  # fmt: skip
     factors = np.ones(classes)
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise unknown("class_weight", class_weight, ["balanced"])
-        counts = np.bincount(samples.labels, minlength=classes)
+        counts = np.bincount(labels, minlength=classes)
         present = counts > 0
-        factors[present] = len(samples.labels) / (present.sum() * counts[present])
+        factors[present] = len(labels) / (present.sum() * counts[present])
     elif isinstance(class_weight, dict):
         for label, factor in class_weight.items():
             if _arguments.count("a class of class_weight", label, 0) >= classes:
@@ -140,8 +164,8 @@ def _with_class_weight(samples: _Samples, class_weight: Any, classes: int) -> np
             factors[label] = _arguments.real(f"class_weight[{label}]", factor)
     else:
         raise TypeError(f"class_weight is {class_weight!r}, expected {{class: weight}} or 'balanced'")
-    given = 1.0 if samples.weight is None else samples.weight
-    return weights("sample_weight times class_weight", factors[samples.labels] * given, len(samples.X))
+    given = 1.0 if weight is None else weight
+    return weights("sample_weight times class_weight", factors[labels] * given, len(labels))
 
 
 class _Interruption:
@@ -221,8 +245,8 @@ class _Run:
         self.each_batch = any(one.wants_batches for one in callbacks)
         state = optimizer.state(network)
         self.learner = Learner(
-            network.parameters, network.gradients, state.moments, optimizer.settings(), optimizer.rule,
-            loss.code(samples.labels), loss.parameter, network.dropout_seed, state.counters, l1, l2,
+            network._parameters, network._gradients, state.moments, optimizer.settings(), optimizer.rule,
+            loss.code(samples.labels), loss.parameter, network._dropout_seed, state.counters, l1, l2,
             keep_gradients=self.each_batch,  # a callback may look at them
         )  # fmt: skip
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
@@ -283,6 +307,8 @@ class _Run:
         else:
             count = min(count, 4)  # the first steps tell how long one takes
         rates = self.optimizer.rates(int(self.learner.counters[0]), count)
+        if self.callbacks:  # which may have changed momentum, weight_decay, clip_norm … since
+            self.learner.settings[:] = self.optimizer.settings()
         begin = time.perf_counter()
         with self._stepping():
             if self.network.program:
@@ -298,6 +324,7 @@ class _Run:
     def _stepping(self) -> Iterator[None]:
         """Nobody else uses the network, and the steps of the optimizer are counted as the network's too."""
         network, counters = self.network, self.learner.counters
+        self.samples.check("the next step")
         with network._lock:
             counters[AHEAD] = network._training_step - counters[STEP]
             try:
@@ -422,6 +449,9 @@ class _StreamRun(_Run):
         self.before = 0
         while batch is not None:
             self.samples, self.batch_size = batch, len(batch.X)
+            code = self.loss.code(batch.labels)
+            if code != self.learner.loss:  # class indices after rows, or the reverse
+                self.learner.loss, self.learner.tables = code, []
             if self.network.program:
                 self.threads = self.network.program.threads_for(self.batch_size, self._asked_threads)
             sums = self.steps(0, workers)
@@ -430,6 +460,8 @@ class _StreamRun(_Run):
             batch = next(batches, None)  # only now: a batch may live in memory that the next one is written to
             if batch is None:
                 self._rows = done
+            elif self.each_batch:
+                batch = batch.own()  # what a callback reads may be written to the same memory
             yield _Progress(sums, done, self._rows or done * len(self.feed) // self.before, batch is None)
 
 
@@ -470,7 +502,7 @@ def fit(
             raise ValueError(f"class_weight is {class_weight!r}, which needs all of y at once; with batches, expected"
                              " {class: weight}")  # fmt: skip
         check = partial(_samples, network, chosen_loss, class_weight=class_weight)
-        feed: Feed[_Samples] = Feed(X, check, epochs, "X")
+        feed: Feed[_Samples] = Feed(X, check, epochs, "X", _Samples.own)
         validation = _validation(network, chosen_loss, validation_data, epochs)
         run = _StreamRun(network, feed, chosen_loss, chosen_optimizer, all_callbacks, threads, l1, l2)
     else:
@@ -512,7 +544,7 @@ def fit(
         history.interrupted = True
     if history.interrupted:
         epochs_done = len(history.get("loss", []))
-        warnings.warn(f"training was interrupted after {epochs_done} whole epochs", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"training was interrupted after {epochs_done} whole epochs", RuntimeWarning, stacklevel=4)
     return history
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,11 +20,35 @@ import numpy as np
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def unknown(kind: str, name: object, known: Sequence[str]) -> ValueError:
+def nearest(name: object, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:
+    """The end of a sentence about a name that is not in a list: a question after the one that was probably meant.
+
+    Args:
+        elsewhere: what other libraries call things, in lower case, and the name here.
+
+    >>> nearest("Relu", ["elu", "relu"])
+    "; did you mean 'relu'?"
+    >>> nearest("mse", ["mean_squared_error", "huber"], {"mse": "mean_squared_error"})
+    "; did you mean 'mean_squared_error'?"
+    >>> nearest("x", ["loss"])
+    '.'
+    """
+    plain = str(name).lower().replace(" ", "_").replace("-", "_")
+    by_plain = {one.lower(): one for one in known}
+    found = by_plain.get(plain)
+    if found is None and elsewhere:
+        there = elsewhere.get(plain) or elsewhere.get(plain.replace("_", ""))
+        if there in known or (there and not there.isidentifier()):  # a call, such as Loss(option=True), is no name
+            found = there
+    if found is None:
+        near = get_close_matches(plain, list(by_plain), n=1)
+        found = by_plain[near[0]] if near else None
+    return f"; did you mean {found!r}?" if found else "."
+
+
+def unknown(kind: str, name: object, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> ValueError:
     """The error for a name that is not in a list: it shows the list, and the nearest entry."""
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}.")
+    return ValueError(f"unknown {kind} {name!r}{nearest(name, known, elsewhere)} Known: {', '.join(known)}.")
 
 
 def float_type(dtype: Any) -> Any:
@@ -148,7 +172,7 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
-    """Class indices as contiguous int64, each in 0 … classes - 1.
+    """Class indices as contiguous int64, each in 0 … classes - 1, in an array of their own.
 
     Raises:
         TypeError: not integers.
@@ -159,15 +183,16 @@ def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
         raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
                         f" shape ({samples},), or rows of shape ({samples}, {classes})")  # fmt: skip
     check_shape(name, array.shape, (samples,))
-    # as unsigned numbers, those below 0 are the largest: one look at the array instead of two
-    if array.size and (array.dtype != np.int64 or array.view(np.uint64).max() >= classes):
+    # The copy is looked at, and nobody else can write to it: kernels take these numbers for places in memory. Seen as
+    # unsigned numbers, those below 0 are the largest, and so are those that int64 can't hold: one look instead of two.
+    own = np.array(array, np.int64, order="C")
+    if own.size and own.view(np.uint64).max() >= classes:
         low, high = int(array.min()), int(array.max())
-        if low < 0 or high >= classes:
-            wrong = low if low < 0 else high
-            place = int(np.argmax(array == wrong))
-            raise ValueError(f"{name} has shape {array.shape} and the class index {wrong} at {place}, expected"
-                             f" 0 to {classes - 1} for {classes} outputs")  # fmt: skip
-    return np.ascontiguousarray(array, dtype=np.int64)
+        wrong = low if low < 0 else high
+        place = int(np.argmax(array == wrong))
+        raise ValueError(f"{name} has shape {array.shape} and the class index {wrong} at {place}, expected"
+                         f" 0 to {classes - 1} for {classes} outputs")  # fmt: skip
+    return own
 
 
 def weights(name: str, value: Any, samples: int) -> np.ndarray:
@@ -183,6 +208,12 @@ def weights(name: str, value: Any, samples: int) -> np.ndarray:
                          f" weights of at least 0 and shape ({samples},)")  # fmt: skip
     if samples and not array.any():
         raise ValueError(f"all weights in {name} are zero (shape {array.shape}); expected some above zero")
+    if samples:
+        with np.errstate(over="ignore"):
+            total = float(array.sum())
+        if not 1e-300 <= total <= 1e300:
+            raise ValueError(f"{name}, of shape {array.shape}, sums to {total:g}, which no mean can be divided by;"
+                             " expected a sum from 1e-300 to 1e300: multiply all weights by one number")  # fmt: skip
     return array
 
 
@@ -195,10 +226,14 @@ def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     """
     if value is None:
         return np.empty(shape, dtype)
-    if not isinstance(value, np.ndarray) or value.dtype != dtype:
-        seen = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-        extent = value.shape if isinstance(value, np.ndarray) else "none"
-        raise TypeError(f"{name} is {seen} with shape {extent}, expected an array of {dtype} and shape {shape}")
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__} with shape none, expected an array of {dtype} and shape"
+                        f" {shape}")  # fmt: skip
+    if type(value) is not np.ndarray:
+        value = np.asarray(value)  # a subclass may say something else each time it is asked
+    if value.dtype != dtype:
+        raise TypeError(f"{name} is an array of {value.dtype} with shape {value.shape}, expected an array of {dtype}"
+                        f" and shape {shape}")  # fmt: skip
     check_shape(name, value.shape, shape)
     if not value.flags.writeable:
         raise ValueError(f"{name} with shape {value.shape} is read-only, expected a writable array of shape {shape}")
@@ -214,6 +249,37 @@ def place_to_write(target: np.ndarray, *inputs: np.ndarray | None) -> np.ndarray
     if usable and not any(np.may_share_memory(target, one) for one in inputs if one is not None):
         return target
     return np.empty(target.shape, target.dtype)
+
+
+class Borrowed:
+    """Someone else's array, and whether it is still where it was: NumPy lets its owner move and shrink it at any time.
+
+    Attributes:
+        array: a view that nobody else can give another shape.
+
+    >>> X = np.zeros((3, 2))
+    >>> held = Borrowed("X", X)
+    >>> X.resize((9, 2), refcheck=False)
+    >>> held.check("predict")
+    Traceback (most recent call last):
+    ValueError: X, of shape (3, 2), was resized before predict: its numbers have moved. Expected shape (3, 2) to stay.
+    """
+
+    __slots__ = ("_bytes", "_name", "_owner", "_place", "array")
+
+    def __init__(self, name: str, array: np.ndarray) -> None:
+        self.array = array.view()
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        self._name, self._owner, self._place, self._bytes = name, owner, address_of(owner), owner.nbytes
+
+    def check(self, before: str) -> None:
+        """Raise ValueError where the memory is not what it was."""
+        if address_of(self._owner) != self._place or self._owner.nbytes != self._bytes:
+            shape = self.array.shape
+            raise ValueError(f"{self._name}, of shape {shape}, was resized before {before}: its numbers have moved."
+                             f" Expected shape {shape} to stay.")  # fmt: skip
 
 
 def strides(array: np.ndarray) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from .arrays import (
     aligned,
     finite,
     float_of,
+    float_type,
     floats,
     labels,
     output,
@@ -62,6 +64,8 @@ def activation_code(activation: str) -> int:
     Raises:
         ValueError: unknown name.
     """
+    if not isinstance(activation, str):
+        raise TypeError(f"activation is {activation!r}, expected a name: {', '.join(CODES)}")
     if activation not in CODES:
         raise unknown("activation", activation, list(CODES))
     return CODES[activation]
@@ -70,13 +74,35 @@ def activation_code(activation: str) -> int:
 def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> float:
     """The number the table's row takes: for relu the least z that is alive, else the parameter itself."""
     value = DEFAULT_PARAMETERS.get(activation, 0.0) if parameter is None else parameter
+    name = "the slope of relu at zero" if activation == "relu" else f"the parameter of {activation}"
+    wanted = {"relu": "0 or 1", "leaky_relu": "a positive number", "elu": "a positive number"}.get(
+        activation, "a number"
+    )
+    number = _number(name, value, wanted)
     if activation == "relu":
-        if value not in (0, 1):
-            raise ValueError(f"the slope of relu at zero is {value!r}, expected 0 or 1")
-        return 0.0 if value == 1 else float(np.finfo(dtype).smallest_subnormal)
-    if activation in ("leaky_relu", "elu") and not 0 < value < np.inf:
-        raise ValueError(f"the parameter of {activation} is {value!r}, expected a positive number")
-    return float(value)
+        if number not in (0, 1):
+            raise ValueError(f"{name} is {value!r}, expected {wanted}")
+        return 0.0 if number == 1 else float(np.finfo(dtype).smallest_subnormal)
+    if activation in ("leaky_relu", "elu") and not 0 < number < np.inf:
+        raise ValueError(f"{name} is {value!r}, expected {wanted}")
+    return number
+
+
+def _number(name: str, value: Any, wanted: str) -> float:
+    """Any real number as a float.
+
+    Raises:
+        TypeError: something else.
+        ValueError: more than a float holds.
+    """
+    if type(value) is float:
+        return value
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected {wanted}")
+    try:
+        return float(value)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{name} is larger than any floating-point number, expected {wanted}") from error
 
 
 def _finish(result: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -363,18 +389,41 @@ def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, p
 
     A function of its arguments alone: the mask of training step ``step`` at place ``place`` of a network.
 
+    Args:
+        shape: (rows, columns), each at least 0.
+        rate: in [0, 1).
+        seed, step, place: whole numbers that 64 bits hold.
+        dtype: "float32" or "float64".
+
     Raises:
-        ValueError: a rate outside [0, 1).
+        TypeError, ValueError: something else.
 
     >>> sorted({float(x) for x in dropout_mask((8, 8), 0.5, seed=0, step=0, place=1, dtype="float32").ravel()})
     [0.0, 2.0]
     """
+    rate = _number("rate", rate, "a number in [0, 1)")
     if not 0.0 <= rate < 1.0:
         raise ValueError(f"rate is {rate!r}, expected a number in [0, 1)")
-    mask = np.empty(int(np.prod(shape)), dtype)
+    dtype = float_type(dtype)
+    seed, step, place = (_whole(n, v) for n, v in (("seed", seed), ("step", step), ("place", place)))
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise TypeError(f"shape is {shape!r}, expected (rows, columns)")
+    shape = (_whole("shape[0]", shape[0], 0), _whole("shape[1]", shape[1], 0))
+    mask = np.empty(shape[0] * shape[1], dtype)
     if mask.size:
-        _dropout_mask(mask, shape[1], float(rate), seed, step, place)
+        _dropout_mask(mask, shape[1], rate, seed, step, place)
     return mask.reshape(shape)
+
+
+def _whole(name: str, value: Any, least: int = -(2**63)) -> int:
+    """A whole number that 64 bits hold."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} is {value!r}, expected a whole number") from error
+    if not least <= number < 2**63:
+        raise ValueError(f"{name} is outside {least} to 2^63 - 1, expected a whole number in it")
+    return number
 
 
 # --- losses -------------------------------------------------------------------------------------------------------
@@ -482,11 +531,12 @@ def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
         ValueError: outside.
     """
     wanted = f"a number above 0 and below {high:g}" if high < math.inf else "a finite number above 0"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}, expected {wanted}")
-    if not 0 < value < high:
+    number = _number(name, value, wanted)
+    if not 0 < number < high:
         raise ValueError(f"{name} is {value!r}, expected {wanted}")
-    return float(value)
+    return number
 
 
 def _loss_and_gradient(

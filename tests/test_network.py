@@ -165,6 +165,216 @@ def test_predict_does_not_disturb_a_forward_that_waits_for_backward():
     np.testing.assert_array_equal(net.backward(np.ones((4, 3))), expected)
 
 
+class Scaled(fj.Layer):
+    """A = X ⊙ s, which keeps X in memory of its own that it writes over."""
+
+    def __init__(self, nested=False):
+        super().__init__()
+        self.nested = nested
+        self.buffers = {"X": [np.zeros(0)]} if nested else np.zeros(0)
+
+    def parameter_shapes(self):
+        return {"scale": (self.inputs,)}
+
+    def initialize(self, rng):
+        self.parameters["scale"][...] = rng.uniform(0.5, 1.5, self.inputs)
+
+    def forward(self, X, training):
+        place = self.buffers["X"][0] if self.nested else self.buffers
+        if place.shape != X.shape:
+            place = X.copy()
+        place[...] = X
+        if self.nested:
+            self.buffers["X"][0] = place
+        else:
+            self.buffers = place
+        return X * self.parameters["scale"]
+
+    def backward(self, dA):
+        X = self.buffers["X"][0] if self.nested else self.buffers
+        self.gradients["scale"][...] = (dA * X).sum(axis=0)
+        return dA * self.parameters["scale"]
+
+
+ROUTES = {
+    "whole": (True, "fused"), "by layers": (False, "fused"), "unfused": (True, "unfused"),
+    "reference": (True, "reference"),
+}  # fmt: skip
+EXTRAS = {
+    "none": lambda: [],
+    "Elementwise": lambda: [fj.Elementwise(math.sin, math.cos)],
+    "user": lambda: [Scaled(), fj.Dropout(0.3), fj.Activation("relu")],
+    "nested user": lambda: [Scaled(True), fj.Softmax(), fj.Dropout(0.3)],
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("rows", [2, 6, 9])
+def test_what_comes_between_forward_and_backward_does_not_change_the_gradient(route, extra, rows):
+    def made():
+        layers = [fj.Dense(5, 7, activation="relu"), fj.Activation("silu"), *EXTRAS[extra](), fj.Dense(7, 3)]
+        net = fj.Sequential(layers, seed=0)
+        net._whole, net.path = ROUTES[route]
+        return net
+
+    def between(net, kind):
+        other = random(rows, 5, seed=9)
+        if kind == "predict":
+            net.predict(other)
+            net.predict(other[:1])
+        elif kind == "evaluate":
+            net.evaluate(other, np.arange(rows) % 3, "softmax_cross_entropy")
+        elif kind == "backward and predict":
+            net.backward(np.ones((6, 3)))
+            net.predict(other)
+        else:
+            net.path = kind
+            net.predict(other)
+
+    X, d = random(6, 5), random(6, 3, seed=1)
+    plain = made()
+    output = plain.forward(X)
+    expected = plain.backward(d), plain.gradients.copy()
+    for kind in ("predict", "evaluate", "backward and predict", "fused", "unfused", "reference"):
+        net = made()
+        np.testing.assert_array_equal(net.forward(X), output)
+        between(net, kind)
+        path = net.path
+        dX = net.backward(d)
+        np.testing.assert_array_equal(dX, expected[0], err_msg=kind)
+        np.testing.assert_array_equal(net.gradients, expected[1], err_msg=kind)
+        assert net.path == path
+        # and another forward is none of the first
+        net.path = plain.path
+        net._training_step = 0
+        np.testing.assert_array_equal(net.forward(X), output)
+
+
+def test_a_forward_that_failed_leaves_nothing_for_backward():
+    class Breaks(Shift):
+        broken = False
+
+        def forward(self, X, training):
+            if self.broken:
+                raise KeyError("mine")
+            return super().forward(X, training)
+
+    net = fj.Sequential([fj.Dense(5, 3), Breaks()], seed=0)
+    net.forward(X)
+    net.layers[1].broken = True
+    with pytest.raises(KeyError):
+        net.forward(X[:2])
+    with pytest.raises(RuntimeError, match="backward needs a forward"):
+        net.backward(np.ones((6, 3)))
+
+
+FIRST_LAYERS = {
+    "Activation": lambda: fj.Activation("tanh"), "relu": lambda: fj.Activation("relu"), "Softmax": fj.Softmax,
+    "Dropout": lambda: fj.Dropout(0.4), "Dense": lambda: fj.Dense(5, 5, activation="gelu"), "user": Scaled,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", FIRST_LAYERS)
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_input_of_any_strides_gives_the_bits_of_its_plain_copy_whatever_layer_is_first(first, whole, dtype):
+    plain, d = random(6, 5).astype(dtype), random(6, 2, seed=1)
+    wide = np.full((12, 15), np.nan, dtype)
+    wide[::2, 1::3] = plain
+    forms = {
+        "Fortran": np.asfortranarray(plain), "wide": wide[::2, 1::3], "reversed": plain[::-1, ::-1].copy()[::-1, ::-1],
+        "column": np.broadcast_to(plain[:, :1], plain.shape), "row": np.broadcast_to(plain[:1], plain.shape),
+    }  # fmt: skip
+    for name, X in forms.items():
+        results = []
+        for array in (X, X.copy(order="C")):
+            net = fj.Sequential([FIRST_LAYERS[first](), fj.Dense(5, 2)], seed=0, inputs=5, dtype=dtype)
+            net._whole = whole
+            results.append([net.forward(array), net.backward(d), net.gradients, net.predict(array)])
+        for one, other in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_an_input_that_was_resized_is_refused_or_right(route):
+    d = np.ones((40, 3))
+    for change in ("shape", "shrink", "grow", "dtype"):
+        net = two_layers("float64")
+        net._whole, net.path = ROUTES[route]
+        owner = random(40, 5)
+        net.forward(owner.copy())
+        expected = net.backward(d)
+        net.forward(owner)
+        if change == "shape":
+            owner.shape = (200, 1)
+        elif change == "dtype":
+            owner.dtype = np.float32
+        else:
+            owner.resize((1, 1) if change == "shrink" else (10**6, 5), refcheck=False)
+        if change in ("shape", "dtype"):
+            np.testing.assert_array_equal(net.backward(d), expected)
+        else:
+            with pytest.raises(ValueError, match=r"X, of shape \(40, 5\), was resized before backward"):
+                net.backward(d)
+        net.forward(random(40, 5))
+        net.backward(d)
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_users_layer_that_writes_into_what_it_was_given_is_stopped_and_named(where, place):
+    class InPlace(fj.Layer):
+        def forward(self, X, training):
+            if where == "forward":
+                np.multiply(X, 2, out=X)
+            return X
+
+        def backward(self, dA):
+            if where == "backward":
+                dA *= 2
+            return dA
+
+    layers = [fj.Dense(5, 5, activation="relu"), fj.Activation("tanh")]
+    layers.insert(place, InPlace())
+    net = fj.Sequential(layers, seed=0, dtype="float64")
+    X, d = random(6, 5), random(6, 5, seed=1)
+    before = X.copy(), d.copy()
+    if where == "backward":
+        net.forward(X)
+    with pytest.raises(ValueError, match=rf"layers\[{place}\] \(InPlace\) writes into the array .* that {where} was"):
+        net.forward(X) if where == "forward" else net.backward(d)
+    with pytest.raises(ValueError, match="writes into"):
+        net.fit(X, d, loss="mean_squared_error")
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(d, before[1])
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "message"),
+    [
+        (lambda X: X.tolist(), None, r"layers\[1\] \(Odd\) gave a list, expected an array of shape \(6, 4\)"),
+        (lambda X: None, None, r"layers\[1\] \(Odd\) gave a NoneType"),
+        (lambda X: X[:, :2], None, r"gave an array of shape \(6, 2\), expected \(6, 4\)"),
+        (None, lambda d: d[:, :1], r"layers\[1\] \(Odd\) gave a gradient of shape \(6, 1\), expected .* \(6, 4\)"),
+        (None, lambda d: None, r"layers\[1\] \(Odd\) gave a gradient of NoneType, expected an array of shape \(6, 4\)"),
+    ],
+)
+def test_what_a_users_layer_gives_is_looked_at(forward, backward, message):
+    class Odd(fj.Layer):
+        def forward(self, X, training):
+            return forward(X) if forward else X
+
+        def backward(self, dA):
+            return backward(dA) if backward else dA
+
+    net = fj.Sequential([fj.Dense(5, 4), Odd(), fj.Dense(4, 3)], seed=0)
+    if backward:
+        net.forward(X)
+    with pytest.raises((TypeError, ValueError), match=message):
+        net.backward(np.ones((6, 3))) if backward else net.forward(X)
+
+
 def test_backward_writes_gradients_over_and_can_be_repeated():
     net, X = two_layers("float64"), random(4, 5)
     net.gradients[:] = np.nan
@@ -472,6 +682,42 @@ def test_a_layer_belongs_to_one_place_of_one_network():
     fj.Sequential([layer])
     with pytest.raises(ValueError, match=r"layers\[0\] already belongs to a network"):
         fj.Sequential([layer])
+
+
+def test_a_network_that_could_not_be_made_leaves_its_layers_free():
+    weight = np.arange(12.0).reshape(3, 4)
+    layers = [fj.Dense(3, 4, weight_init=weight), fj.Dense(4, 2, weight_init=lambda rng, shape: np.ones(5))]
+    with pytest.raises(ValueError, match="the result of weight_init"):
+        fj.Sequential(layers)
+    with pytest.raises(RuntimeError, match="once it is part of a network"):
+        _ = layers[0].weight
+    with pytest.raises(ValueError, match="takes 3 inputs"):
+        fj.Sequential([fj.Dense(2, 2), layers[0]])
+
+    class Broken(fj.Layer):
+        def parameter_shapes(self):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        fj.Sequential([layers[0], Broken()])
+    net = fj.Sequential([layers[0], fj.Dense(4, 2)], seed=0)
+    np.testing.assert_array_equal(net.layers[0].weight, weight)  # what it was given is not forgotten
+
+
+def test_layers_that_are_no_list_are_refused():
+    with pytest.raises(TypeError, match=r"layers is .*Dense.*, expected a list of layers"):
+        fj.Sequential(fj.Dense(2, 3))
+    assert len(fj.Sequential(fj.Dense(3, 3) for _ in range(2)).layers) == 2
+
+
+def test_a_function_that_drew_the_first_weights_is_not_kept():
+    layers = [
+        fj.Dense(3, 2, weight_init=lambda rng, shape: np.full(shape, 2.0), bias_init=lambda rng, shape: np.ones(2))
+    ]
+    net = fj.Sequential(layers, seed=0)
+    twin = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(twin.parameters, [2.0] * 6 + [1.0] * 2)
+    np.testing.assert_array_equal(copy.deepcopy(net).parameters, twin.parameters)
 
 
 def test_a_users_layer_of_another_shape_than_it_says_is_named():

@@ -131,6 +131,62 @@ def test_a_buffer_that_is_written_over_for_each_batch_is_read_in_time():
     same_bits(net, other)
 
 
+@pytest.mark.parametrize("route", ["whole", "by layers", "unfused", "reference"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "categorical_cross_entropy"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_targets_may_change_kind_from_batch_to_batch(route, loss, threads):
+    X, y = problem(loss, rows=300)
+    soft = np.random.default_rng(3).dirichlet(np.ones(OUTPUTS), 300)
+    kinds = [y[:64], np.eye(OUTPUTS)[y[64:128]], soft[128:200], y[200:264], soft[264:]]
+    edges = np.cumsum([0, *map(len, kinds)])
+    batches = [(X[a:b], kind) for (a, b), kind in zip(pairwise(edges), kinds, strict=True)]
+    rows = np.concatenate([kind if kind.ndim == 2 else np.eye(OUTPUTS)[kind] for kind in kinds])
+    plain = [(X[a:b], rows[a:b]) for a, b in pairwise(edges)]
+    for order in (batches, batches[::-1]):
+        nets, histories = [network(loss) for _ in range(2)], []
+        for net, data in zip(nets, (order, plain if order is batches else plain[::-1]), strict=True):
+            net._whole = route != "by layers"
+            net.path = "fused" if route in ("whole", "by layers") else route
+            histories.append(net.fit(data, loss=loss, epochs=3, optimizer=fj.SGD(0.5), threads=threads,
+                                     validation_data=lambda: iter(batches)))  # fmt: skip
+        np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-5, atol=1e-6)
+        for name in ("loss", "accuracy", "val_loss"):
+            np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
+
+
+def test_one_buffer_may_serve_the_streams_of_training_of_validation_and_of_a_callback():
+    X, y = problem()
+    X_val, y_val = problem(rows=64, seed=1)
+    buffers = np.empty((32, INPUTS), np.float32), np.empty((32, OUTPUTS)), np.empty(32)
+
+    def through(X, y):
+        def batches():
+            for X_part, y_part in cut(32, X, np.eye(OUTPUTS)[y]):
+                count = len(X_part)
+                buffers[0][:count], buffers[1][:count], buffers[2][:count] = X_part, y_part, 1 + X_part[:, 0] ** 2
+                yield tuple(one[:count] for one in buffers)
+
+        return batches
+
+    class Watch(fj.Callback):
+        def __init__(self, data):
+            self.data = data
+
+        def on_batch_end(self, batch, logs):
+            self.network.evaluate(self.data, None, "softmax_cross_entropy")
+
+    net, other = network(), network()
+    options = {"loss": "softmax_cross_entropy", "epochs": 2}
+    h1 = net.fit(
+        through(X, y), validation_data=through(X_val, y_val), callbacks=Watch(through(X_val, y_val)), **options
+    )
+    weight, weight_val = (1 + one[:, 0] ** 2 for one in (X, X_val))
+    Y, Y_val = np.eye(OUTPUTS)[y], np.eye(OUTPUTS)[y_val]
+    h2 = other.fit(X, Y, sample_weight=weight, batch_size=32, shuffle=False,
+                   validation_data=lambda: iter(cut(32, X_val, Y_val, weight_val)), **options)  # fmt: skip
+    same_bits(net, other, (h1, h2))
+
+
 def test_a_dataloader_of_pytorch():
     torch = pytest.importorskip("torch")
     X, y = problem()

@@ -93,7 +93,7 @@ def test_the_slow_paths_and_the_course_import_no_kernels():
 STOREYS = [
     {"jacobians"},
     {"_interpreter"},
-    {"_arguments", "atomic", "errors", "report", "data", "progress", "plots", "streaming", "columns"},
+    {"_arguments", "_attributes", "atomic", "errors", "report", "data", "progress", "plots", "streaming", "columns"},
     {"cores", "forks", "workers"},
     {"activations"},
     {"paths"},

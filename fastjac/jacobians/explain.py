@@ -274,7 +274,7 @@ def _copy_of(net: Sequential, dtype: np.dtype[Any]) -> Sequential:
     layers = [copy.copy(layer) for layer in net.layers]
     for layer in layers:
         layer.parameters, layer.gradients = {}, {}  # the copy's own will take their place
-    twin.__setstate__(net.__getstate__() | {"layers": layers, "dtype": dtype})
+    twin.__setstate__(net.__getstate__() | {"_layers": tuple(layers), "_dtype": dtype})
     twin.path = "fused"
     return twin
 
@@ -287,7 +287,7 @@ def _of_layer(net: Sequential, twin: Sequential, k: int, name: str, X: Array, fu
     layer: Any = twin.layers[k]
     n, out = k + 1, f"a{k + 1}"
     if isinstance(layer, Dropout):
-        layer.seed, layer.step = net.dropout_seed, net._training_step
+        layer.seed, layer.step = net._dropout_seed, net._training_step
     A = np.asarray(layer.forward(fused_X, True))
     given = A + 0  # without -0.0, the kernels' mark of a dead unit
 

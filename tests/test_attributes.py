@@ -1,0 +1,217 @@
+"""Names that do not exist are refused with the nearest one, and what the library has built on can't be changed."""
+
+import copy
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+import fastjac as fj
+from fastjac import losses, optimizers
+
+
+def network():
+    return fj.Sequential([fj.Dense(2, 3, activation="relu"), fj.Dropout(0.1), fj.Softmax()], seed=0)
+
+
+UNKNOWN = [
+    (lambda: fj.Dense(2, 3), "wieght", "weight"),
+    (lambda: fj.Dense(2, 3), "trainable", None),
+    (lambda: network().layers[0], "wieght", "weight"),
+    (lambda: network().layers[0], "trainable", None),
+    (lambda: fj.Activation("relu"), "activaton", "activation"),
+    (lambda: fj.Dropout(0.1), "p", "rate"),
+    (lambda: fj.Dropout(0.1), "Rate", "rate"),
+    (fj.Softmax, "axis", None),
+    (network, "trainable", None),
+    (network, "stop_trainig", "stop_training"),
+    (network, "epoch_trained", "epochs_trained"),
+    (fj.Adam, "lr", "learning_rate"),
+    (fj.Adam, "eps", "epsilon"),
+    (fj.Adam, "betas", "beta_1"),
+    (fj.SGD, "momentun", "momentum"),
+    (fj.AdamW, "weight_deacy", "weight_decay"),
+    (fj.Huber, "detla", "delta"),
+    (fj.Huber, "kind", None),
+    (fj.QuantileLoss, "q", None),
+    (fj.MeanSquaredError, "kind", None),
+    (fj.MeanSquaredError, "label_code", None),
+    (fj.MeanSquaredError, "reduction", None),
+    (fj.SoftmaxCrossEntropy, "counts_hits", None),
+    (fj.EarlyStopping, "patence", "patience"),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "near"), UNKNOWN, ids=range(len(UNKNOWN)))
+def test_an_unknown_attribute_is_refused_with_the_nearest_name(make, name, near):
+    one = make()
+    before = pickle.dumps(vars(one).get("learning_rate"))
+    with pytest.raises(AttributeError, match=f"has no attribute {name!r}") as caught:
+        setattr(one, name, 1)
+    assert (f"did you mean {near!r}" in str(caught.value)) if near else ("did you mean" not in str(caught.value))
+    assert not hasattr(one, name) or name in ("kind", "label_code", "counts_hits")
+    assert pickle.dumps(vars(one).get("learning_rate")) == before
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "near"),
+    [
+        (lambda: fj.Adam(lr=0.1), "lr", "learning_rate"),
+        (lambda: fj.SGD(nestrov=True), "nestrov", "nesterov"),
+        (lambda: fj.Dense(2, 3, activaton="relu"), "activaton", "activation"),
+        (lambda: fj.Dense(2, 3, use_bias=False), "use_bias", "bias"),
+        (lambda: fj.Sequential([fj.Dense(2, 3)], random_state=0), "random_state", "seed"),
+        (lambda: fj.Huber(detla=1), "detla", "delta"),
+        (lambda: fj.EarlyStopping(restore_best_weights=True), "restore_best_weights", "restore_best"),
+        (lambda: fj.Dropout(p=0.1), "p", "rate"),
+        (lambda: network().fit([[1, 2]], [0], loss="mse", batchsize=1), "batchsize", "batch_size"),
+        (lambda: network().fit([[1, 2]], [0], loss="mse", verbose=1), "verbose", "progress"),
+        (lambda: network().evaluate([[1, 2]], [0], "mse", sample_weights=[1]), "sample_weights", "sample_weight"),
+        (lambda: fj.check_gradients(network(), [[1, 2]], [0], "mse", entires=3), "entires", "entries"),
+        (lambda: fj.compare(network(), [[1, 2]], [0], "mse", repeat=3), "repeat", "repeats"),
+    ],
+    ids=range(13),
+)
+def test_an_unknown_keyword_is_refused_with_the_nearest_name(call, name, near):
+    with pytest.raises(TypeError, match=rf"got an unexpected keyword argument {name!r}; did you mean {near!r}\?"):
+        call()
+
+
+def test_a_class_of_ones_own_takes_any_attribute():
+    class Layer(fj.Layer):
+        def __init__(self, width):
+            self.width = width
+
+    class MyDense(fj.Dense):
+        def __init__(self, *sizes, note, **options):
+            super().__init__(*sizes, **options)
+            self.note = note
+
+    class Network(fj.Sequential):
+        def __init__(self, name):
+            super().__init__([MyDense(2, 3, note="first")], seed=0)
+            self.name = name
+
+    class Adam(fj.Adam):
+        pass
+
+    class Callback(fj.Callback):
+        pass
+
+    class Loss(fj.Huber):
+        pass
+
+    for one in (Layer(3), MyDense(2, 3, note="n"), Network("net"), Adam(), Callback(), Loss()):
+        one.anything = 5
+        assert one.anything == 5
+        assert copy.copy(one).anything == 5
+    net = Network("net")
+    assert net.layers[0].note == "first"
+    with pytest.raises(AttributeError):  # what kernels believe stays closed, there too
+        net.inputs = 1
+
+
+@pytest.mark.parametrize("name", ["layers", "inputs", "outputs", "dtype", "seed", "dropout_seed", "program"])
+def test_what_a_network_is_built_on_can_not_be_assigned(name):
+    net = network()
+    with pytest.raises(AttributeError, match=name):
+        setattr(net, name, getattr(fj.Sequential([fj.Dense(7, 8)], dtype="float64"), name))
+    assert isinstance(net.layers, tuple)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [(0, "inputs", 1), (0, "outputs", 10**6), (0, "activation", fj.relu()), (0, "has_bias", False), (1, "rate", 0.5),
+     (0, "parameters", {}), (0, "gradients", {}), (2, "outputs", 9)],
+)  # fmt: skip
+def test_what_a_layer_of_a_network_is_can_not_be_changed(place, name, value):
+    net = network()
+    layer = net.layers[place]
+    before = getattr(layer, name)
+    with pytest.raises(AttributeError, match=f"{name} of a .* that belongs to a network can't be changed"):
+        setattr(layer, name, value)
+    assert getattr(layer, name) is before
+    free = fj.Dropout(0.1)
+    free.rate = 0.5  # before there is a network, it may
+    assert free.rate == 0.5
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("name", ["parameters", "gradients"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_assigning_parameters_or_gradients_writes_into_the_vector(whole, name, dtype):
+    net = fj.Sequential([fj.Dense(2, 3), fj.Dense(3, 2)], seed=0, dtype=dtype)
+    net._whole = whole
+    vector = getattr(net, name)
+    for value in (vector * 0.5, vector.astype(">f8"), np.arange(17)[::-1], [1] * 17, np.ones(34, "f4")[::2]):
+        setattr(net, name, value)
+        np.testing.assert_array_equal(getattr(net, name), np.asarray(value, dtype))
+        assert np.shares_memory(getattr(net, name), vector)
+        layer = net.layers[0]
+        np.testing.assert_array_equal(getattr(layer, name)["weight"].ravel(), np.asarray(value, dtype)[:6])
+    net.parameters *= 2
+    net.parameters = net.parameters * 0.5
+    X = np.ones((4, 2), dtype)
+    expected = (X @ net.layers[0].weight + net.layers[0].bias) @ net.layers[1].weight + net.layers[1].bias
+    np.testing.assert_allclose(net.predict(X), expected, rtol=1e-5)
+    for wrong, error in ((np.zeros(1, "f4"), ValueError), (np.zeros((17, 1)), ValueError), (None, TypeError),
+                         (np.zeros(17, complex), TypeError), ("text", TypeError)):  # fmt: skip
+        before = vector.copy()
+        with pytest.raises(error, match=rf"{name} has .*\(17,\)"):
+            setattr(net, name, wrong)
+        np.testing.assert_array_equal(vector, before)
+
+
+def test_an_array_that_was_handed_out_can_be_made_strange_and_nothing_follows():
+    net = network()
+    X = np.ones((4, 2), np.float32)
+    expected = net.predict(X)
+    for name in ("parameters", "gradients"):
+        handed = getattr(net, name)
+        with pytest.raises(ValueError, match="resize"):
+            handed.resize(1)
+        handed.shape = (3, 3)
+        handed = getattr(net, name)
+        handed.dtype = np.uint8
+        handed = getattr(net, name)
+        handed.flags.writeable = False
+    np.testing.assert_array_equal(net.predict(X), expected)
+    net.fit(X, [0, 1, 2, 0], loss="categorical_cross_entropy")
+    d = net.forward(X)
+    net.backward(d)
+    assert net.parameters.shape == net.gradients.shape == (9,)
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("sparse_categorical_crossentropy", "softmax_cross_entropy"), ("SparseCategoricalCrossentropy",
+         "softmax_cross_entropy"), ("categorical_crossentropy", "softmax_cross_entropy"),
+        ("CrossEntropyLoss", "softmax_cross_entropy"), ("mse", "mean_squared_error"), ("MSELoss", "mean_squared_error"),
+        ("mae", "absolute_error"), ("L1Loss", "absolute_error"), ("bce", "binary_cross_entropy"),
+        ("BCEWithLogitsLoss", "binary_cross_entropy"), ("BCELoss", "binary_cross_entropy_probabilities"),
+        ("binary_crossentropy", "binary_cross_entropy"), ("Huber", "huber"), ("SmoothL1Loss", "huber"),
+        ("pinball", "quantile"), ("PoissonNLLLoss", "poisson"), ("mean squared error", "mean_squared_error"),
+        ("hubber", "huber"),
+    ],
+)  # fmt: skip
+def test_losses_of_other_libraries_are_known_in_hints(given, near):
+    with pytest.raises(ValueError, match=re.escape(f"unknown loss {given!r}; did you mean {near!r}?")):
+        losses.get(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "near"), [("Relu", "relu"), ("ReLU", "relu"), ("LeakyReLU", "leaky_relu"), ("swish", "silu"),
+                        ("linear", "identity"), ("logistic", "sigmoid"), ("GELU", "gelu"), ("tanhh", "tanh"),
+                        ("softmax", "the layer fastjac.Softmax()")],
+)  # fmt: skip
+def test_activations_of_other_libraries_are_known_in_hints(given, near):
+    with pytest.raises(ValueError, match=re.escape(f"unknown activation {given!r}; did you mean {near!r}?")):
+        fj.Dense(2, 3, activation=given)
+
+
+@pytest.mark.parametrize(("given", "near"), [("Adam", "adam"), ("AdamW", "adamw"), ("rmsprop", "adam"), ("SGD", "sgd")])
+def test_optimizers_of_other_libraries_are_known_in_hints(given, near):
+    with pytest.raises(ValueError, match=re.escape(f"unknown optimizer {given!r}; did you mean {near!r}?")):
+        optimizers.get(given)
