@@ -278,13 +278,15 @@ def name_apart(function: types.FunctionType | Any) -> None:
 
 
 def _seal(key: str, payload: bytes) -> bytes:
-    return _MAGIC + hashlib.sha256(key.encode() + payload).digest() + payload
+    """What stands before the payload in its file."""
+    return _MAGIC + hashlib.sha256(key.encode() + payload).digest()
 
 
 def _unseal(key: str, content: bytes) -> Any:
     """What was written for ``key``, if it is whole."""
-    payload = content[len(_MAGIC) + 32 :]
-    if content[: len(_MAGIC) + 32] != _seal(key, payload)[: len(_MAGIC) + 32]:
+    size = len(_MAGIC) + 32
+    seal, payload = content[:size], content[size:]
+    if seal != _seal(key, payload):
         raise _DamagedError("its checksum is wrong")
     try:
         return pickle.loads(payload)
@@ -429,7 +431,8 @@ class KernelCache:
             _check_sources()
             with _open(create=True) as folder:
                 key, name = self._key(signature, self._way(True)[0])
-                folder.write(name, _seal(key, _numba.serialize.dumps((signature, result._reduce()))))
+                payload = _numba.serialize.dumps((signature, result._reduce()))
+                folder.write(name, _seal(key, payload) + payload)
             _prune()
         except (FileNotFoundError, _NothingKeptError):
             pass  # the folder was there, or was made, and has been cleared this moment

@@ -26,6 +26,8 @@ class UnusableError(Exception):
 
 def _foreign(status: os.stat_result) -> str:
     """Whom something belongs to, if not to this user or to the superuser, who can do anything anyway."""
+    if sys.platform == "win32":
+        return ""
     user = os.geteuid()
     return f"belongs to user {status.st_uid}, not to {user}" if status.st_uid not in (user, 0) else ""
 
