@@ -376,6 +376,7 @@ def test_eight_cold_processes_at_once_twenty_times(toy):
 def test_a_package_in_a_zip_file_is_compiled_in_every_process(toy):
     """Reliability test 29. Its sources can't be looked at; that is said once, and nothing is kept."""
     shutil.make_archive(str(toy.home / "package"), "zip", toy.home, "toykernels")
+    shutil.rmtree(toy.package)
     answer = toy.run("result = [run(entry.twice), run(entry.plus)]", PYTHONPATH=str(toy.home / "package.zip"))
     assert answer["result"] == [4.0, 2.0] and not toy.files()
     (warning,) = answer["warnings"]
