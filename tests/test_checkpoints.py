@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -522,37 +523,55 @@ def test_callbacks_that_were_restored_are_put_back_when_a_later_one_refuses(tmp_
 
 
 _PROGRAM = """
-import json, sys
+import hashlib, json, sys
 import numpy as np
 import fastjac as fj
+
+class Says(fj.Callback):
+    begun = False
+    def on_batch_end(self, batch, logs):
+        if not self.begun:
+            self.begun = True
+            print("trains", flush=True)
+
 rng = np.random.default_rng(0)
-X, y = rng.normal(size=(4000, 20)), rng.integers(0, 5, 4000)
+X, y = rng.normal(size=(400, 20)), rng.integers(0, 5, 400)
 net = fj.Sequential([fj.Dense(20, 64, activation="relu"), fj.Dropout(0.2), fj.Dense(64, 5)], seed=1)
-print("begins", flush=True)
-history = net.fit(X, y, loss="softmax_cross_entropy", optimizer=fj.Adam(1e-3), epochs=40, batch_size=16, progress=False,
-                  callbacks=[fj.Checkpoint(sys.argv[1], every_batches=40)] if len(sys.argv) > 1 else None)
-print(json.dumps([net.parameters.tolist(), history["loss"]]))
+optimizer = fj.Adam(fj.cosine_decay(1e-3, 5000))
+callbacks = [Says(), fj.EarlyStopping("loss", patience=10**6)]
+if sys.argv[1] != "-":
+    callbacks.append(fj.Checkpoint(sys.argv[1], every_batches=3))
+history = net.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, epochs=int(sys.argv[2]), batch_size=16,
+                  validation_data=(X[:50], y[:50]), progress=False, callbacks=callbacks)
+state = optimizer.state(net)
+print(json.dumps([net.parameters.tolist(), hashlib.sha256(state.moments).hexdigest(), int(state.counters[0]),
+                  net.epochs_trained, {name: column for name, column in history.items() if name != "seconds"}]))
 """
 
 
-def _killed_until_done(path, kills):
-    """Start the program, kill it at a random moment, start it again; the last one may end. Returns what it prints."""
-    moments = random.Random(7)
-    for _ in range(kills):
-        process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(path)], stdout=subprocess.PIPE, text=True)
-        process.stdout.readline()
-        time.sleep(moments.uniform(0, 0.4))
-        process.kill()
-        process.communicate()
-    return subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(path)], check=True, capture_output=True, text=True
-    ).stdout
+def _ended(path, epochs):
+    done = subprocess.run([sys.executable, "-c", _PROGRAM, str(path), str(epochs)], check=True, capture_output=True,
+                          text=True, timeout=500)  # fmt: skip
+    return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "epochs"), [(3, 40), pytest.param(100, 700, marks=pytest.mark.slow)])
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_a_process_killed_at_any_moment_goes_on(kills, tmp_path):
-    undisturbed = subprocess.run([sys.executable, "-c", _PROGRAM], check=True, capture_output=True, text=True).stdout
-    printed = _killed_until_done(tmp_path / "run", kills)
-    assert json.loads(printed.splitlines()[1]) == json.loads(undisturbed.splitlines()[1])
-    assert [one.name for one in tmp_path.iterdir() if not one.name.startswith(".")] == ["run"]
+def test_a_process_killed_at_any_moment_goes_on(kills, epochs, tmp_path):
+    """Reliability test 25. With 100 kills: pytest -m slow tests/test_checkpoints.py"""
+    moments, path = random.Random(7), tmp_path / "run"
+    positions = set()
+    for _ in range(kills):
+        with subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(path), str(epochs)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout.readline() == "trains\n"  # so that what the last one left was taken up
+            time.sleep(moments.uniform(0, 0.2))
+            process.kill()
+            assert process.wait(60) == -signal.SIGKILL, "training ended before it was killed"
+        if path.exists():
+            training = storage.read(path)[1]["training"]
+            positions.add((training["epoch"], training["position"]))
+    assert len(positions) > kills / 2
+    assert json.loads(_ended(path, epochs)) == json.loads(_ended("-", epochs))
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]  # and nothing of the killed
