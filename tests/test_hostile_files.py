@@ -167,10 +167,10 @@ def _other_syntax(rng, data):
         again = head[1 : head.index(b'":{', 20) + 3] + b'"x":1}'
         head = b"{" + again + b"," + head[1:] if rng.random() < 0.5 else head.rstrip(b" ")[:-1] + b"," + again + b"}"
     elif how == 1:
-        deep = rng.choice([500, 10_000, 1_000_000])
+        deep = rng.choice([500] * 10 + [10_000] * 10 + [1_000_000])
         head = json.dumps({"__metadata__": {"fastjac": "[" * deep, "sha256": "0" * 64}}, separators=(",", ":")).encode()
     elif how == 2:
-        deep = rng.choice([500, 10_000, 1_000_000])
+        deep = rng.choice([500] * 10 + [10_000] * 10 + [1_000_000])
         head = b'{"__metadata__":{"sha256":"' + b"0" * 64 + b'"},"x":' + b'{"x":' * deep
     elif how == 3:
         head = head.replace(
