@@ -27,14 +27,20 @@ class GradientCheck:
         passed: whether every entry is close enough: |difference| ≤ 1e-5 + 1e-3·|central difference|.
         rows: for each parameter array and the input: name, entries tried, largest difference, largest ratio of the
             difference to what is allowed.
+        suspect: where they differ, the layer nearest to the loss whose own backward is not the derivative of its
+            forward, as "layers[1] (Scale)"; gradients of the layers before it are wrong because of it. None where all
+            agree, or where no single layer differs (then look at the loss).
     """
 
     passed: bool
     rows: list[tuple[str, int, float, float]]
+    suspect: str | None = None
 
     def __str__(self) -> str:
         cells = [[name, str(tried), f"{worst:.2e}", f"{ratio:.2g}"] for name, tried, worst, ratio in self.rows]
         title = "Gradients against central differences: " + ("all agree" if self.passed else "they DIFFER")
+        if self.suspect:
+            title += f"; look at {self.suspect}"
         return report.table(title, ["Gradient", "Entries", "Largest difference", "of what is allowed"], cells)
 
 
@@ -109,21 +115,51 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     rows = []
     for name, (array, gradient) in arrays.items():
-        places = rng.permutation(array.size)[:entries]
-        worst = ratio = 0.0
-        for place in places:
-            index = np.unravel_index(place, array.shape)
-            held = array[index]
-            array[index] = held + STEP
-            above = value()
-            array[index] = held - STEP
-            below = value()
-            array[index] = held
-            difference = (above - below) / (2 * STEP)
-            distance = abs(float(gradient[index]) - difference)
-            if not np.isfinite(distance):
-                distance = np.inf
-            worst = max(worst, distance)
-            ratio = max(ratio, distance / (ABSOLUTE + RELATIVE * abs(difference)))
-        rows.append((name, len(places), worst, ratio))
-    return GradientCheck(all(row[3] <= 1 for row in rows), rows)
+        worst, ratio, tried = _compare(value, array, gradient, rng, entries)
+        rows.append((name, tried, worst, ratio))
+    passed = all(row[3] <= 1 for row in rows)
+    return GradientCheck(passed, rows, None if passed else _suspect(twin, X, rng, entries))
+
+
+def _suspect(twin: Sequential, X: np.ndarray, rng: np.random.Generator, entries: int) -> str | None:
+    """The last layer whose backward is not that of its own forward, each looked at by itself."""
+    inputs = [X]
+    for layer in twin.layers:
+        inputs.append(np.array(layer.forward(inputs[-1].copy(), False)) + 0)
+    for k, layer in reversed(list(enumerate(twin.layers))):
+        A = inputs[k].copy()
+        d = rng.normal(size=inputs[k + 1].shape)  # any sum of the outputs will do
+
+        def value(layer: Any = layer, A: np.ndarray = A, d: np.ndarray = d) -> float:
+            return float((np.asarray(layer.forward(A.copy(), False)) * d).sum())
+
+        value()
+        dA = np.array(layer.backward(d.copy()))
+        gradients = {name: layer.gradients[name].copy() for name in layer.parameters}
+        pairs = [(A, dA), *((layer.parameters[name], gradient) for name, gradient in gradients.items())]
+        if any(_compare(value, array, gradient, rng, entries)[1] > 1 for array, gradient in pairs):
+            return f"layers[{k}] ({layer.describe()})"
+    return None
+
+
+def _compare(
+    value: Any, array: np.ndarray, gradient: np.ndarray, rng: np.random.Generator, entries: int
+) -> tuple[float, float, int]:
+    """Some entries of a gradient against differences of ``value()``: the worst distance, that over what is allowed."""
+    places = rng.permutation(array.size)[:entries]
+    worst = ratio = 0.0
+    for place in places:
+        index = np.unravel_index(place, array.shape)
+        held = array[index]
+        array[index] = held + STEP
+        above = value()
+        array[index] = held - STEP
+        below = value()
+        array[index] = held
+        difference = (above - below) / (2 * STEP)
+        distance = abs(float(gradient[index]) - difference)
+        if not np.isfinite(distance):
+            distance = np.inf
+        worst = max(worst, distance)
+        ratio = max(ratio, distance / (ABSOLUTE + RELATIVE * abs(difference)))
+    return worst, ratio, len(places)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHORT = {"weight": "W", "bias": "b"}  # as the course calls them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PathResult:
     """One path's forward, loss and backward.
 
@@ -42,12 +42,19 @@ class PathResult:
     bytes: int
     gradients: dict[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        worst = max(self.differences.values(), default=0.0)
+        return f"PathResult({self.path}, loss={self.loss:.9g}, largest difference {worst:.1e})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What ``compare`` found: ``results`` by path. Prints as a table."""
 
     results: dict[str, PathResult]
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(map(repr, self.results.values()))}; print it for a table)"
 
     def __str__(self) -> str:
         names = list(next(iter(self.results.values())).gradients)

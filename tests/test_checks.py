@@ -128,3 +128,36 @@ def test_entries_are_chosen_by_the_seed():
     assert one == other
     assert one != another
     assert {row[1] for row in one.rows} == {2, 3}
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, 3])
+@pytest.mark.parametrize("path", ["fused", "reference"])
+def test_the_layer_that_is_broken_is_named_and_not_its_neighbour(wrong, path):
+    class Twice(fj.Layer):
+        """A layer without parameters; only some of them are right."""
+
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, X, training):
+            return 2 * X
+
+        def backward(self, dA):
+            return self.factor * dA
+
+    layers = [fj.Dense(3, 4, activation="tanh"), fj.Dense(4, 4), fj.Activation("silu"), fj.Dense(4, 2)]
+    layers.insert(wrong, Twice(2.1))
+    layers.insert(0, Twice(2.0))
+    net = fj.Sequential(layers, seed=0, inputs=3)
+    net.path = path
+    result = fj.check_gradients(net, X, Y, "softmax_cross_entropy")
+    assert not result.passed
+    assert result.suspect == f"layers[{wrong + 1}] (Twice)"
+    assert f"they DIFFER; look at layers[{wrong + 1}] (Twice)" in str(result)
+
+
+@pytest.mark.parametrize("wrong", ["parameter", "missing", "input"])
+def test_a_broken_layer_with_parameters_is_named(wrong):
+    assert fj.check_gradients(network(wrong), X, Y, "softmax_cross_entropy").suspect == "layers[1] (Scale)"
+    assert fj.check_gradients(network(), X, Y, "softmax_cross_entropy").suspect is None

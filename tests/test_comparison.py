@@ -86,3 +86,9 @@ def test_memory_is_measured_within_someone_elses_measurement():
         assert tracemalloc.is_tracing()
     finally:
         tracemalloc.stop()
+
+
+def test_its_repr_is_a_line_and_no_arrays():
+    result = fj.compare(network(), X, Y, "softmax_cross_entropy")
+    assert len(repr(result)) < 300
+    assert "array" not in repr(result) + repr(result.results["fused"])

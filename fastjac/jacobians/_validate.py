@@ -1,5 +1,6 @@
 """What every function asks of its arguments; errors name the argument, what was seen, what was expected."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,13 @@ def check_not_negative(name: str, array: Array) -> None:
 
 
 def check_inside(name: str, value: float, high: float) -> None:
+    wanted = f"a number above 0 and below {high:g}"
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected {wanted}")
+    if isinstance(value, numbers.Integral) and value.bit_length() > 1023:  # more than a float holds
+        raise ValueError(f"{name} is a whole number of {value.bit_length()} bits, expected {wanted}")
     if not 0 < value < high:
-        raise ValueError(f"{name} is {value!r}, expected a number above 0 and below {high:g}")
+        raise ValueError(f"{name} is {value!r}, expected {wanted}")
 
 
 def check_distribution(name: str, p: Array) -> None:

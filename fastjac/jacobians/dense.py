@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._validate import Array, as_matrix, as_vector, check_length
+from ._validate import Array, as_array, as_matrix, as_vector, check_length
 from .affine import affine, affine_neuron
 from .elementwise import ActivationFunction, activation_value, elementwise_diagonal
 from .layout import to_layout
@@ -89,7 +89,7 @@ def neuron(
     check_length("w", w, X.shape[1], f"X has shape {X.shape}")
     if np.ndim(b) != 0:
         raise ValueError(f"b has shape {np.shape(b)}, expected a scalar (): one neuron has one bias")
-    z = X @ w + np.asarray(b, dtype=X.dtype)
+    z = X @ w + as_array("b", b, 0).astype(X.dtype, copy=False)
     da_dz = elementwise_diagonal(activation, z)
     dz = affine_neuron(X, w)
     return DenseJacobians(

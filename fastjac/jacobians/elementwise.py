@@ -98,11 +98,19 @@ Derivative = str | ActivationFunction | Callable[[Array], ArrayLike]
 
 
 def _look_up(activation: str | ActivationFunction) -> tuple[_Row, float]:
-    name = activation if isinstance(activation, str) else activation.name
+    name = activation if isinstance(activation, str) else getattr(activation, "name", None)
+    if not isinstance(name, str):
+        raise TypeError(
+            f"activation is {activation!r}, expected a name ({', '.join(_TABLE)}), or an object that has one"
+        )
     if name not in _TABLE:
         raise ValueError(f"activation is {name!r}, expected one of {', '.join(map(repr, _TABLE))}")
     row = _TABLE[name]
-    return row, row.parameter if isinstance(activation, str) else activation.parameter
+    parameter = row.parameter if isinstance(activation, str) else activation.parameter
+    try:
+        return row, float(parameter)
+    except OverflowError as error:
+        raise ValueError(f"the parameter of {name} is larger than any float, expected a number that is none") from error
 
 
 # inf·0 and exp of a large square are meant: their outcome is chosen above.

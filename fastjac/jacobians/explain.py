@@ -43,7 +43,7 @@ LARGEST = 512 * 2**20  # bytes of all Jacobians together
 _SHORT = {"weight": "W", "bias": "b"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Derivative:
     """∂output/∂input of one operation, and the gradient that arrives at this input through it.
 
@@ -65,8 +65,11 @@ class Derivative:
     fused: Array | None
     difference: float | None
 
+    def __repr__(self) -> str:
+        return f"Derivative({self.name}, {_shape(self.jacobian)}, row {self.row})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Operation:
     """One operation of the network on the batch.
 
@@ -93,8 +96,11 @@ class Operation:
     difference: float
     derivatives: tuple[Derivative, ...]
 
+    def __repr__(self) -> str:
+        return f"Operation({self.formula}, row {self.row}, {', '.join(one.name for one in self.derivatives)})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` returns: plain data, which prints as a table.
 
@@ -142,22 +148,42 @@ class Explanation:
                 found[f"d{one.input}"] = one.difference
         return found
 
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """The names in `differences` that are further apart than rounding can explain.
+
+        That is, by more than 1e-9 in float64 or 1e-3 in float32 of the largest entry of the closed form (of 1, where
+        that is less): something is wrong with the layer that gave it.
+        """
+        closed = {operation.name: operation.output for operation in self.operations}
+        derivatives = [one for operation in self.operations for one in operation.derivatives]
+        closed |= {f"d{one.input}": one.gradient for one in derivatives}
+        return tuple(name for name, gap in self.differences.items() if _too_far(gap, closed[name]))
+
+    def __repr__(self) -> str:
+        what = f"{len(self.operations)} operations, {', '.join(self.apart) or 'nothing'} apart from the fused kernels"
+        return f"Explanation(loss={self.loss:.9g}, {what}; print it for a table)"
+
     def __str__(self) -> str:
         from fastjac import report
 
         rows = []
+        apart = self.apart
         for number, operation in enumerate(self.operations, start=1):
             line = [f"{number:2}  {operation.formula}", operation.row, _shape(operation.output)]
-            line.append(f"{operation.difference:.1e}")
+            line.append(f"{operation.difference:.1e}{_mark(operation.name, apart)}")
             for one in operation.derivatives:
-                gap = "-" if one.difference is None else f"{one.difference:.1e}"
+                gap = "-" if one.difference is None else f"{one.difference:.1e}{_mark(f'd{one.input}', apart)}"
                 gradient = [f"d{one.input}", _shape(one.gradient), gap]
                 rows.append([*line, one.name, one.row, _shape(one.jacobian), *gradient])
                 line = [""] * len(line)
         columns = ["    Operation", "Row", "Output", "± fused"]
         columns += ["Jacobian", "Row", "Shape", "Gradient", "Shape", "± fused"]
         title = f"J = {self.loss:.9g}: every operation, its Jacobians, and how far the fused kernels are from them"
-        return report.table(title, columns, rows)
+        table = report.table(title, columns, rows)
+        if apart:
+            table += f"\n!! {', '.join(apart)}: further apart than rounding explains"
+        return table
 
 
 def explain(
@@ -503,6 +529,15 @@ def _gap(one: Array, other: Array) -> float:
     """The largest difference of two arrays; two infinities of one sign, or two NaN, are the same."""
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     return float(np.where(same, 0, np.abs(one - other)).max(initial=0.0))
+
+
+def _too_far(gap: float, closed: Array) -> bool:
+    finite = np.abs(closed[np.isfinite(closed)])
+    return not gap <= (1e-9 if closed.dtype == np.float64 else 1e-3) * max(1.0, float(finite.max(initial=0.0)))
+
+
+def _mark(name: str, apart: tuple[str, ...]) -> str:
+    return " !!" if name in apart else ""
 
 
 def _shape(array: Array) -> str:

@@ -37,7 +37,10 @@ def jacobian(f: Callable[..., Any], x: ArrayLike, layout: str = "numerator") -> 
     (2, 2, 2, 2)
     """
     check_layout(layout)
-    x = np.array(x, dtype=np.float64)
+    try:
+        x = np.array(x, dtype=np.float64)
+    except OverflowError as error:
+        raise ValueError("x holds a number that is larger than any float64") from error
     output_shape = np.shape(f(_argument(x)))
     columns = []
     for index in np.ndindex(x.shape):

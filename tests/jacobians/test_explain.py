@@ -269,3 +269,29 @@ def test_bad_input_is_a_clear_value_error(X, y, loss, message):
     net = fj.Sequential([fj.Dense(3, 2)], seed=0)
     with pytest.raises(ValueError, match=message):
         explain(net, X, y, loss)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_difference_that_rounding_does_not_explain_is_marked(dtype):
+    class Wrong(fj.Layer):
+        factor = 1.0
+
+        def forward(self, X, training):
+            return X
+
+        def backward(self, dA):
+            return self.factor * dA
+
+    X, y = np.random.default_rng(0).normal(size=(4, 3)), [0, 1, 0, 1]
+    net = fj.Sequential([fj.Dense(3, 4, activation="tanh"), Wrong(), fj.Dense(4, 2)], seed=0, dtype=dtype)
+    right = fj.jacobians.explain(net, X, y)
+    assert right.apart == ()
+    assert "!!" not in str(right)
+    assert "nothing apart" in repr(right)
+    Wrong.factor = 1.4
+    wrong = fj.jacobians.explain(net, X, y)
+    assert {"da1", "dz1", "dW1", "db1", "dX"} == set(wrong.apart)
+    assert str(wrong).count(" !!") == 5
+    assert "further apart than rounding explains" in str(wrong)
+    assert len(repr(wrong)) < 200
+    assert "array" not in repr(wrong) + repr(wrong.operations[0]) + repr(wrong.operations[0].derivatives[0])

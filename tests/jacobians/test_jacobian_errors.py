@@ -1,5 +1,8 @@
 """Bad input is a ValueError that names the argument, what was seen and what was expected."""
 
+import inspect
+import warnings
+
 import numpy as np
 import pytest
 
@@ -144,3 +147,72 @@ FLOAT32 = {
 def test_the_dtype_of_the_input_is_the_dtype_of_the_jacobian(name, dtype):
     arguments = [a if isinstance(a, int | float | str) else np.asarray(a, dtype=dtype) for a in FLOAT32[name]]
     assert getattr(J, name)(*arguments).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: J.activation_value(3, [1.0]),
+        lambda: J.activation_slope(None, [1.0]),
+        lambda: J.elementwise([0.5], [1.0]),
+        lambda: J.elementwise_diagonal(np.ones(2), [1.0]),
+        lambda: J.elementwise_tensor({}, ONES),
+        lambda: J.huber([1.0], [1.0], "wide"),
+    ],
+)
+def test_an_argument_of_another_kind_is_a_type_error_that_says_what_it_is(call):
+    with pytest.raises(TypeError, match="(activation|delta) is .*, expected a"):
+        call()
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: J.jacobian(np.sin, n),
+        lambda n: J.neuron(ONES, np.ones(3), n),
+        lambda n: J.huber([1.0], [1.0], n),
+        lambda n: J.quantile([1.0], [1.0], n),
+        lambda n: J.elu([1.0], n),
+        lambda n: J.sigmoid([n]),
+        lambda n: J.affine_input([[n]]),
+    ],
+)
+def test_a_number_larger_than_a_float_is_a_value_error(call, number):
+    with pytest.raises(ValueError, match=r"larger than any float|whole number of 1329 bits|dtype object"):
+        call(number)
+
+
+def test_random_arguments_are_taken_or_refused_with_a_type_or_value_error():
+    """A part of reliability test 1, for the functions on plain arrays."""
+    values = [3, -1, 0, 10**400, None, "relu", "x", HALF, ONES, [[1], [1, 2]], 1.5, True, object(), {}, [], 1j, b"a",
+              np.array("a"), np.array([None]), np.ones((2, 2, 2)), lambda x: x, np.nan, np.float32(1), int]  # fmt: skip
+    functions = [getattr(J, name) for name in dir(J) if callable(getattr(J, name)) and name not in ("explain",)]
+    functions = [one for one in functions if not getattr(one, "__name__", "_").startswith("_")]
+    rng, taken, refused = np.random.default_rng(0), 0, 0
+    for _ in range(4000):
+        function = functions[rng.integers(len(functions))]
+        try:
+            inspect.signature(function)
+        except ValueError:  # of a type, such as Literal
+            continue
+        arguments = [values[rng.integers(len(values))] for _ in range(rng.integers(1, 4))]
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                function(*arguments)
+                taken += 1
+            except (TypeError, ValueError):
+                refused += 1
+    assert taken > 100
+    assert refused > 1000
+
+
+def test_network_chain_says_what_its_cut_costs():
+    layers = [(np.eye(3), np.zeros(3), "identity")]
+    chain = J.network_chain([0.0, 40.0, 0.0], [1.0, 0.0, 0.0], layers)
+    assert chain.gradients["a1"][0] == pytest.approx(-4.2e-6, rel=0.02)
+    exact = J.softmax_cross_entropy(J.softmax_function([0.0, 40.0, 0.0]), [1.0, 0.0, 0.0])
+    assert exact.ravel()[0] == -1
+    assert "4.2e-6" in J.network_chain.__doc__
+    assert len(repr(chain)) < 100
