@@ -10,19 +10,44 @@ import ctypes
 import linecache
 import math
 import mmap
+import os
 import sys
 import types
 
 import numpy as np
+from numba.core import codegen
 
 GUARD, UNWRITTEN = 0x7FFADEAD, 0x7FFBC0DE  # each a NaN in float32, and twice in a row one in float64
 PAGE = mmap.PAGESIZE
 _FORBIDDEN = 64 * PAGE  # on either side: a wrong stride goes further than a page
 
 
-def available():
-    """Whether this system can forbid pages the way it is done here."""
-    return sys.platform != "win32"
+def as_with_avx512():
+    """Let kernels that are imported after this be made of vectors of 64 bytes, of which there are 32.
+
+    LLVM makes each of them several of the machine's own, where that has none so wide. What AVX-512 alone has, the
+    estimates of 1/x and 1/√x, is replaced by what they estimate.
+    """
+    usual = codegen.CPUCodegen.magic_tuple
+
+    def magic_tuple(self):
+        triple, _, features = usual(self)
+        return triple, "skylake-avx512", f"{features},+avx512f"
+
+    codegen.CPUCodegen.magic_tuple = magic_tuple
+    from fastjac.kernels import simd
+
+    call = simd.llvm_call
+
+    def llvm_call(builder, name, result, arguments):
+        if not name.startswith("llvm.x86.avx512."):
+            return call(builder, name, result, arguments)
+        value = arguments[0]
+        if "rsqrt" in name:
+            value = call(builder, f"llvm.sqrt.{simd.llvm_suffix(value.type)}", value.type, [value])
+        return builder.fdiv(simd._one(value.type), value)
+
+    simd.llvm_call = llvm_call
 
 
 def _forbid(address, size):
@@ -203,3 +228,7 @@ def guarded_kernel(memory, old):
 def _require(memory, array):
     if isinstance(array, np.ndarray) and not memory.holds(array):
         raise AssertionError(f"an array of shape {array.shape} was handed to a kernel unguarded: {_caller()}")
+
+
+if os.environ.get("GUARDED_AS") == "avx512":  # before anything imports the kernels
+    as_with_avx512()

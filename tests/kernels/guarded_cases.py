@@ -1,6 +1,7 @@
 """Random calls of every kernel in guarded memory, as a program: ``guarded_cases.py seed first last only [broken]``.
 
-``only``: the number of the one array to guard; -1 for none, -2 for all.
+``only``: the number of the one array to guard; -1 for none, -2 for all. With GUARDED_AS=avx512 in the environment,
+kernels are made of the vectors and blocks of machines with AVX-512.
 
 Prints what it is about to do before it does it, so that the last line names the kernel and the shape that a signal came
 from. Every case also runs in ordinary memory, and must give the same bits: then nothing that was read was unwritten.
@@ -12,7 +13,7 @@ import sys
 
 import guarded
 import numpy as np
-from fastjac.kernels import blocking, checked, dense, gemm, network, optimizers
+from fastjac.kernels import blocking, checked, dense, gemm, network, optimizers, simd
 from fastjac.kernels._jit import kernel
 from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.arrays import place, strides
@@ -504,6 +505,10 @@ def one_case(seed, case, only=None, kind=None):
 
 def main(seed, first, last, only, kind=None):
     faulthandler.enable()
+    print(
+        f"registers: {simd.registers()} of {simd.register_bytes()} bytes, tiles of {blocking.TILE_ROWS} rows",
+        flush=True,
+    )
     for case in range(first, last):
         try:
             one_case(seed, case, None if only == -2 else only, BROKEN.get(kind))

@@ -27,6 +27,7 @@ PROCESSORS = {
         "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2",
     },
     "x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
+    "as with AVX-512": {"GUARDED_AS": "avx512"},  # its vectors and blocks, on any x86
 }
 
 
