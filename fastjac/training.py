@@ -373,7 +373,7 @@ class _Run:
                 None if s.targets is None else s.targets[chosen], None if s.weight is None else s.weight[chosen],
                 gradient,
             )  # fmt: skip
-            if not np.isfinite(rows[k, 0]):
+            if not np.isfinite(rows[k, 0]) and not self.learner.goes_on:
                 return rows[:k]
             network.backward_layers(gradient, False)
             rows[k, 3] = self._penalize(rows[k, 2])

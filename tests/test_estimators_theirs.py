@@ -58,7 +58,7 @@ def test_scikit_learns_tests_are_there():
     if not FILE.exists():
         pytest.skip("the installed scikit-learn has no tests, so that none of them ran on our estimators")
     found = [name for name in globals() if name.startswith("test_") and hasattr(MODULE, name)]
-    assert len(found) >= 40
+    assert len(found) >= 38  # as many as scikit-learn 1.6 has
     for name in ("MLPClassifier", "MLPRegressor"):
         assert getattr(MODULE, name).__module__.startswith("fastjac.")
 

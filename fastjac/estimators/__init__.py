@@ -1,6 +1,6 @@
 """scikit-learn estimators: ``MLPClassifier`` and ``MLPRegressor`` with the parameters of scikit-learn's own, and more.
 
-Needs scikit-learn 1.8 or newer: ``pip install "fastjac[estimators]"``.
+Needs scikit-learn 1.6 or newer: ``pip install "fastjac[estimators]"``.
 """
 
 try:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 
-import joblib
+import joblib  # type: ignore[import-untyped,unused-ignore]
 import sklearn
 
 import fastjac

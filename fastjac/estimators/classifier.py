@@ -37,6 +37,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         progress: True, False, or "auto" for a bar where someone can see it.
         threads: how many to use at most, as far as they pay; None for as many as there are.
 
+    What a parameter of these would have no effect on is refused, as ``weight_decay`` with another solver.
+
     Attributes:
         validation_loss_curve_: the loss of held-out rows after each epoch, where there are any.
         network_: the ``fastjac.Sequential`` behind it, which gives logits.
