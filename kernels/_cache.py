@@ -47,7 +47,7 @@ _FILE_NAME = re.compile(r"[\w.]+-[0-9a-f]{32}\.nbi(\.\w+\.tmp|\.lock)?", re.ASCI
 _LEFT = (".tmp", ".lock")  # by processes that were killed
 _DAY = 86400.0
 _KEPT_DAYS = 30
-_patience = 120.0  # seconds to wait for another process that compiles the same; none after it was in vain once
+_patience = 300.0  # seconds to wait for another process that compiles the same; none after it was in vain once
 
 # Numba's switches that change the code produced (the CPU ones are in the folder's name).
 _SWITCHES = (
@@ -419,7 +419,10 @@ class KernelCache:
             if not lock.wait_for(name, _patience):
                 _patience = 0.0
                 warn(f"another process did not finish compiling {self._label}; it is compiled here as well.")
-            return folder.has(name)
+            kept = folder.has(name)
+            if lock.waited and not kept:  # who had it could not keep it, nor will others: let all compile at once
+                lock.release()
+            return kept
         except Exception:
             return False  # ``_save`` will tell
 

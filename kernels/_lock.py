@@ -26,9 +26,14 @@ else:
 
 
 class Lock:
-    """On one name in a folder."""
+    """On one name in a folder.
+
+    Attributes:
+        waited: whether another process had it first.
+    """
 
     def __init__(self, folder: Folder, name: str) -> None:
+        self.waited = False
         self._folder, self._name = folder, f"{name}.lock"
         self._descriptor: int | None = None
 
@@ -58,6 +63,7 @@ class Lock:
         """
         end, pause = time.monotonic() + seconds, 0.01
         while not self._try():
+            self.waited = True
             if self._folder.has(awaited):
                 return True
             if time.monotonic() > end:

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from fastjac.kernels._lock import Lock
@@ -134,8 +136,8 @@ HOLDER = """
 import sys, time
 from fastjac.kernels._lock import Lock
 from fastjac.kernels._private import Folder
-lock = Lock(Folder(sys.argv[1]), "kernel")
-print(lock.wait_for("kernel", 0.0), flush=True)
+lock = Lock(Folder(sys.argv[1]), sys.argv[2])
+print(lock.wait_for(sys.argv[2], 0.0), flush=True)
 sys.stdin.readline()
 lock.release()
 print("released", flush=True)
@@ -143,11 +145,16 @@ sys.stdin.readline()
 """
 
 
+def hold(path, name):
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, path, name], stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout.readline() == "True\n"
+    return process
+
+
 @pytest.fixture
 def holder(folder):
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, folder.path], stdin=pipe, stdout=pipe, text=True)
-    assert process.stdout.readline() == "True\n"
+    process = hold(folder.path, "kernel")
     yield process
     process.kill()
     process.communicate()
@@ -163,10 +170,13 @@ def test_one_holds_a_lock_and_lets_go(folder, holder):
     assert not ours.wait_for("kernel", 0.05)
     say(holder)
     assert holder.stdout.readline() == "released\n"
-    assert ours.wait_for("kernel", 0.0)
+    assert ours.waited and ours.wait_for("kernel", 0.0)
     assert folder.has("kernel.lock")
     ours.release()
     assert not folder.has("kernel.lock")
+    again = Lock(Folder(folder.path), "kernel")
+    assert again.wait_for("kernel", 0.0) and not again.waited
+    again.release()
 
 
 def test_waiting_ends_when_the_file_is_there(folder, holder):
@@ -209,6 +219,27 @@ def test_a_lock_taken_while_its_file_goes_is_taken_again(folder, monkeypatch):
     assert ours.wait_for("kernel", 0.0)
     assert len(seized) == 2 and folder.has("kernel.lock")
     ours.release()
+
+
+def test_those_who_waited_in_vain_do_not_compile_one_after_the_other(tmp_path, monkeypatch):
+    """Where the first could keep nothing, on a full disk say, there is nothing more to wait for."""
+    from fastjac.kernels import _cache, counting
+
+    monkeypatch.setenv("FASTJAC_CACHE_DIR", str(tmp_path))
+    cache = _cache.KernelCache(counting.blocks, lambda decide: ("fastjac",))
+    name = cache._key("signature", "fastjac")[1]
+    assert not cache._wait("signature")  # the first one: it holds the lock
+    assert Path(cache.cache_path, f"{name}.lock").exists()
+    cache.release("signature")
+    other = hold(cache.cache_path, name)
+    timer = threading.Timer(0.2, say, [other])
+    timer.start()
+    assert not cache._wait("signature")
+    timer.join()
+    assert os.listdir(cache.cache_path) == []
+    cache.release("signature")
+    other.kill()
+    other.communicate()
 
 
 def test_where_there_are_no_locks_nobody_waits(folder, monkeypatch):
