@@ -10,6 +10,7 @@ is none below.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import weakref
@@ -35,6 +36,50 @@ class _Task:
         self.ended.acquire()
 
 
+class _Started(threading.Event):
+    """What ``Thread.start`` waits for, and without end where the new thread has no memory to come so far."""
+
+    def __init__(self, thread: _Thread) -> None:
+        super().__init__()
+        self._thread = weakref.ref(thread)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not super().wait(0.05 if timeout is None else timeout):
+            thread = self._thread()
+            if timeout is not None or thread is None or thread.gone():
+                return self.is_set()
+        return True
+
+
+class _Thread(threading.Thread):
+    """A thread whose ``start`` comes back.
+
+    It overrides two private names; should they change, this is a plain ``Thread``.
+    """
+
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        # a daemon: at the interpreter's end nobody waits for it but a call of ``Workers.run``
+        super().__init__(target=run, name=name, daemon=True)
+        self._begun: weakref.ref[Any] | None = None
+        self._started = _Started(self)
+
+    @property
+    def _bootstrap(self) -> Callable[[], None]:
+        """What the system's thread runs: an object that nobody else holds, so that it is gone when the thread is."""
+        begin = functools.partial(super()._bootstrap)  # type: ignore[misc]
+        self._begun = weakref.ref(begin)
+        return begin
+
+    def gone(self) -> bool:
+        return self._begun is not None and self._begun() is None
+
+    def start(self) -> None:
+        super().start()
+        if self.gone() and not self._started.is_set():
+            getattr(threading, "_limbo", {}).pop(self, None)
+            raise MemoryError("a thread has no memory to begin with")
+
+
 class _Worker:
     """What a thread and whoever gives it tasks have in common."""
 
@@ -45,14 +90,13 @@ class _Worker:
         self.ready, self.begin = threading.Lock(), threading.Lock()
         self.ready.acquire()
         self.begin.acquire()
-        # a daemon: at the interpreter's end nobody waits for it but a call of ``run``
-        self.thread = threading.Thread(target=self._serve, name=f"fastjac-{number}", daemon=True)
+        self.thread = _Thread(self._serve, f"fastjac-{number}")
 
     def start(self) -> None:
         self.thread.start()
-        while not self.ready.acquire(timeout=0.1):
-            if not self.thread.is_alive():  # it had no memory to come so far
-                raise RuntimeError("a thread ended before it could begin")
+        while not self.ready.acquire(timeout=0.05):
+            if not self.thread.is_alive():
+                raise MemoryError("a thread has no memory to begin with")
 
     def _serve(self) -> None:
         self.ready.release()
@@ -133,7 +177,7 @@ class Workers:
             state: (kernels.threads.STATE_SIZE,) int64, where the parts meet; set to zeros first.
 
         Raises:
-            RuntimeError: a thread cannot be started; no part was begun.
+            RuntimeError, MemoryError: a thread cannot be started; no part was begun.
             BaseException: whatever a part raised, or the handler of a signal meanwhile.
         """
         if parts == 1:

@@ -152,7 +152,7 @@ def test_a_part_that_raises_lets_the_others_go_and_its_error_out(
     threads_as_asked, monkeypatch, call, threads, part, when
 ):
     net, usual = network(), getattr(kernels, call)
-    many, place = np.concatenate([X] * 4), {"train": -2, "predict": -2}[call]
+    many = np.concatenate([X] * 4)
     work = (lambda: train(net, threads)) if call == "train" else (lambda: net.predict(many, threads=threads))
     expected = net.predict(many, threads=1)
 
