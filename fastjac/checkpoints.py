@@ -118,9 +118,9 @@ class Checkpoint(Callback):
 
     def _rate_now(self) -> float | None:
         rate = self._run.optimizer.learning_rate
-        if callable(rate) and rate is not self._rate:
-            raise ValueError("a callback has set learning_rate to a function, which a checkpoint can't hold: expected a"
-                             " number, or a function from the beginning")  # fmt: skip
+        if rate is not self._rate and (callable(rate) or callable(self._rate)):
+            raise ValueError("a callback has set learning_rate to a function, or in place of one, which a checkpoint"
+                             " can't hold: expected numbers, or one function from the beginning")  # fmt: skip
         return None if callable(rate) else rate
 
     def _write(self, epoch: int) -> None:
@@ -206,6 +206,7 @@ class Checkpoint(Callback):
         run.position = position
         if not callable(self._rate):
             run.optimizer.learning_rate = saved["learning_rate"]
+            self._fixed["learning_rate"] = saved["arguments"]["learning_rate"]
         network.epochs_trained = header["network"]["epochs_trained"]
         network._training_step = header["network"]["training_step"]
         network.stop_training = saved.get("stopped") is True

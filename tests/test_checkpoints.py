@@ -225,20 +225,29 @@ def test_a_learning_rate_that_a_callback_has_set_is_taken_up(stop, same, tmp_pat
 
     whole, wanted, _ = go(6, tmp_path / "whole")
     *_, optimizer = go(stop, tmp_path / "run")
-    net, history, _ = go(6, tmp_path / "run", optimizer if same else None)
+    go(5, tmp_path / "run", optimizer if same else None)
+    net, history, _ = go(6, tmp_path / "run")
     assert history == wanted
     np.testing.assert_array_equal(net.parameters, whole.parameters)
 
 
-def test_a_schedule_set_by_a_callback_is_refused_when_it_would_be_written(tmp_path):
+@pytest.mark.parametrize("before", [0.1, fj.cosine_decay(0.1, 20)])
+@pytest.mark.parametrize("after", [0.2, fj.cosine_decay(0.1, 10)])
+def test_a_schedule_set_by_a_callback_is_refused_when_it_would_be_written(before, after, tmp_path):
     class Sets(fj.Callback):
         def on_epoch_end(self, epoch, logs):
-            optimizer.learning_rate = fj.cosine_decay(0.1, 10)
+            optimizer.learning_rate = after
 
-    optimizer = fj.SGD(0.1)
-    with pytest.raises(ValueError, match="set learning_rate to a function"):
-        _network().fit(X, Y, loss="softmax_cross_entropy", optimizer=optimizer, progress=False,
-                       callbacks=[Sets(), fj.Checkpoint(tmp_path / "run")])  # fmt: skip
+    optimizer, path = fj.SGD(before), tmp_path / "run"
+    arguments = {"loss": "softmax_cross_entropy", "optimizer": optimizer, "progress": False,
+                 "callbacks": [Sets(), fj.Checkpoint(path)]}  # fmt: skip
+    if callable(before) or callable(after):
+        with pytest.raises(ValueError, match="set learning_rate to a function, or in place of one"):
+            _network().fit(X, Y, **arguments)
+        assert not path.exists()
+    else:
+        _network().fit(X, Y, **arguments)
+        assert storage.read(path)[1]["training"]["learning_rate"] == after
 
 
 @pytest.mark.parametrize(
