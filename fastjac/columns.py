@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import numbers
 import re
 import sys
@@ -15,6 +14,8 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+
+from fastjac import _arguments
 
 NUMBER, BOOLEAN, TEXT = "number", "boolean", "text"
 NOTHING = "nothing"  # every value is missing, and nothing tells what they would be
@@ -345,9 +346,7 @@ def shortened(value: Any) -> str:
     """A value as a message shows it, which is only a part of it where it is long.
 
     >>> shortened("text"), shortened(10**400)
-    ("'text'", 'a number of 401 digits')
+    ("'text'", 'a whole number of 1329 bits')
     """
-    if isinstance(value, int) and abs(value) >= 10**30:
-        return f"a number of {math.floor(math.log10(abs(value))) + 1} digits"  # Python writes no very long ones
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+    text = _arguments.shown(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastjac import _arguments
+from fastjac.columns import shortened
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MOST_DIMENSIONS = 8  # a file that claims more is damaged
@@ -175,12 +176,17 @@ def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> S
         raise ValueError(f"X has shape {X.shape} and y has shape {y.shape}, expected as many rows in both")
     if isinstance(test, bool):
         raise TypeError(f"test is {test!r}, expected a share below 1, or a number of rows")
+    if len(X) < 2:
+        rows = "row" if len(X) == 1 else "rows"
+        raise ValueError(f"X has {len(X)} {rows}, expected two or more: some to train on, and some to hold out")
     if isinstance(test, numbers.Real) and test < 1:
         held_out = round(_arguments.real("test", test, 0, 1) * len(X))
     else:
-        held_out = _arguments.count("test", int(test) if float(test).is_integer() else test, 0)
+        whole = isinstance(test, numbers.Real) and not isinstance(test, numbers.Integral) and float(test).is_integer()
+        held_out = _arguments.count("test", int(test) if whole else test, 0)
     if not 0 < held_out < len(X):
-        raise ValueError(f"test={test!r} holds out {held_out} of {len(X)} rows, expected 1 to {len(X) - 1}")
+        raise ValueError(f"test={shortened(test)} holds out {shortened(held_out)} of {len(X)} rows, expected 1 to"
+                         f" {len(X) - 1}")  # fmt: skip
     order = np.arange(len(X)) if seed is None else np.random.default_rng(seed).permutation(len(X))
     train, rest = order[:-held_out], order[-held_out:]
     return Split(X[train], y[train], X[rest], y[rest])

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from fastjac import _arguments
+from fastjac._attributes import Strict, checks_keywords
 from fastjac.columns import (
     BOOLEAN,
     NOTHING,
@@ -250,7 +251,8 @@ def _numbers(name: str, column: Column, first: int, fill: float | None) -> np.nd
 # --- learning -----------------------------------------------------------------------------------------------------
 
 
-_HUGE = 2.0**500  # the squares of numbers beyond it overflow, and those of numbers below its inverse vanish
+_FAR = 2.0**480  # the sums of squares of numbers beyond it may overflow, and those of numbers below its inverse vanish
+_UNIT = 2.0**700  # in which the first are counted, and its inverse the others
 
 
 class _Moments:
@@ -258,7 +260,7 @@ class _Moments:
 
     def __init__(self, median: bool, sample: int | None) -> None:
         self.count, self.mean, self.squares = 0, 0.0, 0.0
-        self.unit = 1 / _HUGE  # of the mean, and its square of the squares: a power of two, 1 for all usual numbers
+        self.unit = 1 / _UNIT  # of the mean, and its square of the squares: a power of two, 1 for all usual numbers
         self.low, self.high = math.inf, -math.inf
         self.median, self.sample = median, sample
         self._kept, self._keys = np.zeros(0), np.zeros(0)
@@ -273,9 +275,9 @@ class _Moments:
         count = self.count + len(values)
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         largest = max(-self.low, self.high)
-        unit = 1 / _HUGE if largest < 1 / _HUGE else 1.0 if largest < _HUGE else _HUGE
+        unit = 1 / _UNIT if largest < 1 / _FAR else 1.0 if largest < _FAR else _UNIT
         while self.unit < unit:
-            self.mean, self.squares, self.unit = self.mean / _HUGE, self.squares / _HUGE / _HUGE, self.unit * _HUGE
+            self.mean, self.squares, self.unit = self.mean / _UNIT, self.squares / _UNIT / _UNIT, self.unit * _UNIT
         if self.unit != 1:
             values = values / self.unit
         mean = float(values.mean())
@@ -494,7 +496,7 @@ class _TargetLearner:
         return Classes(self.name, sorted(self.classes))
 
 
-class Preprocessing:
+class Preprocessing(Strict, strict=True):
     """What was learnt from a table: how its columns become a network's input, and its target a network's output.
 
     Numbers are standardised, booleans become 0 and 1, texts one place for each category.
@@ -521,6 +523,15 @@ class Preprocessing:
     True
     """
 
+    columns: tuple[Feature, ...]
+    target: Classes | Amount
+    impute: bool
+    na: tuple[str, ...]
+    inputs: int
+    outputs: int
+    task: str
+    loss: str
+
     def __init__(
         self, columns: Sequence[Feature], target: Classes | Amount, impute: bool = False, na: Iterable[str] = ()
     ) -> None:
@@ -534,6 +545,7 @@ class Preprocessing:
         self.loss = target.loss
 
     @classmethod
+    @checks_keywords
     def learn(
         cls, data: Any, target: str, *, task: str | None = None, impute: bool = False,
         categorical: Iterable[str] = (), drop: Iterable[str] = (), na: Iterable[str] = (), rows: Any = None,
@@ -574,6 +586,7 @@ class Preprocessing:
                               rows=rows, sample=None)  # fmt: skip
 
     @classmethod
+    @checks_keywords
     def learn_from(
         cls, pieces: Iterable[Any], target: str, *, task: str | None = None, impute: bool = False,
         categorical: Iterable[str] = (), drop: Iterable[str] = (), na: Iterable[str] = (), rows: Any = None,
@@ -867,7 +880,7 @@ _KEYS = {"number": ("mean", "scale"), "boolean": (), "category": ("categories",)
 def _read_feature(value: Any, place: str, impute: bool) -> Feature:
     kind = value.get("kind") if isinstance(value, dict) else None
     if isinstance(value, dict) and (not isinstance(kind, str) or kind not in _KEYS):
-        raise ValueError(f"{place}.kind is {kind!r}, expected {', '.join(_KEYS)}")
+        raise ValueError(f"{place}.kind is {shortened(kind)}, expected {', '.join(_KEYS)}")
     reader = _Reader(value, place, ("name", "kind", "fill", *_KEYS.get(str(kind), ())))
     name = reader.get("name", "a text", str)
     if (reader.value["fill"] is not None) != impute:
@@ -887,7 +900,7 @@ def _read_target(value: Any) -> Classes | Amount:
     place = "preprocessing.target"
     task = value.get("task") if isinstance(value, dict) else None
     if isinstance(value, dict) and task not in TASKS:
-        raise ValueError(f"{place}.task is {task!r}, expected {' or '.join(TASKS)}")
+        raise ValueError(f"{place}.task is {shortened(task)}, expected {' or '.join(TASKS)}")
     reader = _Reader(value, place, ("name", "task", *(("classes",) if task == CLASSIFICATION else ("mean", "scale"))))
     name = reader.get("name", "a text", str)
     if task == REGRESSION:

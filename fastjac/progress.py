@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -56,7 +56,10 @@ def bar(progress: Any, epochs: int) -> Iterator[Show]:
             yield _nothing
             return
         raise ImportError("progress=True needs rich: pip install 'fastjac[cli]'") from error
-    console = Console(file=sys.stderr)
+    if sys.stderr is None:  # closed
+        yield _nothing
+        return
+    console = Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]
     drawable = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))
     if not drawable:
         yield _nothing if progress == "auto" else _lines(epochs)
@@ -100,6 +103,25 @@ def bar(progress: Any, epochs: int) -> Iterator[Show]:
 def _lines(epochs: int) -> Show:
     def show(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
         if epoch_end:
-            print(f"epoch {epoch + 1}/{epochs}  {_figures(logs)}", file=sys.stderr, flush=True)
+            print(f"epoch {epoch + 1}/{epochs}  {_figures(logs)}", file=_Lenient(sys.stderr), flush=True)
 
     return show
+
+
+class _Lenient:
+    """A stream whose failures end no training: it may be full, or its reader gone."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError, AttributeError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastjac import _arguments, atomic, columns
+from fastjac._attributes import checks_keywords
 from fastjac.columns import MISSING_WORDS, NUMBER, TEXT, Column, Table, arrow, from_arrow, from_values, is_number
 from fastjac.kernels.arrays import float_type
 from fastjac.preprocessing import Preprocessing
@@ -45,6 +46,7 @@ def readable(path: str | Path) -> bool:
     return bool(_ending(Path(path)))
 
 
+@checks_keywords
 def read(
     path: str | Path, *, text: Iterable[str] = (), na: Iterable[str] = (), decimal: str = ".", index: Iterable[str] = ()
 ) -> Table:
@@ -433,10 +435,11 @@ def _pieces(path: Path, wanted: list[str] | None, rng: np.random.Generator | Non
         raise _refused(path, error) from error
 
 
+@checks_keywords
 def stream(
     path: str | Path, *, target: str | None = None, batch_size: int = 32, preprocessing: Preprocessing | None = None,
     task: str | None = None, impute: bool = False, categorical: Iterable[str] = (), drop: Iterable[str] = (),
-    shuffle: bool = False, seed: int = 0, dtype: Any = "float32",
+    na: Iterable[str] = (), shuffle: bool = False, seed: int = 0, dtype: Any = "float32",
 ) -> ParquetBatches:  # fmt: skip
     """Batches of a Parquet file for ``Sequential.fit``, of which a piece at a time is in memory.
 
@@ -447,7 +450,7 @@ def stream(
         target: the column to predict.
         batch_size: rows a batch; the last one may be smaller.
         preprocessing: what was learnt before, instead of ``target`` and a first pass.
-        task, impute, categorical, drop: as in ``Preprocessing.learn``.
+        task, impute, categorical, drop, na: as in ``Preprocessing.learn``.
         shuffle: in each pass, row groups in a new order and rows in a new order inside each; a whole group is then in
             memory.
         seed: of that order.
@@ -481,8 +484,8 @@ def stream(
         assert target is not None
         pieces = (table for _, table in _pieces(path, None, None))
         preprocessing = Preprocessing.learn_from(
-            pieces, target, task=task, impute=impute, categorical=categorical, drop=drop
+            pieces, target, task=task, impute=impute, categorical=categorical, drop=drop, na=na
         )
-    elif task is not None or impute or tuple(categorical) or tuple(drop):
-        raise TypeError("preprocessing is learnt already: task, impute, categorical and drop don't go with it")
+    elif task is not None or impute or tuple(categorical) or tuple(drop) or tuple(na):
+        raise TypeError("preprocessing is learnt already: task, impute, categorical, drop and na don't go with it")
     return ParquetBatches(path, preprocessing, batch_size, shuffle, seed, dtype)

@@ -186,3 +186,137 @@ def test_bench_refuses_what_it_does_not_know(capsys, option):
     code, shown = run(capsys, "bench", *option)
     assert code == 2
     assert option[1] in shown.err
+
+
+# --- what the columns hold ----------------------------------------------------------------------------------------
+
+
+def _train(capsys, path, *arguments):
+    return run(capsys, "train", path, "--epochs", "1", "--hidden", "2", "--no-progress", *arguments)
+
+
+def test_one_text_among_numbers_is_named_and_can_be_a_missing_value_or_a_category(capsys, tmp_path):
+    z = ["-" if k % 10 == 7 else f"{k % 10}.5" for k in range(60)]
+    path = _write(tmp_path / "a.csv", {"x": range(60), "z": z, "y": np.arange(60) / 7})
+    code, shown = _train(capsys, path, "--target", "y")
+    assert (code, shown.out) == (1, "")
+    assert shown.err.startswith(
+        "fastjac: column 'z': 54 of 60 values are numbers; the first that is not is '-' in row 8:"
+    )
+    for word in ("--na -", "--categorical"):
+        assert word in shown.err
+    code, shown = _train(capsys, path, "--target", "y", "--na", "-")
+    assert code == 1 and "'z' has 6 missing values, the first in row 8; impute (--impute)" in shown.err
+    saved = tmp_path / "net.safetensors"
+    code, shown = _train(capsys, path, "--target", "y", "--na", "-", "--impute", "--save", saved)
+    assert code == 0 and "2 columns as 2 inputs" in shown.out
+    # the network knows it still, also of a file where nothing else tells that they are numbers
+    new = _write(tmp_path / "new.csv", {"z": ["-", "-"], "x": [1, 2]})
+    code, shown = run(capsys, "predict", saved, new)
+    assert (code, shown.err) == (0, "") and len(shown.out.splitlines()) == 3
+    code, shown = _train(capsys, path, "--target", "y", "--categorical", "z", "--drop", "x")
+    assert code == 0 and "1 column as " in shown.out and shown.err == ""
+    code, shown = _train(capsys, path, "--target", "y", "--drop", "z")
+    assert code == 0
+    code, shown = _train(capsys, path, "--target", "z")
+    assert code == 1 and "54 of 60" in shown.err and "--task classification" in shown.err
+
+
+def test_decimal_commas(capsys, tmp_path):
+    path, saved = tmp_path / "a.csv", tmp_path / "net.safetensors"
+    path.write_text("a;b;y\n" + "".join(f"{k},5;{'uv'[k % 2]};{k},25\n" for k in range(60)))
+    code, shown = _train(capsys, path, "--target", "y")
+    assert code == 1
+    assert "column 'a': 0 of 60 values are numbers; the first that is not is '0,5' in row 1" in shown.err
+    assert "--decimal ," in shown.err
+    code, shown = _train(capsys, path, "--target", "y", "--decimal", ",", "--save", saved)
+    assert code == 0 and "regression of 'y'" in shown.out and "2 columns as 3 inputs" in shown.out
+    code, shown = run(capsys, "evaluate", saved, path)
+    assert code == 1 and "'y' has the text '0,25' in row 1, expected numbers" in shown.err
+    assert run(capsys, "evaluate", saved, path, "--decimal", ",")[0] == 0
+    found = run(capsys, "predict", saved, path, "--decimal", ",")[1].out
+    same = _write(tmp_path / "b.csv", {"a": [k + 0.5 for k in range(60)], "b": ["uv"[k % 2] for k in range(60)]})
+    assert run(capsys, "predict", saved, same)[1].out == found
+
+
+def test_words_for_missing_values_among_texts_are_categories_and_are_named(capsys, tmp_path):
+    path = _write(tmp_path / "a.csv", {"country": ["DE", "NA", "FR"] * 20, "y": np.arange(60) / 7})
+    code, shown = _train(capsys, path, "--target", "y", "--impute")
+    assert code == 0 and "1 column as 3 inputs" in shown.out
+    assert shown.err == (
+        "fastjac: column 'country' has the text 'NA', which is a category as others are; --na NA makes it a missing"
+        " value\n"
+    )
+    code, shown = _train(capsys, path, "--target", "y", "--impute", "--na", "NA")
+    assert code == 0 and "1 column as 2 inputs" in shown.out and shown.err == ""
+
+
+def test_an_index_of_pandas_is_a_column_where_it_is_named(capsys, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {"x": rng.normal(size=80), "y": rng.normal(size=80)}, pandas.Index([1, 7, 5, 9] * 20, name="when")
+    )
+    frame = frame.sample(frac=1, random_state=0)
+    path, saved = tmp_path / "a.parquet", tmp_path / "net.safetensors"
+    frame.to_parquet(path)
+    assert "1 column as 1 inputs" in _train(capsys, path, "--target", "y")[1].out
+    assert "2 columns as 2 inputs" in _train(capsys, path, "--target", "y", "--index", "when", "--save", saved)[1].out
+    assert run(capsys, "evaluate", saved, path)[0] == 0
+    assert _train(capsys, path, "--target", "when")[0] == 0
+    assert "2 columns as 5 inputs" in _train(capsys, path, "--target", "y", "--categorical", "when")[1].out
+    code, shown = _train(capsys, path, "--target", "y", "--index", "wen")
+    assert code == 1 and "unknown column 'wen'" in shown.err
+    frame.reset_index(drop=True).sample(frac=1, random_state=0).to_parquet(path)
+    assert "1 column as 1 inputs" in _train(capsys, path, "--target", "y")[1].out
+
+
+def test_names_with_commas_and_blanks_can_be_given(capsys, tmp_path):
+    content = {"a,b": range(60), " s ": range(60), 'say "c"': range(60), "d": range(60), "y": np.arange(60) / 7}
+    path = _write(tmp_path / "a.csv", content)
+    code, shown = _train(capsys, path, "--target", "y", "--drop", '"a,b"," s ","say ""c"""')
+    assert code == 0 and "1 column as 1 inputs" in shown.out
+    code, shown = _train(capsys, path, "--target", "y", "--drop", ' "a,b" , d , say "c"')
+    assert code == 0 and "1 column as 1 inputs" in shown.out
+    for wrong in ('"a,b', '"a,b"c', '"'):
+        code, shown = _train(capsys, path, "--target", "y", "--drop", wrong)
+        assert code == 2 and "double quote" in shown.err and len(shown.err.splitlines()) == 1
+
+
+def test_compare_takes_what_it_advises(capsys, tmp_path):
+    path = _write(tmp_path / "a.csv", {"x": ["", *range(59)], "z": ["-", *range(59)], "d": ["?"] * 60,
+                                       "y": np.arange(60) / 7})  # fmt: skip
+    compare = ("compare", path, "--target", "y", "--hidden", "2", "--rows", "3")
+    code, shown = run(capsys, *compare)
+    assert code == 1 and "--impute" in shown.err
+    code, shown = run(capsys, *compare, "--impute")
+    assert code == 1 and "--na -" in shown.err
+    code, shown = run(capsys, *compare, "--impute", "--na", "-", "--drop", "d", "--task", "regression")
+    assert (code, shown.err) == (0, "") and "reference" in shown.out
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_table_of_too_few_rows_says_so(capsys, tmp_path, rows):
+    path = _write(tmp_path / "a.csv", {"x": range(rows), "y": range(rows)})
+    code, shown = _train(capsys, path, "--target", "y")
+    assert code == 1
+    many = "1 row" if rows else "0 rows"
+    assert shown.err == f"fastjac: X has {many}, expected two or more: some to train on, and some to hold out\n"
+
+
+def test_no_class_is_predicted_of_what_float32_cannot_hold(files, capsys, tmp_path):
+    content = _columns(5, 3)
+    content["height"][2] = 1e42
+    path = _write(tmp_path / "a.csv", content)
+    for model in ("kind", "score"):
+        code, shown = run(capsys, "predict", files / f"{model}.safetensors", path, "-o", tmp_path / "out.csv")
+        assert code == 1
+        assert "column 'height' has 1e+42 in row 3" in shown.err and "beyond float32" in shown.err
+        assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_misspelt_option_is_refused_with_the_nearest(files, capsys):
+    for command, wrong, near in (("train", "--epoch", "--epochs"), ("predict", "--outptu", "--output"),
+                                 ("train", "--imput", "--impute"), ("compare", "--targt", "--target")):  # fmt: skip
+        code, shown = run(capsys, command, "x", wrong, "3")
+        assert code == 2 and near in shown.err and len(shown.err.splitlines()) == 1

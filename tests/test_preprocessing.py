@@ -108,6 +108,45 @@ def test_booleans_may_come_back_as_numbers():
         learn().features(table | {"member": [2]})
 
 
+def test_numbers_of_any_size_are_standardised():
+    rng = np.random.default_rng(0)
+    shape = rng.normal(size=50)
+    for size in (1e-300, 1e-200, 1e-152, 1e-30, 1.0, 1e100, 1e150, 1e154, 1e200, 3e307):
+        table = {"x": shape * size, "y": np.arange(50) / 7}
+        learnt = Preprocessing.learn(table, "y")
+        learnt = Preprocessing.from_json(json.loads(json.dumps(learnt.to_json(), allow_nan=False)))
+        wanted = (shape - shape.mean()) / shape.std()
+        np.testing.assert_allclose(learnt.features(table, dtype="float64")[:, 0], wanted, rtol=1e-12, atol=1e-12)
+        pieces = [{"x": part, "y": part} for part in np.split(shape * size, 10)]
+        pieced = Preprocessing.learn_from(pieces, "y").columns[0]
+        np.testing.assert_allclose([pieced.mean / size, pieced.scale / size], [shape.mean(), shape.std()], rtol=1e-12)
+        amount = Preprocessing.learn({"x": shape, "y": shape * size}, "y", task="regression").target
+        np.testing.assert_allclose(amount.scale / size, shape.std(), rtol=1e-12)
+    # of all sizes at once the largest decide, and the ends of what there is are no trouble
+    mixed = np.concatenate([shape * 1e-300, shape, shape * 1e300])
+    for pieces in ([mixed], np.split(mixed, 3), np.split(mixed[::-1], 3)):
+        learnt = Preprocessing.learn_from([{"x": part, "y": part} for part in pieces], "y").columns[0]
+        np.testing.assert_allclose(learnt.scale, (mixed / 1e300).std() * 1e300, rtol=1e-12)
+    ends = {"x": [-1.7e308, 1.7e308], "y": [0.5, 1.5]}
+    np.testing.assert_allclose(Preprocessing.learn(ends, "y").features(ends)[:, 0], [-1, 1])
+
+
+def test_usual_numbers_are_standardised_by_one_formula_to_the_bit():
+    x = np.random.default_rng(0).normal(3, 2, 200)
+    learnt = Preprocessing.learn({"x": x, "y": x}, "y", task="regression").columns[0]
+    assert (learnt.mean, learnt.scale) == (x.mean(), math.sqrt(((x - x.mean()) ** 2).sum() / 200))
+
+
+def test_a_number_that_the_type_cannot_hold_is_refused_by_its_place():
+    learnt = learn()
+    table = PEOPLE | {"age": [20, 30, 1e41, 50, 20, -1e42]}
+    with pytest.raises(ValueError, match=r"column 'age' has 1e\+41 in row 3, which is .* beyond float32"):
+        learnt.features(table)
+    with pytest.raises(ValueError, match=r"row 103"):
+        learnt.features(table, first=100)
+    assert np.isfinite(learnt.features(table, dtype="float64")).all()
+
+
 # --- missing values -----------------------------------------------------------------------------------------------
 
 
@@ -233,6 +272,181 @@ def test_errors_of_amounts_are_those_of_scikit_learn():
     assert math.isnan(learnt.errors(outputs, np.ones(50))["r2"])
 
 
+def test_rows_are_counted_through_all_pieces():
+    x = np.random.default_rng(0).permutation(60) / 7
+    table = {"x": x, "t": [str(one)[:1] for one in x], "y": x * 2}
+    pieces = [{name: values[first : first + 13] for name, values in table.items()} for first in range(0, 60, 13)]
+    chosen = np.array([3, 59, 12, 13, 30, 31, 31, 0])
+    booleans = np.isin(np.arange(60), chosen)
+    for rows, same in ((chosen, chosen), (booleans, booleans), (np.array([], int), None)):
+        if same is None:
+            with pytest.raises(ValueError, match="only missing values in the rows to train on"):
+                Preprocessing.learn_from(pieces, "y", rows=rows)
+            continue
+        pieced, whole = Preprocessing.learn_from(pieces, "y", rows=rows), Preprocessing.learn(table, "y", rows=same)
+        assert pieced.columns[0].mean == pytest.approx(x[rows].mean(), rel=1e-14)
+        assert pieced.columns[0].scale == pytest.approx(x[rows].std(), rel=1e-14)
+        assert pieced.columns[1] == whole.columns[1]
+        assert pieced.target.mean == pytest.approx(2 * x[rows].mean(), rel=1e-14)
+    assert Preprocessing.learn(table, "y", rows=slice(None, -10)).columns[0].mean == pytest.approx(x[:-10].mean())
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([60], "rows has 60, expected at most 59"),
+        ([-1], "rows has -1, expected numbers of at least 0"),
+        (np.ones(59, bool), "rows has 59 booleans, expected one for each of 60 rows"),
+        (np.ones(61, bool), "rows has 61 booleans"),
+        ([[1]], "rows has shape"),
+        ([0.5], "rows has shape"),
+        (slice(3), "rows has shape"),
+    ],
+)
+def test_rows_that_pieces_do_not_have_are_refused(rows, words):
+    pieces = [{"x": np.arange(k, k + 20.0), "y": np.arange(k, k + 20) / 7} for k in (0, 20, 40)]
+    with pytest.raises((ValueError, TypeError), match=words):
+        Preprocessing.learn_from(pieces, "y", rows=rows)
+
+
+def test_rows_that_a_table_does_not_have_are_refused():
+    for rows in ([6], np.ones(5, bool), [[0.5]], "x"):
+        with pytest.raises(ValueError, match="rows is no index of 6 rows"):
+            learn(rows=rows)
+
+
+def test_pieces_need_the_columns_of_the_first():
+    with pytest.raises(ValueError, match=r"the piece from row 3 on has no column 'x'; it has 'y'"):
+        Preprocessing.learn_from([{"x": [1, 2], "y": [0.5, 1.5]}, {"y": [0.5]}], "y")
+
+
+@pytest.mark.parametrize("target", ["p(x)", "p(p(x)=x)", "y"])
+def test_labels_and_probabilities_have_columns_of_their_own(target):
+    learnt = Preprocessing.learn({"a": [1, 2, 3], target: ["x", "y", "p(x)"]}, target)
+    found = learnt.predictions(np.eye(3))
+    assert found[target] == ["p(x)", "x", "y"]
+    assert len(found) == 4
+    np.testing.assert_allclose(np.sum([found[name] for name in found if name != target], axis=0), 1)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_nothing_is_predicted_of_numbers_that_are_not_finite(wrong):
+    learnt = learn()
+    outputs = np.zeros((4, 2), "f4")
+    outputs[2, 1] = wrong
+    with pytest.raises(ValueError, match=rf"not finite numbers in 1 row, the first in row 3 \(0, {wrong}\)"):
+        learnt.predictions(outputs)
+    amounts = learn(target="age", task="regression")
+    with pytest.raises(ValueError, match=r"amounts are not finite numbers in 3 rows, the first in row 2"):
+        amounts.predictions(np.array([[0], [wrong], [wrong], [wrong]]))
+    large = Preprocessing.learn({"x": [1, 2], "y": [-1e308, 1e308]}, "y", task="regression")
+    with pytest.raises(ValueError, match="row 1"):
+        large.predictions(np.array([[1e30]]))
+
+
+@pytest.mark.parametrize(
+    "outputs", [np.zeros(2), np.zeros((3, 3)), np.zeros((2, 1, 2)), 1.0, np.array([["a", "b"]]), []]
+)
+def test_outputs_of_another_shape_are_refused(outputs):
+    for learnt in (learn(), learn(target="age", task="regression")):
+        with pytest.raises(ValueError, match=r"outputs has shape .*expected numbers of shape \(rows, [12]\)"):
+            learnt.predictions(outputs)
+    with pytest.raises(ValueError, match="outputs has shape"):
+        learn(target="age", task="regression").errors(outputs, np.zeros(2))
+    with pytest.raises(ValueError, match="'buys' is of classes, expected amounts"):
+        learn().errors(np.zeros((2, 2)), np.zeros(2))
+    with pytest.raises(ValueError, match="expected as many rows"):
+        learn(target="age", task="regression").errors(np.zeros((2, 1)), np.zeros(3))
+
+
+# --- texts that may have been meant as numbers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            ["1", "2.5", "-"],
+            r"column 'z': 2 of 3 values are numbers; the first that is not is '-' in row 3: na=\['-'\]",
+        ),
+        (["1", "?", "-3e5", None], r"2 of 3 values are numbers; the first that is not is '\?' in row 2"),
+        (["1,5", "2,5", "3"], r"1 of 3 values are numbers; the first that is not is '1,5' in row 1, .*decimal="),
+        (["1,000", "12", "13"], r"the first that is not is '1,000' in row 1, .*between thousands must be taken out"),
+        (["x", "a,b"], ""),
+        (["1", "b", "c"], ""),
+        (["01", "02", "11"], ""),  # texts by whatever made them such
+        (["1", "b"], ""),
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_texts_of_which_most_are_numbers_are_refused(values, words, pieces):
+    table = {"z": values, "x": np.arange(len(values)), "y": np.arange(len(values)) / 7}
+    parts = [{k: v[i : i + 2] for k, v in table.items()} for i in range(0, len(values), 2)] if pieces == 2 else [table]
+    options = {"impute": True}
+    if words:
+        with pytest.raises(ValueError, match=words):
+            Preprocessing.learn_from(parts, "y", **options)
+        with pytest.raises(ValueError, match=words + r".*task='classification'"):
+            Preprocessing.learn({"x": [k for k, v in enumerate(values) if v], "z": [v for v in values if v]}, "z")
+    if None in values:
+        return
+    for more in ({"categorical": ["z"]}, *([] if words else [{}])):
+        assert Preprocessing.learn_from(parts, "y", **options, **more).columns[0].categories == tuple(sorted(values))
+    assert Preprocessing.learn_from(parts, "y", drop=["z"]).inputs == 1
+    assert Preprocessing.learn_from(parts, "z", task="classification").target.classes == tuple(sorted(values))
+
+
+def test_the_text_among_numbers_is_named_before_too_many_categories_are():
+    values = [f"{k}.5" for k in range(1500)]
+    values[1400] = "-"
+    for target in ("y", "z"):
+        with pytest.raises(
+            ValueError, match=r"1499 of 1500 values are numbers; the first that is not is '-' in row 1401"
+        ):
+            Preprocessing.learn({"z": values, "y": np.arange(1500) / 7}, target)
+    with pytest.raises(ValueError, match="'-' in row 1401"):  # and where it is held out
+        Preprocessing.learn({"z": values, "y": np.arange(1500) / 7}, "y", rows=np.arange(60))
+
+
+@pytest.mark.parametrize(
+    ("categories", "rows", "warned"), [(19, 19, False), (20, 39, True), (20, 40, False), (30, 30, True)]
+)
+def test_a_text_for_nearly_every_row_is_said(categories, rows, warned, recwarn):
+    table = {"name": [f"n{k % categories}" for k in range(rows)], "y": np.arange(rows) / 7}
+    if warned:
+        with pytest.warns(UserWarning, match=rf"'name' has {categories} different texts in {rows} rows.*--drop"):
+            Preprocessing.learn(table, "y")
+    else:
+        Preprocessing.learn(table, "y")
+    Preprocessing.learn(table, "y", categorical=["name"])
+    assert len(recwarn) == 0
+
+
+def test_a_text_among_numbers_is_named_where_numbers_were_learnt():
+    row = {"city": ["Oslo"] * 3, "member": [True] * 3}
+    with pytest.raises(ValueError, match=r"'age' has the text '-' in row 2, expected numbers"):
+        learn().features(row | {"age": ["1", "-", "2"]})
+    with pytest.raises(ValueError, match=r"'age' has the text '1' in row 1, expected numbers"):
+        learn().features(row | {"age": ["1", "3", "2"]})
+
+
+@pytest.mark.parametrize("missing", ["-", "-999", "-999.0"])
+def test_what_is_missing_by_name_is_so_everywhere(missing):
+    table = PEOPLE | {"age": [20, -999, 40, 50, 20, 35], "city": ["Oslo", "-", "Oslo", "Rome", "Bern", "-999"]}
+    learnt = learn(table, na=[missing], impute=True)
+    assert learnt.na == (missing,)
+    age = [one for one in table["age"] if missing == "-" or one != -999]
+    assert learnt.columns[0].fill == np.median(age) and learnt.columns[0].mean == np.mean(age)
+    assert (missing in learnt.columns[1].categories) is False
+    new = {"age": [-999], "city": [missing], "member": [True]}
+    filled = {"age": [-999 if missing == "-" else np.median(age)], "city": [learnt.columns[1].fill], "member": [True]}
+    back = Preprocessing.from_json(json.loads(json.dumps(learnt.to_json())))
+    np.testing.assert_array_equal(back.features(new), learn(table, na=[missing], impute=True).features(filled))
+    with pytest.raises(ValueError, match="'buys' has 1 missing value, the first in row 1"):
+        learnt.targets({"buys": [missing]}) if missing == "-" else learnt.targets({"buys": ["-999"]}) if missing == (
+            "-999") else learnt.targets({"buys": ["-999.0"]})  # fmt: skip
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
@@ -250,6 +464,13 @@ def test_errors_of_amounts_are_those_of_scikit_learn():
         (PEOPLE, {"drop": ["ag"]}, "did you mean 'age'"),
         (PEOPLE, {"categorical": ["citty"]}, "did you mean 'city'"),
         (PEOPLE, {"drop": ["buys"]}, "is the target"),
+        (PEOPLE, {"categorical": ["buys"]}, "is the target and no input; task='classification'"),
+        (PEOPLE, {"categorical": ["age"], "drop": ["city", "age"]}, "'age' is in drop and in categorical"),
+        (
+            with_values("age", [1, 2, 3, 4, 5, 10**400]),
+            {},
+            "'age' has a whole number of 1329 bits, which is beyond float64",
+        ),
         (PEOPLE, {"drop": ["age", "city", "member"]}, "no columns but the target"),
         ({"a": [], "buys": []}, {}, "no rows"),
         ({"a": [1, 2], "buys": ["x"]}, {}, "different lengths"),
@@ -291,6 +512,35 @@ def test_other_tables_than_those_learnt_from_are_refused():
         learnt.targets(row)
 
 
+@pytest.mark.parametrize(("name", "value"), [("na", "x"), ("drop", "age"), ("categorical", 3), ("na", [1])])
+def test_lists_of_texts_are_lists_of_texts(name, value):
+    with pytest.raises(TypeError, match=name):
+        learn(**{name: value})
+
+
+def test_names_that_do_not_exist_are_refused_with_the_nearest():
+    learnt = learn()
+    for name, near in (("colums", "columns"), ("los", "loss"), ("imputed", "impute")):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; did you mean '{near}'"):
+            setattr(learnt, name, 3)
+    for name, near in (("categoricals", "categorical"), ("tsk", "task"), ("row", "rows")):
+        with pytest.raises(
+            TypeError, match=f"learn.* got an unexpected keyword argument '{name}'; did you mean '{near}'"
+        ):
+            learn(**{name: []})
+
+
+def test_no_number_is_too_long_for_a_message():
+    good = learn(target="age", task="regression").to_json()
+    for path in places(good):
+        try:
+            Preprocessing.from_json(put(good, path, 10**400))
+        except ValueError as error:
+            assert len(str(error)) < 200  # noqa: PT017 - where it is an entry that may be anything
+    with pytest.raises(ValueError, match=r"preprocessing.target.mean is a whole number of 1329 bits"):
+        Preprocessing.from_json(put(good, ("target", "mean"), 10**400))
+
+
 # --- tables from elsewhere ----------------------------------------------------------------------------------------
 
 
@@ -303,6 +553,52 @@ def test_data_frames_are_tables(library):
     learnt, same = learn(frame, impute=True), learn(with_gaps, impute=True)
     assert learnt.to_json() == same.to_json()
     np.testing.assert_array_equal(learnt.features(frame), same.features(with_gaps))
+
+
+@pytest.mark.parametrize("index", ["sample", "mask", "named", "several", "dates"])
+def test_an_index_of_pandas_is_no_column(index):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(PEOPLE)
+    changed = {
+        "sample": lambda: frame.sample(frac=1, random_state=0), "mask": lambda: frame[frame["age"] > 20],
+        "named": lambda: frame.assign(id=range(6)).set_index("id"), "several": lambda: pandas.concat([frame, frame]),
+        "dates": lambda: frame.set_index(pandas.date_range("2026-01-01", periods=6)),
+    }[index]()  # fmt: skip
+    assert list(as_table(changed)) == list(PEOPLE)
+    learnt = learn(changed)
+    assert [column.name for column in learnt.columns] == ["age", "city", "member"]
+    np.testing.assert_array_equal(learnt.features(changed), learnt.features(changed.reset_index(drop=True)))
+    asked = learn(changed.reset_index(names="asked for"), drop=["asked for"] if index == "dates" else [])
+    assert asked.inputs == learnt.inputs + (index != "dates")
+
+
+def test_columns_of_pandas_that_arrow_has_no_types_for():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({
+        "big": pandas.Series([2**70, 1, None], dtype=object), "swapped": np.array([1.5, 2, np.nan], ">f8"),
+        "NA": pandas.Series(["x", pandas.NA, "y"], dtype=object), "category": pandas.Categorical(["u", None, "v"]),
+        "numbers": pandas.Categorical([3, 1, None]), "complex": [1j, 2j, 3j], 7: [1, 2, 3],
+        "sparse": pandas.arrays.SparseArray([0.0, 1.0, 0.0]), "NaT": pandas.to_datetime(["2026-01-01", None, None]),
+    })  # fmt: skip
+    table = as_table(frame)
+    assert {name: column.kind for name, column in table.items()} == {
+        "big": "number", "swapped": "number", "NA": "text", "category": "text", "numbers": "number", "complex": "other",
+        "7": "number", "sparse": "number", "NaT": "other",
+    }  # fmt: skip
+    assert [table["big"].row(k) for k in range(3)] == [2**70, 1, None]
+    assert [table["NA"].row(k) for k in range(3)] == ["x", None, "y"]
+    assert [table["numbers"].row(k) for k in range(3)] == [3, 1, None]
+    with pytest.raises(ValueError, match="two columns named 'a'"):
+        as_table(pandas.DataFrame([[1, 2]], columns=["a", "a"]))
+    with pytest.raises(TypeError, match="'c' has 'a' and 1, expected values of one kind"):
+        as_table(pandas.DataFrame({"c": ["a", 1]}))
+
+
+def test_texts_are_told_apart_to_the_last_character():
+    for make in (list, lambda values: np.array(values, object)):
+        column = as_table({"t": make(["x", "x\0", "x\0\0", "x"])})["t"]
+        assert [column.row(k) for k in range(4)] == ["x", "x\0", "x\0\0", "x"]
+        assert len(column.names) == 3
 
 
 def test_masked_arrays_have_missing_values():

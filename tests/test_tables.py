@@ -100,6 +100,118 @@ def test_texts_that_look_like_numbers_stay_texts_where_asked(tmp_path):
     assert rows(tables.read(tmp_path / "a.parquet", text=["zip"]))["zip"] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("a.tsv", "a,b\tc\n1\t2\n", {"a,b": [1], "c": [2]}),
+        ("a.tsv", "a,b,c\n1,2,3\n", {"a": [1], "b": [2], "c": [3]}),
+        ("a.txt", "a,b\tc,d\n1\t2\n3\t4\n", {"a,b": [1, 3], "c,d": [2, 4]}),
+        ("a.csv", '"a;b;c",d\n1,2\n', {"a;b;c": [1], "d": [2]}),
+        ("a.csv", '"a,b,c";d\n1;2\n', {"a,b,c": [1], "d": [2]}),
+        ("a.csv", '"a\nb,c",d\n1,2\n', {"a\nb,c": [1], "d": [2]}),
+        ("a.csv", "a;b\nx,y,z;1\nx,y,z;2\n", {"a": ["x,y,z"] * 2, "b": [1, 2]}),
+        ("a.csv", "a;b\n1\n2\n", {"a;b": [1, 2]}),
+        ("a.csv", "# by hand, on Monday\n# or so\na,b\n1,2\n", {"a": [1], "b": [2]}),
+        ("a.csv", "# by hand, on Monday\r\na,b\r\n1,2\r\n", {"a": [1], "b": [2]}),
+        ("a.csv", "\ufeff# by hand\na,b\n1,2\n", {"a": [1], "b": [2]}),
+        ("a.csv", "# a,b\n1,2\n", {"# a": [1], "b": [2]}),  # as numpy.savetxt writes names
+        ("a.csv", "#a,b\nx,y\n", {"#a": ["x"], "b": ["y"]}),
+        ("a.csv", "a,b\n#,1\n# b,2\n", {"a": ["#", "# b"], "b": [1, 2]}),
+        ("a.csv", "# alone\n", {"# alone": []}),
+        ("a.csv", "a,b\n", {"a": [], "b": []}),
+    ],
+)
+def test_the_delimiter_and_the_names_are_found(tmp_path, name, text, wanted):
+    assert rows(tables.read(write(tmp_path / name, text))) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["my table\na,b\n1,2\n3,4\n", "a,b\n1,2\n3\n", "a,b\n1,2\n1,2,3\n", "a;b\n1;2\n1;2;3\n", "x\n1,5\n2,5\n"]
+)
+def test_rows_that_nothing_parts_as_the_names_are_refused(tmp_path, text):
+    with pytest.raises(ValueError, match=r"a\.csv can't be read: .*Expected [12] columns?, got [123]"):
+        tables.read(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_an_empty_line_is_a_missing_value_of_one_column_and_no_row_of_several(tmp_path, newline):
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"x{newline}1{newline}{newline}3{newline}{newline}".encode().replace(b"\r\r", b"\r"))
+    assert rows(tables.read(path)) == {"x": [1, None, 3, None]}
+    path.write_bytes(f"t{newline}{newline}b{newline}".encode())
+    assert rows(tables.read(path)) == {"t": [None, "b"]}
+    path.write_bytes(f"x,y{newline}1,2{newline}{newline}3,4{newline}{newline}".encode())
+    assert rows(tables.read(path)) == {"x": [1, 3], "y": [2, 4]}
+
+
+def test_cells_longer_than_what_is_decoded_at_once(tmp_path):
+    long, longer = "y" * (2**20 + 5), "z" * (9 * 2**20)
+    for first, second in ((long, longer), ("x", longer), (longer, "x")):
+        path = write(tmp_path / "a.csv", f"t,x\n{first},1\n{second},2\n")
+        assert rows(tables.read(path)) == {"t": [first, second], "x": [1, 2]}
+    write(tmp_path / "a.csv", f't,x\n"{longer},1\n')
+    with pytest.raises(ValueError, match=r"a\.csv can't be read"):  # a quote that never ends
+        tables.read(tmp_path / "a.csv")
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    path = write(tmp_path / "a.csv", "a,b,c,d,e\n+5,1e3,007,.5,99999999999999999999\n-3,1E-3, 2,1.,-1\n")
+    assert rows(tables.read(path)) == {"a": [5, -3], "b": [1000, 0.001], "c": [7, 2], "d": [0.5, 1], "e": [1e20, -1]}
+    path = write(tmp_path / "a.csv", "a;b;c\n1,5;+2,25;x,y\nNA;-3;z\n")
+    assert rows(tables.read(path, decimal=",")) == {"a": [1.5, None], "b": [2.25, -3], "c": ["x,y", "z"]}
+    assert rows(tables.read(path)) == {"a": ["1,5", "NA"], "b": ["+2,25", "-3"], "c": ["x,y", "z"]}
+    assert rows(tables.read(path, decimal=",", text=["a"]))["a"] == ["1,5", None]
+    with pytest.raises(ValueError, match=r"decimal is ';', expected '\.' or ','"):
+        tables.read(path, decimal=";")
+
+
+def test_arguments_that_do_not_exist_are_refused_with_the_nearest(tmp_path):
+    for call, name, near in ((tables.read, "decimals", "decimal"), (tables.stream, "batchsize", "batch_size")):
+        with pytest.raises(TypeError, match=f"'{name}'; did you mean '{near}'"):
+            call(tmp_path / "a.csv", **{name: 3})
+
+
+def test_a_word_for_missing_values_can_be_given_in_every_form(tmp_path):
+    content = {"x": [1.5, -999.0, 3.0], "t": ["?", "b", "-999"]}
+    wanted = {"x": [1.5, None, 3], "t": [None, "b", None]}
+    for name in ("a.csv", "a.parquet"):
+        tables.write(content, tmp_path / name)
+        assert rows(tables.read(tmp_path / name, na=["?", "-999"])) == wanted
+        assert rows(tables.read(tmp_path / name)) == content
+    np.savez(tmp_path / "a.npz", **content)
+    assert rows(tables.read(tmp_path / "a.npz", na=["?", "-999"])) == wanted
+    np.save(tmp_path / "a.npy", content["x"])
+    assert rows(tables.read(tmp_path / "a.npy", na=["-999"])) == {"0": wanted["x"]}
+    column = tables.read(write(tmp_path / "b.csv", "z\n1.5\n-\n2\n"), na=["-"])["z"]
+    assert (column.kind, column.row(1), column.row(2)) == ("number", None, 2)
+    for name in ("na", "text", "index"):
+        with pytest.raises(TypeError, match=f"{name} is 'x', expected several in a list"):
+            tables.read(tmp_path / "a.csv", **{name: "x"})
+
+
+def test_an_index_of_pandas_is_read_where_it_is_named(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [4, 1, 3], "y": [0.5, 1.5, 2.5]}, index=[5, 2, 9])
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert "__index_level_0__" in parquet.read_schema(tmp_path / "a.parquet").names
+    assert list(tables.read(tmp_path / "a.parquet")) == ["x", "y"]
+    frame.set_index("x").to_parquet(tmp_path / "b.parquet")
+    assert list(tables.read(tmp_path / "b.parquet")) == ["y"]
+    assert rows(tables.read(tmp_path / "b.parquet", index=["x"])) == {name: list(frame[name]) for name in ("y", "x")}
+    assert tables.stream(tmp_path / "a.parquet", target="y").inputs == 1
+    learnt = Preprocessing.learn(frame, "y")
+    (X, _), *_ = tables.stream(tmp_path / "b.parquet", preprocessing=learnt)  # which names it
+    np.testing.assert_array_equal(X, learnt.features(frame))
+
+
+@pytest.mark.parametrize("metadata", [b"", b"{", b"[]", b'{"index_columns": 3}', b'{"index_columns": [3, ["x"], {}]}',
+                                      b'{"index_columns": ["no such"]}', b"\xff", b"[" * 100_000])  # fmt: skip
+def test_whatever_a_file_says_of_an_index_it_is_read(tmp_path, metadata):
+    table = pa.table({"x": [1], "y": [2]}).replace_schema_metadata({b"pandas": metadata})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert rows(tables.read(tmp_path / "a.parquet")) == {"x": [1], "y": [2]}
+
+
 def test_quoted_fields_with_lines_and_a_mark_of_byte_order(tmp_path):
     path = write(tmp_path / "a.csv", '\ufeffa,"b, c"\n1,"two\nlines"\n2,"say ""hi"""\n')
     assert rows(tables.read(path)) == {"a": [1, 2], "b, c": ["two\nlines", 'say "hi"']}
@@ -144,6 +256,16 @@ def test_arrays_that_are_no_tables(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros(3), y=np.zeros(4))
     with pytest.raises(ValueError, match=r"a\.npz can't be read: .* different lengths"):
         tables.read(tmp_path / "a.npz")
+
+
+def test_a_vector_named_as_a_column_of_a_matrix_is_refused(tmp_path):
+    X = np.zeros((3, 2))
+    for arrays in ({"1": np.arange(3), "X": X}, {"X": X, "1": np.arange(3)}, {"X": X, "Z": X, "X[0]": np.arange(3)}):
+        np.savez(tmp_path / "a.npz", **arrays)
+        with pytest.raises(ValueError, match=r"a\.npz has two columns named '(1|X\[0\])'"):
+            tables.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **{"2": np.arange(3), "X": X})
+    assert list(tables.read(tmp_path / "a.npz")) == ["2", "0", "1"]
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):
@@ -248,6 +370,65 @@ def test_what_is_written_is_read_again(tmp_path):
     assert not (tmp_path / "b.npy").exists()
 
 
+DTYPES = (">f8", "g", "f2", ">i2", "u8", "M8[D]", ">M8[D]", "M8[h]", "M8[M]", "m8[h]", ">m8[us]")
+TYPES = [*(np.array([1, 2], dtype) for dtype in DTYPES), ["a", None], [True, False]]
+
+
+@pytest.mark.parametrize("values", TYPES, ids=lambda values: str(getattr(values, "dtype", values)))
+def test_arrays_of_every_type_are_written(tmp_path, values):
+    for name in ("a.csv", "a.parquet"):
+        tables.write({"a": values}, tmp_path / name)
+        column = tables.read(tmp_path / name)["a"]
+        assert len(column) == 2
+        kind = getattr(getattr(values, "dtype", None), "kind", "")
+        if kind in "fiu" and kind:
+            assert [column.row(0), column.row(1)] == [float(one) for one in values]
+        elif kind in "mM" and kind:
+            assert column.kind == ("number" if name == "a.csv" and kind == "m" else "other")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([10**400, 1], "column 'a' can't be written"),
+        ([1, "a"], "column 'a' can't be written"),
+        (np.zeros((2, 2)), "column 'a' can't be written"),
+        (np.array([1j, 2]), "column 'a' can't be written"),
+        (np.array([1, 2], "m8[Y]"), "column 'a' can't be written"),
+        ([object(), 1], "column 'a' can't be written"),
+        ([1, 2, 3], "different lengths: {'a': 3, 'b': 2}"),
+    ],
+)
+def test_what_cannot_be_written_is_named_and_nothing_is_left(tmp_path, values, words):
+    for name in ("a.csv", "a.parquet"):
+        with pytest.raises(ValueError, match=words):
+            tables.write({"a": values, "b": [1, 2]}, tmp_path / name)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    table = {"x": np.arange(100.0)}
+    for name in ("a.csv", "a.parquet", "a.npy"):
+        (tmp_path / name).write_bytes(b"old")
+        with monkeypatch.context() as patched:
+            patched.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(OSError, match="No space left"):
+                tables.write(table, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == b"old"
+        assert len(list(tmp_path.iterdir())) == 1
+        tables.write(table, tmp_path / name)
+        assert (tmp_path / name).read_bytes() != b"old"
+        (tmp_path / name).unlink()
+
+
+def test_a_name_in_capitals_is_the_name_of_the_file(tmp_path):
+    for name in ("a.NPY", "a.Csv", "a.PARQUET"):
+        tables.write({"x": [1.5, 2.5]}, tmp_path / name)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        assert next(iter(rows(tables.read(tmp_path / name)).values())) == [1.5, 2.5]
+        (tmp_path / name).unlink()
+
+
 # --- streams ------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +505,35 @@ def test_a_stream_with_what_was_learnt_before(people):
         tables.stream(path, target="y", preprocessing=learnt)
     with pytest.raises(TypeError, match="learnt already"):
         tables.stream(path, preprocessing=learnt, impute=True)
+
+
+def test_a_stream_holds_a_piece_of_a_row_group(tmp_path):
+    path = tmp_path / "one group.parquet"
+    x = np.random.default_rng(0).normal(size=1_000_000)
+    parquet.write_table(pa.table({"x": x, "y": x / 3}), path, row_group_size=len(x))
+    learnt = Preprocessing.learn({"x": x[:100], "y": x[:100] / 3}, "y")
+    batches, most = iter(tables.stream(path, preprocessing=learnt, batch_size=1000)), 0
+    for _ in range(100):
+        X, _ = next(batches)
+        assert X.shape == (1000, 1)
+        most = max(most, pa.total_allocated_bytes())
+    batches.close()
+    assert most < x.nbytes  # of two such columns
+
+
+def test_a_stream_takes_words_for_missing_values(tmp_path):
+    parquet.write_table(pa.table({"x": [1.0, -999, 3] * 20, "t": ["a", "?", "b"] * 20, "y": np.arange(60) / 7}),
+                        tmp_path / "a.parquet", row_group_size=7)  # fmt: skip
+    options = {"impute": True, "na": ["?", "-999"]}
+    batches = tables.stream(tmp_path / "a.parquet", target="y", batch_size=60, **options)
+    table = tables.read(tmp_path / "a.parquet")
+    learnt = Preprocessing.learn(table, "y", **options)
+    assert learnt.columns[0].mean == pytest.approx(2) and learnt.columns[1].categories == ("a", "b")
+    assert batches.preprocessing.columns[1] == learnt.columns[1] and batches.preprocessing.na == ("?", "-999")
+    ((X, _),) = batches
+    np.testing.assert_allclose(X, learnt.features(table), rtol=1e-6)
+    with pytest.raises(TypeError, match="na don't go with it"):
+        tables.stream(tmp_path / "a.parquet", preprocessing=learnt, na=["?"])
 
 
 def test_errors_of_streams_name_the_row_of_the_file(people, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 import fastjac as fj
+from fastjac.cli import output
 
 # what each command does, and the module that has it: imported when it is called, as the library behind it takes a while
 _COMMANDS = {
@@ -41,6 +43,14 @@ Examples:
 class _Commands(click.Group):
     """The commands of ``_COMMANDS``; an unknown one is refused as every unknown name is, and each takes --debug."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with output.telling():  # of the help
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        with output.telling():
+            return super().invoke(context)
+
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -65,6 +75,9 @@ class _Commands(click.Group):
 
 # what speaks for itself; any other error is a fault of this program, and says so by its name
 _EXPECTED = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, ImportError)
+
+
+_OF_STREAMS = (errno.ENOSPC, errno.EBADF, errno.EIO)  # where no file is named
 
 
 class _Settings:
@@ -98,7 +111,7 @@ commands.params.append(_debug_option())
 
 
 def _say(message: Any) -> None:
-    click.echo(f"fastjac: {' '.join(str(message).split())}", err=True)
+    output.note(f"fastjac: {' '.join(str(message).split())}")
 
 
 def _show_warning(message: Any, *rest: Any) -> None:
@@ -106,19 +119,30 @@ def _show_warning(message: Any, *rest: Any) -> None:
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C. Errors take one line."""
+    """Run a command and exit: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 141 where the reader of the output
+    has gone. Errors take one line."""
     settings = _Settings()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             code = commands.main(args=arguments, prog_name="fastjac", standalone_mode=False, obj=settings)
+        if sys.stdout is not None:
+            with output.telling():
+                sys.stdout.flush()
     except click.ClickException as error:
         _say(error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(130)
+    except output.NobodyReads:
+        output.let_go()
+        _say("ended, as nobody reads the output any more")
+        sys.exit(141)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_STREAMS and error.filename is None:
+            output.let_go()
+            error = OSError(f"the output can't be written: {error.strerror}")
         if settings.debug:
             traceback.print_exc()
         if isinstance(error, _EXPECTED) and str(error):

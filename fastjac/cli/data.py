@@ -49,7 +49,7 @@ def images(data: str, test: float | None) -> Split:
 
 def open_source(data: str, test: float | None, *, seed: int, dtype: str, target: str | None = None,
                 **options: Any) -> Source:  # fmt: skip
-    """DATA in arrays; ``target`` and the options, those of ``Preprocessing.learn``, are for tables."""
+    """DATA in arrays; ``target`` and the options, those of ``of_columns``, are for tables."""
     if is_table(data):
         return _learn(data, target, options, test, seed, dtype)
     for name, value in {"target": target, **options}.items():
@@ -68,10 +68,16 @@ def _load(data: str, test: float | None) -> Source:
 
 def _learn(data: str, target: str | None, options: dict[str, Any], test: float | None, seed: int, dtype: str) -> Source:
     """A table, its columns learnt from the rows to train on."""
-    table = tables.read(data, text=options.get("categorical", ()))
+    decimal, index, categorical = options.pop("decimal") or ".", options.pop("index"), options["categorical"]
+    # whoever names a column asks for it
+    asked = [*index, *categorical, *([] if target is None else [target])]
+    table = tables.read(data, text=categorical, na=options["na"], decimal=decimal, index=asked)
     if target is None:
         names = ", ".join(list(table)[:20]) + (", …" if len(table) > 20 else "")
         raise click.UsageError(f"--target is needed, the column of {data} to predict: {names}")
+    for name in index:
+        if name not in table:
+            raise unknown("column", name, list(table))
     rows = np.arange(length(table))
     chosen = datasets.split(rows, rows, 0.2 if test is None else test, seed=seed)
     learnt = fj.Preprocessing.learn(table, target, rows=chosen.X, **options)
@@ -79,10 +85,13 @@ def _learn(data: str, target: str | None, options: dict[str, Any], test: float |
     return Source(Split(X[chosen.X], y[chosen.X], X[chosen.X_test], y[chosen.X_test]), learnt, [64], 50)
 
 
-def read(data: str, learnt: fj.Preprocessing, *, held_out: bool) -> Table:
+def read(data: str, learnt: fj.Preprocessing, decimal: str | None, *, held_out: bool) -> Table:
     """The table in DATA, for a network that was trained already: of images, all or those held out of training."""
     if is_table(data):
-        return tables.read(data, text=learnt.text_columns)
+        names = [learnt.target.name, *(column.name for column in learnt.columns)]
+        return tables.read(data, text=learnt.text_columns, na=learnt.na, decimal=decimal or ".", index=names)
+    if decimal:
+        raise click.UsageError(f"--decimal is for tables, and {data} is images")
     split = images(data, None)
     X, y = (split.X_test, split.y_test) if held_out else datasets.digits() if data == "digits" else _all(split)
     return tables.from_array(X) | {_LABEL: from_values(_LABEL, y)}

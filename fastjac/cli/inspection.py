@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import textwrap
+from typing import Any
 
 import click
 import numpy as np
@@ -12,7 +13,7 @@ import fastjac as fj
 from fastjac import activations, report
 from fastjac.cli import data as sources
 from fastjac.cli import output
-from fastjac.cli.options import Names, Widths
+from fastjac.cli.options import Names, Widths, of_columns
 from fastjac.kernels._jit import CacheInfo, cache_info
 
 _SHOWN = ("sse4", "avx", "fma", "amx", "neon", "sve")  # of a hundred features, those that arithmetic is made of
@@ -25,7 +26,7 @@ def _present(features: str) -> list[str]:
 
 @click.command()
 @click.argument("data")
-@click.option("--target", metavar="NAME", help="Column of a table to predict.")
+@of_columns
 @click.option("--hidden", type=Widths(), default="16", show_default=True, help="Widths of the hidden layers.")
 @click.option("--activation", type=Names("activation", activations.NAMES), default="relu", show_default=True,
               help="Of the hidden layers.")  # fmt: skip
@@ -33,14 +34,12 @@ def _present(features: str) -> list[str]:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first parameters.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True,
               help="Type of all numbers.")  # fmt: skip
-def compare(
-    data: str, target: str | None, hidden: list[int], activation: str, rows: int, seed: int, dtype: str
-) -> None:
+def compare(data: str, hidden: list[int], activation: str, rows: int, seed: int, dtype: str, **columns: Any) -> None:
     """Compute one batch of DATA by fused kernels, by NumPy and by explicit Jacobians, and compare.
 
     Explicit Jacobians are large: keep rows and widths small.
     """
-    source = sources.open_source(data, None, target=target, seed=seed, dtype=dtype)
+    source = sources.open_source(data, None, seed=seed, dtype=dtype, **columns)
     net = sources.network(source.preprocessing.inputs, source.preprocessing.outputs, hidden, activation, 0.0, seed,
                           dtype)  # fmt: skip
     X, y = source.split.X[:rows], source.split.y[:rows]

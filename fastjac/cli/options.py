@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
 
 from fastjac.kernels.arrays import unknown
+from fastjac.preprocessing import TASKS
 
 
 class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -47,14 +49,71 @@ class Widths(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class NameList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Names of columns, as age,city."""
+    """Texts, such as names of columns, as age,city; in double quotes those that have a comma or blanks around them."""
 
     name = "names"
+
+    def __init__(self, of: str = "NAME") -> None:
+        self.of = of
 
     def convert(self, value: Any, parameter: Any, context: Any) -> list[str]:
         if isinstance(value, list):
             return value
-        return [word for word in (part.strip() for part in str(value).split(",")) if word]
+        found, place = [], 0
+        while place < len(value):
+            part = _QUOTED.match(value, place) or _UNQUOTED.match(value, place)
+            if part is None:
+                self.fail(f"{value!r} has a text that begins with a double quote and does not end with one, or goes on"
+                          " after it", parameter, context)  # fmt: skip
+            found.append(part[1].replace('""', '"') if part.re is _QUOTED else part[1].strip())
+            place = part.end()
+        return [one for one in found if one]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "NAME,NAME,…"
+        return f"{self.of},{self.of},…"
+
+
+_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:,|$)')
+_UNQUOTED = re.compile(r'(?!\s*")([^,]*)(?:,|$)')
+
+
+def of_columns(command: Any) -> Any:
+    """The options that say what becomes of a table's columns."""
+    for option in reversed(
+        [
+            click.option("--target", metavar="NAME", help="Column of a table to predict."),
+            click.option(
+                "--task",
+                type=Names("task", TASKS),
+                help="classification or regression.  [classification for"
+                " texts, booleans, and whole numbers with few different values]",
+            ),
+            click.option("--impute", is_flag=True, help="Fill missing values: median, or the most frequent."),
+            click.option(
+                "--categorical",
+                type=NameList(),
+                default="",
+                help="Columns to take for categories, though they"
+                " are numbers, or most of them.  [names with commas in double quotes, '\"a,b\",c']",
+            ),
+            click.option("--drop", type=NameList(), default="", help="Columns to leave out."),
+            click.option(
+                "--na",
+                type=NameList("TEXT"),
+                default="",
+                help="Texts that are missing values in every column, such as -,?,-999.",
+            ),
+            of_decimals,
+            click.option(
+                "--index",
+                type=NameList(),
+                default="",
+                help="Columns to take though pandas wrote them into a Parquet file as the index of a frame.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+of_decimals = click.option("--decimal", type=click.Choice([".", ","]), help="Decimal point of a CSV file.  [.]")

@@ -14,10 +14,11 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import activations, optimizers, plots, report
+from fastjac import activations, atomic, optimizers, plots, report
 from fastjac.cli import data as sources
 from fastjac.cli import output
-from fastjac.cli.options import NameList, Names, Widths
+from fastjac.cli.options import Names, Widths, of_columns
+from fastjac.columns import MISSING_WORDS
 from fastjac.kernels._jit import cache_info
 from fastjac.preprocessing import TASKS, Classes
 
@@ -27,7 +28,7 @@ def _ready(source: sources.Source, net: fj.Sequential) -> float:
     begin = time.perf_counter()
     cache = cache_info()
     if not Path(cache.folder, cache.version).is_dir():
-        click.echo("compiling kernels, which takes some seconds the first time", err=True)
+        output.note("compiling kernels, which takes some seconds the first time")
     small = fj.Sequential([fj.Dense(net.inputs, net.outputs)], seed=0, dtype=net.dtype)
     one = source.split.X[:1], source.split.y[:1]
     loss = source.preprocessing.loss
@@ -50,18 +51,13 @@ def _check_places(save: str | None, plot: str | None) -> None:
     if save is not None and find_spec("safetensors") is None:
         raise ImportError("--save needs safetensors: pip install 'fastjac[files]'")
     for path in (save, None if plot == "-" else plot):
-        if path is not None and not Path(path).resolve().parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {Path(path).resolve().parent} to write {path} to")
+        if path is not None:
+            atomic.destination(path)
 
 
 @click.command()
 @click.argument("data")
-@click.option("--target", metavar="NAME", help="Column of a table to predict.")
-@click.option("--task", type=Names("task", TASKS), help="classification or regression.  [classification for texts,"
-              " booleans, and whole numbers with few different values]")  # fmt: skip
-@click.option("--impute", is_flag=True, help="Fill missing values: median, or the most frequent.")
-@click.option("--categorical", type=NameList(), default="", help="Columns of numbers to take for categories.")
-@click.option("--drop", type=NameList(), default="", help="Columns to leave out.")
+@of_columns
 @click.option("--hidden", type=Widths(), help="Widths of the hidden layers.  [digits: 128,64; IDX files: 128;"
               " tables: 64]")  # fmt: skip
 @click.option("--activation", type=Names("activation", activations.NAMES), default="relu", show_default=True,
@@ -101,12 +97,17 @@ def train(
     source = sources.open_source(data, test, seed=seed, dtype=dtype, **columns)
     split, learnt = source.split, source.preprocessing
     net = sources.network(learnt.inputs, learnt.outputs, hidden or source.hidden, activation, dropout, seed, dtype)
+    kept = save is not None or plot not in (None, "-")  # something is, whoever reads what is printed
     if not as_json:
-        net.summary()
-        if sources.is_table(data):
-            click.echo(f"\n{_described(learnt, columns['task'])}")
-        click.echo(f"\n{len(split.X):,} rows to train on, {len(split.X_test):,} held out")
-    callbacks = [] if patience is None else [fj.EarlyStopping(patience=patience)]
+        with output.needed(not kept):
+            net.summary()
+            if sources.is_table(data):
+                click.echo(f"\n{_described(learnt, columns['task'])}")
+            click.echo(f"\n{len(split.X):,} rows to train on, {len(split.X_test):,} held out")
+    _say_what_is_text(learnt)
+    callbacks: list[Any] = [] if patience is None else [fj.EarlyStopping(patience=patience)]
+    if not kept:
+        callbacks.append(_end_where_nobody_reads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an interruption is reported below
         begin = time.perf_counter()
@@ -124,28 +125,43 @@ def train(
     if save is not None:
         net.preprocessing = learnt.to_json()
         net.save(save)
-    if plot is not None and history.get("loss"):
-        _draw(history, plot, data, as_json)
-    if as_json:
-        output.as_json({
-            "data": data, "network": repr(net), "parameters": net.parameters.size, "task": learnt.task,
-            "target": learnt.target.name, "classes": getattr(learnt.target, "classes", None),
-            **{name.replace(" ", "_"): {"rows": rows} | found for name, (rows, found) in parts.items()},
-            "history": history, "seconds": whole, "seconds_compiling_or_loading": ready, "saved": save,
-            "interrupted": history.interrupted,
-        })  # fmt: skip
-    else:
-        columns_shown = list(parts["train"][1])
-        rows = [[name, f"{count:,}", *(output.figure(found[key]) for key in columns_shown)]
-                for name, (count, found) in parts.items()]  # fmt: skip
-        heads = ["", "Rows", *(output.NAMES[key] for key in columns_shown)]
-        click.echo("\n" + report.table(f"{data}, {net!r}", heads, rows))
-        _say_times(history, len(split.X), whole, ready)
-        if save is not None:
-            click.echo(f"\nsaved to {save}")
+    with output.needed(not kept):
+        if plot is not None and history.get("loss"):
+            _draw(history, plot, data, as_json)
+        if as_json:
+            output.as_json({
+                "data": data, "network": repr(net), "parameters": net.parameters.size, "task": learnt.task,
+                "target": learnt.target.name, "classes": getattr(learnt.target, "classes", None),
+                **{name.replace(" ", "_"): {"rows": rows} | found for name, (rows, found) in parts.items()},
+                "history": history, "seconds": whole, "seconds_compiling_or_loading": ready, "saved": save,
+                "interrupted": history.interrupted,
+            })  # fmt: skip
+        else:
+            columns_shown = list(parts["train"][1])
+            rows = [[name, f"{count:,}", *(output.figure(found[key]) for key in columns_shown)]
+                    for name, (count, found) in parts.items()]  # fmt: skip
+            heads = ["", "Rows", *(output.NAMES[key] for key in columns_shown)]
+            click.echo("\n" + report.table(f"{data}, {net!r}", heads, rows))
+            _say_times(history, len(split.X), whole, ready)
+            if save is not None:
+                click.echo(f"\nsaved to {save}")
     if history.interrupted:
-        click.echo("interrupted; the figures are of the network as it was then", err=True)
+        output.note("interrupted; the figures are of the network as it was then")
         sys.exit(130)
+
+
+def _end_where_nobody_reads(epoch: int, logs: dict[str, float]) -> None:
+    if output.nobody_reads():
+        raise output.NobodyReads
+
+
+def _say_what_is_text(learnt: fj.Preprocessing) -> None:
+    """Words that are missing values beside numbers, among the categories of texts."""
+    for column in learnt.columns:
+        found = [one for one in getattr(column, "categories", ()) if one in MISSING_WORDS]
+        if found:
+            output.note(f"fastjac: column {column.name!r} has the text {found[0]!r}, which is a category as others are;"
+                        f" --na {found[0]} makes it a missing value")  # fmt: skip
 
 
 def _described(learnt: fj.Preprocessing, task: str | None) -> str:
