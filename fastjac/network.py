@@ -332,7 +332,7 @@ class Sequential(Strict, strict=True):
 
         Args:
             X: (N, inputs) numbers, any strides. No rows give no rows.
-            threads: how many to use at most, as far as they pay; None for as many as there are.
+            threads: how many to use at most, as far as they pay and there are cores; None for as many as there are.
 
         Raises:
             TypeError, ValueError: not numbers, or another width.
@@ -448,8 +448,8 @@ class Sequential(Strict, strict=True):
             sample_weight: (N,) weights; the loss is the weighted mean over each batch.
             class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
             shuffle: a new order of the rows for every epoch.
-            threads: how many to use at most, as far as they pay; None for as many as there are. The bits do not depend
-                on it.
+            threads: how many to use at most, as far as they pay and there are cores that this process may use; None
+                for as many as there are. The bits do not depend on it.
             progress: True, False, or "auto" for a bar where someone can see it.
             l1, l2: a penalty on the weights of all dense layers, not on biases: each batch's loss is its weighted sum
                 of losses plus l1·Σ|w| + l2/2·Σw², over its sum of sample weights (scikit-learn's alpha is l2).
@@ -463,7 +463,8 @@ class Sequential(Strict, strict=True):
         Raises:
             TypeError, ValueError: arguments that don't fit; nothing is changed.
             NonFiniteError: a loss became NaN or infinite; the network is as before that batch.
-            RuntimeError: the network is already being trained by another thread.
+            RuntimeError: the network is already being trained by another thread; a thread cannot be started; this is
+                not the main thread, and that one has come to its end, so that the interpreter is about to.
         """
         call = (threading.get_ident(), object())
         try:  # the dictionary and no lock: a signal's handler can raise between taking one and knowing it
