@@ -7,6 +7,7 @@ a result. Arrays made without values hold another NaN, by which what was never w
 
 import contextlib
 import ctypes
+import importlib.util
 import linecache
 import math
 import mmap
@@ -15,39 +16,27 @@ import sys
 import types
 
 import numpy as np
-from numba.core import codegen
 
 GUARD, UNWRITTEN = 0x7FFADEAD, 0x7FFBC0DE  # each a NaN in float32, and twice in a row one in float64
 PAGE = mmap.PAGESIZE
 _FORBIDDEN = 64 * PAGE  # on either side: a wrong stride goes further than a page
 
 
-def as_with_avx512():
-    """Let kernels that are imported after this be made of vectors of 64 bytes, of which there are 32.
+def pretend(size, count):
+    """Let kernels be made of vectors of so many bytes, of which there are so many, whatever this machine has.
 
-    LLVM makes each of them several of the machine's own, where that has none so wide. What AVX-512 alone has, the
-    estimates of 1/x and 1/√x, is replaced by what they estimate.
+    LLVM makes each of them several of the machine's own where those are not as wide. The few instructions that only
+    AVX-512 has are left out, as on machines without.
     """
-    usual = codegen.CPUCodegen.magic_tuple
+    import fastjac
 
-    def magic_tuple(self):
-        triple, _, features = usual(self)
-        return triple, "skylake-avx512", f"{features},+avx512f"
+    spec = importlib.util.find_spec("fastjac.kernels")
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = fastjac.kernels = package
+    from fastjac.kernels import simd  # alone, before what asks it for sizes
 
-    codegen.CPUCodegen.magic_tuple = magic_tuple
-    from fastjac.kernels import simd
-
-    call = simd.llvm_call
-
-    def llvm_call(builder, name, result, arguments):
-        if not name.startswith("llvm.x86.avx512."):
-            return call(builder, name, result, arguments)
-        value = arguments[0]
-        if "rsqrt" in name:
-            value = call(builder, f"llvm.sqrt.{simd.llvm_suffix(value.type)}", value.type, [value])
-        return builder.fdiv(simd._one(value.type), value)
-
-    simd.llvm_call = llvm_call
+    simd.register_bytes, simd.registers, simd.has_avx512 = lambda: size, lambda: count, lambda: False
+    spec.loader.exec_module(package)
 
 
 def _forbid(address, size):
@@ -230,5 +219,5 @@ def _require(memory, array):
         raise AssertionError(f"an array of shape {array.shape} was handed to a kernel unguarded: {_caller()}")
 
 
-if os.environ.get("GUARDED_AS") == "avx512":  # before anything imports the kernels
-    as_with_avx512()
+if "GUARDED_AS" in os.environ:  # before anything imports the kernels
+    pretend(*map(int, os.environ["GUARDED_AS"].split("x")))

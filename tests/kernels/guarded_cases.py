@@ -1,7 +1,7 @@
 """Random calls of every kernel in guarded memory, as a program: ``guarded_cases.py seed first last only [broken]``.
 
-``only``: the number of the one array to guard; -1 for none, -2 for all. With GUARDED_AS=avx512 in the environment,
-kernels are made of the vectors and blocks of machines with AVX-512.
+``only``: the number of the one array to guard; -1 for none, -2 for all. With GUARDED_AS=64x32 in the environment,
+kernels are made of vectors of 64 bytes, of which there are 32; then FASTJAC_CACHE_DIR must be a folder for that alone.
 
 Prints what it is about to do before it does it, so that the last line names the kernel and the shape that a signal came
 from. Every case also runs in ordinary memory, and must give the same bits: then nothing that was read was unwritten.
