@@ -228,7 +228,9 @@ def test_every_call_of_the_system_fails_in_turn(short, code, there, tmp_path):
     assert broken.calls.count("write") >= 12
     assert k == len(broken.calls) > 15 + there
     assert path.read_bytes() == data
-    assert {"open", "write", "fsync", "replace"} <= set(broken.calls)
+    # the contents are on the disk before the name is, and the name when all is done
+    wanted = ["open", "fsync", *["chmod"] * there, "replace", "close", "open", "fsync", "close"]
+    assert [call for call in broken.calls if call != "write"] == wanted
 
 
 def _network():
@@ -307,7 +309,7 @@ def test_nothing_in_the_library_opens_a_file_to_write_to_by_itself():
     root = Path(fj.__file__).resolve().parent
     for path in [*root.rglob("*.py"), *(root.parent / "benchmarks").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or path.name in ("atomic.py", "instructions.py"):
+            if not isinstance(node, ast.Call) or path.name in ("atomic.py", "instructions.py", "_cache.py"):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             texts = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
