@@ -206,24 +206,40 @@ def test_the_other_paths_learn_the_same(path, loss):
     assert histories[1]["loss"] == pytest.approx(histories[0]["loss"], rel=1e-10)
 
 
-def test_a_step_is_that_of_pytorch():
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(
+    ("dtype", "epochs", "batch", "rtol", "atol"),
+    [
+        ("float64", 1, 64, 1e-9, 1e-11),
+        ("float32", 1, 64, 1.3e-6, 1e-5),
+        ("float64", 3, 16, 1e-9, 1e-11),
+        ("float64", 25, 16, 1e-7, 1e-10),
+    ],
+)
+def test_steps_are_those_of_pytorch(kind, dtype, epochs, batch, rtol, atol):
+    """Reliability test 11: one step in both types, 12, and 100."""
     torch = pytest.importorskip("torch")
     X, y = problem("softmax_cross_entropy", 64)
-    net = network(hidden=(9, 11), dtype="float64", activation="gelu")
+    X = X.astype(dtype)
+    net = network(hidden=(9, 11), dtype=dtype, activation="gelu")
     leaves = [torch.tensor(a.copy(), requires_grad=True) for layer in net.layers for a in layer.parameters.values()]
-    peer = torch.optim.Adam(leaves, lr=0.01)
-    for _ in range(3):
-        for first in range(0, 64, 16):
-            A = torch.tensor(X[first : first + 16])
+    ours, peer = {
+        "sgd": (fj.SGD(0.01, momentum=0.9), torch.optim.SGD(leaves, lr=0.01, momentum=0.9)),
+        "adam": (fj.Adam(0.01), torch.optim.Adam(leaves, lr=0.01)),
+        "adamw": (fj.AdamW(0.01, weight_decay=0.1), torch.optim.AdamW(leaves, lr=0.01, weight_decay=0.1)),
+    }[kind]
+    for _ in range(epochs):
+        for first in range(0, 64, batch):
+            A = torch.tensor(X[first : first + batch])
             for k in range(3):
                 A = A @ leaves[2 * k] + leaves[2 * k + 1]
                 A = torch.nn.functional.gelu(A) if k < 2 else A
             peer.zero_grad()
-            torch.nn.functional.cross_entropy(A, torch.tensor(y[first : first + 16])).backward()
+            torch.nn.functional.cross_entropy(A, torch.tensor(y[first : first + batch])).backward()
             peer.step()
-    net.fit(X, y, loss="softmax_cross_entropy", optimizer=fj.Adam(0.01), epochs=3, batch_size=16, shuffle=False)
+    net.fit(X, y, loss="softmax_cross_entropy", optimizer=ours, epochs=epochs, batch_size=batch, shuffle=False)
     expected = np.concatenate([leaf.detach().numpy().ravel() for leaf in leaves])
-    np.testing.assert_allclose(net.parameters, expected, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(net.parameters, expected, rtol=rtol, atol=atol)
 
 
 # --- seeds, order, going on ---------------------------------------------------------------------------------------
@@ -472,6 +488,7 @@ def test_few_samples_and_one_class(samples):
 
 @pytest.mark.usefixtures("threads_as_asked")
 def test_global_state_is_as_before():
+    """Reliability test 34, of what Python and NumPy keep."""
     X, y = problem("softmax_cross_entropy", 700)
     before_random, before_python = np.random.get_state()[1].copy(), python_random.getstate()  # noqa: NPY002
     errors, filters, handler = np.geterr(), list(warnings.filters), signal.getsignal(signal.SIGINT)
@@ -503,6 +520,7 @@ def test_global_state_is_as_before():
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_loss_that_is_not_finite_stops_with_the_layers_name_and_the_last_good_parameters(whole, threads):
+    """Reliability test 35."""
     X, y = problem("mean_squared_error", 64)
     X[40] *= 1e30  # in batch 5 of 8
 

@@ -161,7 +161,7 @@ def test_the_dtype_of_the_input_is_the_dtype_of_the_jacobian(name, dtype):
     ],
 )
 def test_an_argument_of_another_kind_is_a_type_error_that_says_what_it_is(call):
-    with pytest.raises(TypeError, match="(activation|delta) is .*, expected a"):
+    with pytest.raises(TypeError, match=r"(activation|delta) is .*, expected a"):
         call()
 
 
