@@ -107,11 +107,34 @@ def test_gradients_of_random_networks_agree_between_the_three_paths(number, dtyp
             assert one.differences[name] == pytest.approx(gap / own if own > 0 else gap, rel=1e-6)
 
 
+@pytest.mark.slow
+def test_the_paths_agree_to_the_last_digits_over_500_networks():
+    """Reliability test 8: ``pytest -m slow tests/paths/test_fused.py -k last_digits``; 60 networks at every change."""
+    for number in range(500):
+        net, X, y, loss, weight = drawn(number, "float64")
+        result = fj.compare(net, X, y, loss, sample_weight=weight, repeats=1).results
+        wanted = result["reference"].gradients
+        size = max(np.abs(g).max(initial=0.0) for g in wanted.values())
+        assert result["fused"].loss == pytest.approx(result["reference"].loss, rel=1e-12, abs=1e-300)
+        for name, gradient in result["fused"].gradients.items():
+            gap = np.abs(gradient - wanted[name]).max(initial=0.0)
+            assert gap <= 1e-12 * size, (number, name, gap, size)
+
+
 @pytest.mark.parametrize("number", range(60))
 def test_gradients_of_random_networks_are_those_of_central_differences(number):
     net, X, y, loss, weight = drawn(number, "float64", dropout=False)
     result = fj.check_gradients(net, X, y, loss, sample_weight=weight, entries=25)
     assert result.passed, str(result)
+
+
+@pytest.mark.slow
+def test_gradients_of_500_networks_are_those_of_central_differences():
+    """Reliability test 7: ``pytest -m slow tests/paths/test_fused.py -k 500``; 60 networks at every change."""
+    for number in range(500):
+        net, X, y, loss, weight = drawn(number, "float64", dropout=False)
+        result = fj.check_gradients(net, X, y, loss, sample_weight=weight, entries=25)
+        assert result.passed, (number, str(result))
 
 
 @pytest.mark.parametrize("path", ["unfused", "reference"])
