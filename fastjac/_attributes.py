@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from fastjac.kernels.arrays import nearest
 
@@ -94,11 +94,11 @@ class Strict:
             own = [one for base in cls.__mro__ for one in _declared(base)]
             cls._settable = frozenset(own)
             if "__setattr__" not in vars(cls):
-                cls.__setattr__ = refuse_unknown  # type: ignore[method-assign,assignment]
+                cls.__setattr__ = refuse_unknown  # type: ignore[method-assign]
         elif "__setattr__" not in vars(cls):
-            cls.__setattr__ = object.__setattr__  # type: ignore[method-assign,assignment]
+            cls.__setattr__ = object.__setattr__  # type: ignore[method-assign]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if kwargs and cls._settable is not None:
             _check_keywords(cls.__init__, cls.__name__, kwargs)
         return super().__new__(cls)

@@ -456,7 +456,7 @@ class Elementwise(Layer, strict=True):
         if not callable(f) or not callable(slope):
             raise TypeError(f"Elementwise takes two functions, f and its slope, not {f!r} and {slope!r}")
         self.f, self.slope = f, slope
-        self.name = name or getattr(f, "__name__", "f")
+        self.name = name or str(getattr(f, "__name__", "f"))
         try:
             plain = [_wrapped(g) for g in (f, slope)]
             self._forward_loop, self._backward_loop = compile_loops(*plain)

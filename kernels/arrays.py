@@ -237,7 +237,7 @@ def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     check_shape(name, value.shape, shape)
     if not value.flags.writeable:
         raise ValueError(f"{name} with shape {value.shape} is read-only, expected a writable array of shape {shape}")
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 def place_to_write(target: np.ndarray, *inputs: np.ndarray | None) -> np.ndarray:
