@@ -18,13 +18,18 @@ from sklearn.metrics import mean_pinball_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import has_fit_parameter
 
 import fastjac as fj
 from fastjac import estimators
 from fastjac.estimators import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # scikit-learn 1.6 gives SciPy an option that is going away
+    pytest.mark.filterwarnings("ignore:scipy.optimize. The .disp. and .iprint. options:DeprecationWarning"),
+]
 
 
 def _digits(count=400):
@@ -85,6 +90,8 @@ def _both(problem, weighted=False, **settings):
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_sgd_is_scikit_learns_to_rounding(problem, setting, weighted):
+    if (problem, setting) == ("two classes", "early") and parse_version(sklearn.__version__) < parse_version("1.9"):
+        pytest.skip("scikit-learn's own early stopping fails with labels that are texts before 1.9")
     X, theirs, ours = _both(problem, weighted, **SETTINGS[setting])
     # float64; sums in another order are a few units of 1e-16 apart at every step, and training spreads them
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-11)

@@ -29,7 +29,11 @@ import fastjac as fj
 from fastjac import estimators
 from fastjac.estimators import MLPClassifier, MLPRegressor, _lbfgs
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # scikit-learn 1.6 gives SciPy an option that is going away
+    pytest.mark.filterwarnings("ignore:scipy.optimize. The .disp. and .iprint. options:DeprecationWarning"),
+]
 
 
 def _pair(name, hidden, **settings):
