@@ -209,7 +209,7 @@ class Sequential(Strict, strict=True):
         """The last layer's output for one batch, with everything kept that ``backward`` needs.
 
         Args:
-            X: (N, inputs) numbers; must not change before ``backward``.
+            X: (N, inputs) numbers; its numbers must not change before ``backward``.
             training: whether Dropout drops; a forward pass that counts as a step of training.
 
         Returns:
@@ -436,7 +436,9 @@ class Sequential(Strict, strict=True):
                 (X, y, sample_weight), or a function that returns an iterator of them. Each batch is a step, as they
                 come: ``batch_size`` and ``shuffle`` are without effect. It is gone through once an epoch. An error of
                 a batch ends training there; the first is checked before anything is changed.
-            y: targets, as the loss takes them.
+                Class indices may follow on rows of probabilities, and the reverse.
+            y: targets, as the loss takes them. Class indices are copied; other arrays are read where they are, and may
+                not be resized meanwhile.
             loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", "huber", … or a loss
                 object.
             optimizer: "adam", "adamw", "sgd" or an optimizer object, which keeps its state for a next ``fit``.
@@ -444,7 +446,10 @@ class Sequential(Strict, strict=True):
             batch_size: rows a step; the last batch of an epoch may be smaller.
             validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch; or an iterable or function
                 as X may be, but no list.
-            callbacks: ``Callback`` objects or functions of (epoch, logs).
+            callbacks: ``Callback`` objects or functions of (epoch, logs). What they change of the optimizer counts from
+                the next step on. ``gradients`` in ``on_batch_end`` are those the step was taken with, the penalty of
+                ``l1`` and ``l2`` in them (``backward`` by hand knows no penalty); clipping and ``weight_decay`` are
+                the optimizer's own and not in them.
             sample_weight: (N,) weights; the loss is the weighted mean over each batch.
             class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
             shuffle: a new order of the rows for every epoch.

@@ -1,6 +1,7 @@
 """`check_gradients`: it finds a wrong gradient, passes right ones, and leaves the network alone."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -161,3 +162,56 @@ def test_the_layer_that_is_broken_is_named_and_not_its_neighbour(wrong, path):
 def test_a_broken_layer_with_parameters_is_named(wrong):
     assert fj.check_gradients(network(wrong), X, Y, "softmax_cross_entropy").suspect == "layers[1] (Scale)"
     assert fj.check_gradients(network(), X, Y, "softmax_cross_entropy").suspect is None
+
+
+def away_from_kinks(net, X, y, loss):
+    """Whether no number that a kink is in comes within 1e-4 of it."""
+    A, net.path = X, "unfused"
+    for layer in net.layers:
+        layer_Z = layer.forward(A, False)
+        z = layer._Z if isinstance(layer, fj.Dense) else layer_Z
+        if np.abs(z).min() < 1e-4:
+            return False
+        A = layer_Z
+    net.path = "fused"
+    gap = np.abs(A - y) if np.shape(y) == A.shape else np.ones(1)
+    return gap.min() > 1e-4 and np.abs(gap - 1).min() > 1e-4 * ("huber" in loss)
+
+
+def random_networks(count, seed):
+    """Every activation with every loss, 1 to 6 layers deep: gradients against differences, and the paths."""
+    rng, done = np.random.default_rng(seed), 0
+    while done < count:
+        activation, loss = NAMES[done % len(NAMES)], list(BY_NAME)[done // len(NAMES) % len(BY_NAME)]
+        widths = rng.integers(1, 7, 2 + done % 6)
+        layers = [fj.Dense(int(i), int(o), activation=activation) for i, o in pairwise(widths)]
+        if BY_NAME[loss].probabilities:
+            layers.append(fj.Activation("sigmoid") if "binary" in loss else fj.Softmax())
+        elif loss in ("softmax_cross_entropy", "binary_cross_entropy") and activation == "sigmoid":
+            layers.append(fj.Dense(int(widths[-1]), int(widths[-1])))
+        net = fj.Sequential(layers, seed=int(rng.integers(10**9)), dtype="float64")
+        X = rng.normal(size=(int(rng.integers(1, 6)), int(widths[0])))
+        y = (
+            rng.dirichlet(np.ones(widths[-1]), len(X))
+            if "categ" in loss or "soft" in loss
+            else rng.random((len(X), widths[-1]))
+        )
+        if not away_from_kinks(net, X, y, loss):
+            continue
+        result = fj.check_gradients(net, X, y, loss, entries=12)
+        assert result.passed, (activation, loss, widths, str(result))
+        gaps = fj.compare(net, X, y, loss, repeats=1).results["fused"].differences
+        assert max(gaps.values()) <= 1e-12, (activation, loss, widths, gaps)
+        done += 1
+
+
+def test_random_networks_have_right_gradients_on_every_path():
+    """Reliability tests 7 and 8, a part of them."""
+    random_networks(27, 0)
+
+
+@pytest.mark.slow
+def test_five_hundred_random_networks():
+    """Reliability tests 7 and 8: ``pytest -m slow tests/test_checks.py``. PyTorch's step and tolerances; 1e-12 between
+    the kernels and the explicit Jacobians, of the largest entry."""
+    random_networks(500, 1)

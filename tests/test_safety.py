@@ -3,6 +3,7 @@
 The cases run in a process of their own, so that a crash is a failure and not the end of the tests.
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -19,9 +20,32 @@ SIZES = (0, 1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 70)
 ODD_TYPES = ("bool", "int8", "uint64", "float16", "longdouble", ">f4", "<f8", "complex64", "object", "U3", "M8[s]")
 
 
+class Shifty(np.ndarray):
+    """An array that says something else of itself at every second look."""
+
+    looks = 0
+
+    @property
+    def shape(self):
+        Shifty.looks += 1
+        return np.asarray(self).shape if Shifty.looks % 2 else (10**6, 10**6)
+
+    def __len__(self):
+        return 10**6
+
+
 def array(rng, shape, scale=1.0):
     """An array of this shape, or nearly, of some type, with some strides."""
     shape = list(shape)
+    kind = rng.random()
+    if kind < 0.01:  # 2^31 rows and more, of which there is one in memory
+        return np.broadcast_to(np.float32(scale), (*shape[:-1], 2**31 + int(rng.integers(9))))
+    if kind < 0.02:
+        return np.array(scale)
+    if kind < 0.03:
+        return rng.normal(size=(2, 3, 1, 2))
+    if kind < 0.05:
+        return rng.normal(size=shape).view(Shifty)
     if rng.random() < 0.25 and shape:
         shape[rng.integers(len(shape))] = int(rng.choice(SIZES))
     if rng.random() < 0.05:
@@ -86,14 +110,93 @@ def expected_dense(X, W, b, name):
     return np.where(Z < 0, 0, Z) if name == "relu" else Z
 
 
+ASSIGNED = ("parameters", "gradients", "inputs", "outputs", "dtype", "layers", "seed", "path", "program", "trainable",
+            "epochs_trained", "weight", "bias", "activation", "rate", "learning_rate", "momentum", "kind")  # fmt: skip
+
+
+class Hostile(fj.Callback):
+    """Does something to the arrays that are being trained on."""
+
+    def __init__(self, rng, arrays):
+        self.rng, self.arrays = rng, arrays
+
+    def on_batch_end(self, batch, logs):
+        one = self.arrays[self.rng.integers(len(self.arrays))]
+        what = self.rng.integers(5)
+        if what == 0:
+            one[...] = self.rng.choice([2**40, -1, 100_000]) if one.dtype.kind == "i" else 0.5
+        elif what == 1:
+            one.resize(self.rng.integers(0, 9, one.ndim), refcheck=False)
+        elif what == 2:
+            one.resize((100_000, *one.shape[1:]), refcheck=False)
+        elif what == 3:
+            one.shape = (-1, 1)
+        elif one.dtype == np.float64:
+            one.dtype = np.float32
+        self.network.predict(np.ones((2, self.network.inputs)))
+        if self.rng.random() < 0.2:
+            self.network.parameters.shape = (-1, 1)
+
+
+def hostile_case(rng):
+    """Assign attributes, resize arrays between calls and in callbacks; returns whether it was accepted."""
+    i, o, n = (int(rng.integers(1, 40)) for _ in range(3))
+    dtype = str(rng.choice(["float32", "float64"]))
+    first = fj.Activation("tanh") if rng.random() < 0.3 else fj.Dense(i, i, activation="relu")
+    net = fj.Sequential([first, fj.Dropout(0.1), fj.Dense(i, o)], seed=0, inputs=i, dtype=dtype)
+    net._whole = rng.random() < 0.7
+    X, d, y = rng.normal(size=(n, i)).astype(dtype), rng.normal(size=(n, o)), rng.integers(0, o, n)
+    optimizer, loss = fj.SGD(0.01, momentum=0.5), fj.SoftmaxCrossEntropy()
+    accepted = True
+    for _ in range(3):
+        what = rng.integers(3)
+        try:
+            if what == 0:
+                target = [net, first, net.layers[2], optimizer, loss][rng.integers(5)]
+                value = [np.zeros(1, "f4"), net.parameters * 0.5, 10**6, 1, None, [], "f8", 0.1, net.parameters[::2],
+                         10**400, np.zeros(net.parameters.size, "f8")][rng.integers(11)]  # fmt: skip
+                setattr(target, str(rng.choice(ASSIGNED)), value)
+            elif what == 1:
+                net.forward(X)
+                form = rng.integers(4)
+                if form == 0:
+                    X.resize(rng.integers(0, 9, 2), refcheck=False)
+                elif form == 1:
+                    X.resize((50_000, i), refcheck=False)
+                elif form == 2:
+                    X.shape = (-1, 1)
+                net.predict(np.ones((3, i)))
+                net.backward(d)
+            else:
+                targets = y if rng.random() < 0.6 else rng.dirichlet(np.ones(o), len(X))
+                weight = rng.random(len(X)) + 0.1
+                net.fit(X, targets, loss=loss, optimizer=optimizer, batch_size=int(rng.integers(1, 20)), epochs=2,
+                        sample_weight=weight, callbacks=Hostile(rng, [X, targets, weight]),
+                        validation_data=(X, targets, weight) if rng.random() < 0.3 else None,
+                        threads=int(rng.integers(1, 3)))  # fmt: skip
+        except (ValueError, TypeError, AttributeError):
+            accepted = False
+        if X.shape[:1] != (n,) or X.ndim != 2 or X.shape[1] != i or X.dtype != dtype:
+            X = rng.normal(size=(n, i)).astype(dtype)
+        if y.shape != (n,) or y.max(initial=0) >= o or y.min(initial=0) < 0:
+            y = rng.integers(0, o, n)
+    assert net.parameters.size == net.gradients.size
+    assert net.predict(np.ones((2, i), dtype)).shape == (2, o)
+    return accepted
+
+
 def one_case(rng):
     """Call something; returns whether it was accepted. Raises for a refusal of the wrong kind or a wrong result."""
+    if rng.random() < 0.15:
+        return hostile_case(rng)
     n, i, o = (int(rng.choice(SIZES)) for _ in range(3))
     what = rng.integers(9)
     X, W, b = array(rng, (n, i)), array(rng, (i, o)), array(rng, (o,))
     dA, A = array(rng, (n, o)), array(rng, (n, o))
     name = str(rng.choice(["identity", "relu", "tanh", "gelu", "nonsense"], p=[0.3, 0.3, 0.2, 0.15, 0.05]))
     out = None if rng.random() < 0.6 else array(rng, (n, o))
+    if isinstance(out, np.ndarray) and out.nbytes > 10**8:
+        out = None
     held = np.array(out, copy=True) if isinstance(out, np.ndarray) else None
     try:
         if what <= 1:
@@ -147,7 +250,8 @@ def one_case(rng):
             assert np.array(out, copy=True).tobytes() == held.tobytes()
         text = str(error)
         arrays = re.search(r"\([0-9 ,]*\)", text)
-        reasons = "unknown activation|needs Z|can't be made an array|masked|all weights|least one|^(delta|quantile) is"
+        reasons = "was resized|sums to|unknown activation|needs Z|can't be made an array|masked|all weights|least one"
+        reasons += "|^(delta|quantile) is"
         other_reason = re.search(reasons, text)
         assert arrays or other_reason, f"a refusal without shapes: {text}"
         return False
@@ -184,12 +288,180 @@ def check(count, seed):
 
 
 def test_some_hundred_random_calls():
+    """Reliability test 1, a part of it."""
     check(400, 0)
 
 
 @pytest.mark.slow
-def test_ten_thousand_random_calls():
-    check(12_000, 1)
+def test_a_hundred_thousand_random_calls():
+    """Reliability test 1: ``pytest -m slow tests/test_safety.py -k hundred_thousand``."""
+    check(100_000, 1)
+
+
+def hostile_to_y(target, value, batch_size, threads, route):
+    """In a process of its own: something is done to an array in a callback."""
+    rng = np.random.default_rng(0)
+    X, y, weight = rng.normal(size=(400, 6)).astype("f4"), rng.integers(0, 40, 400), np.ones(400)
+    soft = np.eye(40, dtype="f4")[y]
+    arrays = {"X": X, "y": y, "soft": soft, "weight": weight}
+    chosen = arrays[target]
+    net = fj.Sequential([fj.Dense(6, 40)], seed=0)
+    net._whole = route == "whole"
+
+    def act(epoch, logs):
+        if value == "shape":
+            chosen.shape = (-1, 1)
+        elif isinstance(value, tuple):
+            chosen.resize(value if chosen.ndim == 2 else value[0], refcheck=False)
+        else:
+            chosen[...] = value
+
+    try:
+        net.fit(X, soft if target == "soft" else y, loss="softmax_cross_entropy", epochs=3, batch_size=batch_size,
+                sample_weight=weight, callbacks=act, threads=threads)  # fmt: skip
+    except ValueError as error:
+        return "refused" if "was resized before" in str(error) else str(error)
+    return "right"
+
+
+def hostile_main():
+    for route in ("whole", "by layers"):
+        for target in ("y", "X", "soft", "weight"):
+            for value in (
+                2**40 if target == "y" else 0.5,
+                100_000 if target == "y" else 0.25,
+                (1, 1),
+                (10**6, 40),
+                "shape",
+            ):
+                for threads in (1, 2):
+                    found = hostile_to_y(target, value, 32, threads, route)
+                    # labels are our own; of the others, the numbers may change, and the place may not
+                    wanted = "refused" if isinstance(value, tuple) and target != "y" else "right"
+                    assert found == wanted, (route, target, value, threads, found)
+    X = np.ones((50, 6), "f4")
+    net = fj.Sequential([fj.Activation("tanh"), fj.Dense(6, 3)], seed=0, inputs=6)
+    refused = 0
+    for out in (
+        np.zeros((50, 3), "f4").view(Shifty),
+        np.zeros((50, 3)).view(Shifty),
+        np.zeros((3, 50), "f4").view(Shifty),
+    ):
+        for _ in range(9):
+            try:
+                kernels.dense_forward(X, np.ones((6, 3), "f4"), None, out=out)
+                kernels.softmax(np.ones((50, 3), "f4"), out=out)
+                kernels.softmax_cross_entropy(np.ones((50, 3), "f4"), np.zeros(50, int), out=out)
+            except (TypeError, ValueError):
+                refused += 1
+    assert refused == 18  # each time, but for the one of the right type and shape
+    net.predict(X.view(Shifty))
+    print("whole")
+
+
+def test_labels_targets_weights_and_rows_may_be_spoilt_while_training():
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r}); import test_safety; test_safety.hostile_main()"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600,
+                          check=False, env={**os.environ})  # fmt: skip
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-300:]}\n{done.stderr[-3000:]}"
+    assert done.stdout.split() == ["whole"]
+
+
+def bad_labels(rng, count):
+    """Labels of which one at least is none of the classes 0 … 4, in some form; or none at all."""
+    y = rng.integers(0, 5, count)
+    form = rng.integers(9)
+    if form < 4:
+        y[rng.integers(count)] = [-1, 5, 2**63 - 1, -100][form]
+        return y
+    if form == 8:
+        return np.append(y, 0) if rng.random() < 0.5 else y[:-1]
+    return [y * 1.0, np.where(y == y[0], np.nan, y), y > 2, y.astype(str)][form - 4]
+
+
+def labels_are_refused(count, seed):
+    rng = np.random.default_rng(seed)
+    net = fj.Sequential([fj.Dense(3, 5)], seed=0)
+    before = net.parameters.tobytes()
+    for k in range(count):
+        rows = int(rng.integers(1, 9))
+        X, y = rng.normal(size=(rows, 3)).astype("f4"), bad_labels(rng, rows)
+        held, logits = np.array(y).tobytes(), np.zeros((rows, 5), "f4")
+        out = np.full((rows, 5), 7, "f4")
+        calls = [
+            lambda X=X, y=y: net.fit(X, y, loss="softmax_cross_entropy"),
+            lambda X=X, y=y: net.fit([(X, y)], loss="softmax_cross_entropy"),
+            lambda X=X, y=y: net.evaluate(X, y, "softmax_cross_entropy"),
+            lambda y=y, logits=logits: fj.SoftmaxCrossEntropy()(logits, y),
+            lambda y=y, logits=logits, out=out: kernels.softmax_cross_entropy(logits, y, out=out),
+            lambda y=y, logits=logits, out=out: kernels.categorical_cross_entropy(logits, y, out=out),
+        ]
+        with pytest.raises((TypeError, ValueError), match=r"y has .*shape \("):
+            calls[k % len(calls)]()
+        assert np.array(y).tobytes() == held
+        assert (out == 7).all()
+    assert net.parameters.tobytes() == before
+
+
+def test_labels_that_are_none_are_refused_before_a_kernel_runs():
+    """Reliability test 4, a part of it."""
+    labels_are_refused(600, 0)
+
+
+@pytest.mark.slow
+def test_ten_thousand_times_labels_that_are_none():
+    """Reliability test 4: ``pytest -m slow tests/test_safety.py -k labels``."""
+    labels_are_refused(10_000, 1)
+
+
+def nothing_is_changed(count, seed, folder):
+    """Fits and predictions change nothing that they are given: read-only, from a file, X and y in one memory."""
+    rng = np.random.default_rng(seed)
+    digest = lambda arrays: [hashlib.sha256(np.ascontiguousarray(one)).hexdigest() for one in arrays]  # noqa: E731
+    for k in range(count):
+        rows, width, outputs = int(rng.integers(1, 40)), int(rng.integers(1, 9)), int(rng.integers(1, 5))
+        dtype = str(rng.choice(["float32", "float64"]))
+        first = [fj.Activation("relu"), fj.Softmax(), fj.Dropout(0.2), fj.Dense(width, width, activation="gelu")][k % 4]
+        net = fj.Sequential([first, fj.Dense(width, outputs)], seed=k, inputs=width, dtype=dtype)
+        net._whole = k % 3 > 0
+        whole = rng.normal(size=(rows, width + outputs)).astype(rng.choice(["f4", "f8"]))
+        if k % 5 == 0:
+            np.save(folder / "a.npy", whole)
+            whole = np.load(folder / "a.npy", mmap_mode="r")
+        elif k % 5 == 1:
+            whole = np.asfortranarray(whole)
+        elif k % 5 == 2:
+            whole.flags.writeable = False
+        X, y = whole[:, :width], whole[:, width:]
+        if k % 7 == 0:
+            y = np.lib.stride_tricks.as_strided(whole, (rows, outputs), whole.strides)  # the same memory as X
+        weight = rng.random(rows) + 0.1
+        arrays = whole, weight
+        before = digest(arrays)
+        if k % 2:
+            net.fit(X, y, loss="huber", sample_weight=weight, batch_size=int(rng.integers(1, 50)),
+                    optimizer=fj.Adam(clip_norm=1.0))  # fmt: skip
+        else:
+            net.predict(X)
+            output = net.forward(X)
+            _, d = fj.MeanSquaredError()(output, y, weight)
+            held = digest([output, d])
+            net.backward(d)
+            assert digest([output, d]) == held
+            net.evaluate(X, y, "absolute_error", sample_weight=weight)
+        assert digest(arrays) == before
+
+
+def test_what_is_given_is_not_changed(tmp_path):
+    """Reliability test 5, a part of it."""
+    nothing_is_changed(150, 0, tmp_path)
+
+
+@pytest.mark.slow
+def test_ten_thousand_times_what_is_given_is_not_changed(tmp_path):
+    """Reliability test 5: ``pytest -m slow tests/test_safety.py -k given``."""
+    nothing_is_changed(10_000, 1, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -270,6 +542,23 @@ def test_chunks_of_rows_are_exact(rows):
 
 
 @pytest.mark.usefixtures("threads_as_asked")
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_of_ten_thousand_rows_alone_has_the_bits_it_has_in_a_batch(dtype):
+    """Reliability test 18: ``pytest -m slow tests/test_safety.py -k rows_alone``."""
+    layers = [fj.Dense(13, 37, activation="gelu"), fj.Dense(37, 20, activation="relu"), fj.Dense(20, 5), fj.Softmax()]
+    net = fj.Sequential(layers, seed=1, dtype=dtype)
+    X = np.random.default_rng(0).normal(size=(10_000, 13)).astype(dtype)
+    whole = net.predict(X)
+    for threads in (1, 2, 3):
+        np.testing.assert_array_equal(net.predict(X, threads=threads), whole)
+    alone = np.concatenate([net.predict(X[k : k + 1]) for k in range(len(X))])
+    np.testing.assert_array_equal(alone, whole)
+    cut = np.sort(np.random.default_rng(1).choice(10_001, 300, replace=False))
+    parts = np.concatenate([net.predict(part) for part in np.split(X, cut)])
+    np.testing.assert_array_equal(parts, whole)
+
+
 @pytest.mark.parametrize("activation", fj.activations.NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_row_alone_has_the_bits_it_has_in_a_batch(activation, dtype):

@@ -298,6 +298,83 @@ def test_dropout_goes_on_by_the_steps_of_the_network_whatever_the_optimizer(whol
     assert named._training_step == twin._training_step == 4 * 5 + 1
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_settings_of_an_optimizer_that_a_callback_changes_count_from_the_next_step(whole):
+    X, y = problem("softmax_cross_entropy", 64)
+    changes = [
+        ("momentum", 0.5),
+        ("weight_decay", 0.1),
+        ("clip_norm", 0.05),
+        ("nesterov", True),
+        ("learning_rate", 0.3),
+    ]
+    by_callback, by_hand = (network(), network())
+    by_callback._whole = by_hand._whole = whole
+    optimizer = fj.SGD(0.1)
+
+    class Change(fj.Callback):
+        def on_batch_end(self, batch, logs):
+            if batch < len(changes):
+                setattr(optimizer, *changes[batch])
+
+    by_callback.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, batch_size=8, shuffle=False,
+                    callbacks=Change())  # fmt: skip
+    other, loss = fj.SGD(0.1), fj.SoftmaxCrossEntropy()
+    for k in range(8):
+        _, d = loss(by_hand.forward(X[8 * k : 8 * k + 8]), y[8 * k : 8 * k + 8])
+        by_hand.backward(d)
+        other.step(by_hand)
+        if k < len(changes):
+            setattr(other, *changes[k])
+    np.testing.assert_array_equal(by_callback.parameters, by_hand.parameters)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-7), ("float32", 2e-3)])
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_a_hundred_steps_are_those_of_pytorch(dtype, rtol, kind):
+    """Reliability test 11, with ReLU's slope at zero as PyTorch has it; float32 to what a hundred steps leave."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 6)).astype(dtype), rng.integers(0, 3, 200)
+    relu = fj.relu(at_zero=0)
+    net = fj.Sequential([fj.Dense(6, 16, activation=relu), fj.Dense(16, 12, activation="tanh"), fj.Dense(12, 3)],
+                        seed=0, dtype=dtype)  # fmt: skip
+    leaves = [torch.tensor(a.copy(), requires_grad=True) for layer in net.layers for a in layer.parameters.values()]
+    peer = getattr(torch.optim, kind)(leaves, lr=0.01)
+    exactly_zero = 0
+
+    def theirs(rows):
+        nonlocal exactly_zero
+        Z = torch.tensor(X[rows]) @ leaves[0] + leaves[1]
+        exactly_zero += int((Z == 0).sum())
+        A = torch.tanh(torch.relu(Z) @ leaves[2] + leaves[3])
+        return torch.nn.functional.cross_entropy(A @ leaves[4] + leaves[5], torch.tensor(y[rows]))
+
+    def flat():
+        return np.concatenate([leaf.detach().numpy().ravel() for leaf in leaves])
+
+    # one gradient
+    value, d = fj.SoftmaxCrossEntropy()(net.forward(X), y)
+    net.backward(d)
+    loss = theirs(slice(None))
+    loss.backward()
+    exact = np.concatenate([leaf.grad.numpy().ravel() for leaf in leaves])
+    tolerance = {"rtol": 1e-9, "atol": 1e-12} if dtype == "float64" else {"rtol": 1.3e-6, "atol": 1e-5}
+    assert value == pytest.approx(loss.item(), rel=tolerance["rtol"] * 10)
+    np.testing.assert_allclose(net.gradients, exact, **tolerance)
+    # a hundred steps
+    for step in range(100):
+        rows = slice(step % 10 * 20, step % 10 * 20 + 20)
+        peer.zero_grad()
+        theirs(rows).backward()
+        peer.step()
+    net.fit(
+        X, y, loss="softmax_cross_entropy", optimizer=getattr(fj, kind)(0.01), epochs=10, batch_size=20, shuffle=False
+    )
+    np.testing.assert_allclose(net.parameters, flat(), rtol=rtol, atol=rtol / 10)
+    print(f"pre-activations that were exactly 0: {exactly_zero}")
+
+
 def test_every_epoch_has_an_order_of_its_own_and_every_row_comes_once():
     seen = []
 
@@ -520,7 +597,7 @@ def test_global_state_is_as_before():
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_loss_that_is_not_finite_stops_with_the_layers_name_and_the_last_good_parameters(whole, threads):
-    """Reliability test 35."""
+    """Reliability test 35, with the two after it: a huge row, too large a rate, targets that are not finite."""
     X, y = problem("mean_squared_error", 64)
     X[40] *= 1e30  # in batch 5 of 8
 
