@@ -165,12 +165,14 @@ def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
     before = 0
     while before < len(lines) and lines[before].strip("\r\n").startswith("#"):
         before += 1
-    if before:
+    for k in range(before):
         # "#id,x", or "# a,b", as numpy.savetxt writes the names, or "# written by …"?
-        names, first = [*_records(lines[before - 1 :], tab_first)[1], [], []][:2]
-        named = any(map(is_number, first)) or not lines[before - 1][1:2].isspace()
-        if not first or (len(names) == len(first) and named):
-            before -= 1
+        names, first = [*_records(lines[k:], tab_first)[1], [], []][:2]
+        named = any(map(is_number, first)) or not lines[k][1:2].isspace()
+        last = k == before - 1
+        if (last and not first) or (len(names) == len(first) and named and (last or len(names) > 1)):
+            before = k
+            break
     delimiter, records = _records(lines[before:], tab_first)
     return delimiter, len(records[0]) if records else 1, before
 

@@ -116,6 +116,8 @@ def test_texts_that_look_like_numbers_stay_texts_where_asked(tmp_path):
         ("a.csv", "\ufeff# by hand\na,b\n1,2\n", {"a": [1], "b": [2]}),
         ("a.csv", "# a,b\n1,2\n", {"# a": [1], "b": [2]}),  # as numpy.savetxt writes names
         ("a.csv", "#a,b\nx,y\n", {"#a": ["x"], "b": ["y"]}),
+        ("a.csv", "#a,b\n#,y\n#,z\n", {"#a": ["#", "#"], "b": ["y", "z"]}),
+        ("a.csv", "#by hand\n#or so\na,b\n1,2\n", {"a": [1], "b": [2]}),
         ("a.csv", "a,b\n#,1\n# b,2\n", {"a": ["#", "# b"], "b": [1, 2]}),
         ("a.csv", "# alone\n", {"# alone": []}),
         ("a.csv", "a,b\n", {"a": [], "b": []}),
