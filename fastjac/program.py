@@ -149,7 +149,11 @@ class Program:
         """What an operation's kernel takes besides its code: a rate, or its activation's parameter."""
         if operation.kind == kernels.DROPOUT:
             return operation.rate
-        return kernel_parameter(operation.activation.name, operation.activation.parameter, self.dtype)
+        number = kernel_parameter(operation.activation.name, operation.activation.parameter, self.dtype)
+        if operation.activation.name == "relu" and number != 0.0:
+            # the least z that is alive: while a network runs, what is less than this is taken for 0
+            return float(np.finfo(self.dtype).tiny)
+        return number
 
     def _memory(self, capacity: int) -> _Memory:
         return _Memory(
