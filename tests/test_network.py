@@ -119,6 +119,16 @@ def test_a_row_of_predict_has_the_bits_it_has_alone(activation, dtype):
         np.testing.assert_array_equal(net.forward(X, training=False), whole)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_of_ten_thousand_rows_has_the_bits_it_has_alone(dtype):
+    """Reliability test 18."""
+    layers = [fj.Dense(13, 33, activation="gelu"), fj.Dense(33, 7, activation="tanh"), fj.Dense(7, 3)]
+    net = fj.Sequential(layers, seed=1, dtype=dtype)
+    X = random(10_000, 13)
+    alone = np.concatenate([net.predict(X[i : i + 1]) for i in range(len(X))])
+    np.testing.assert_array_equal(net.predict(X), alone)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 255, 256, 257, 1000])
 def test_predict_gives_a_row_for_a_row(rows):
     net = two_layers()
