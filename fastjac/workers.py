@@ -180,12 +180,12 @@ class Workers:
             RuntimeError, MemoryError: a thread cannot be started; no part was begun.
             BaseException: whatever a part raised, or the handler of a signal meanwhile.
         """
+        state[:] = 0  # also for one part, which would take an earlier call's failure for its own
         if parts == 1:
             work(0)
             return
         workers = self._started(parts - 1)
         tasks = [_Task(work, part, state) for part in range(1, parts)]
-        state[:] = 0
         late: BaseException | None = None
         begun = k = 0
         try:

@@ -770,6 +770,86 @@ def test_ctrl_c_returns_with_the_network_as_after_the_last_batch(delay, route, t
     assert result["longer"] == 2
 
 
+OFTEN = """
+import json, os, signal, sys, threading, time, warnings
+import numpy as np
+import fastjac as fj
+from fastjac import cores, program
+warnings.simplefilter("ignore")
+cores.usable_cores = lambda: 64  # as many threads as are asked for
+program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0
+times, threads = int(sys.argv[1]), int(sys.argv[2])
+rng = np.random.default_rng(int(sys.argv[3]))
+X, y = rng.normal(size=(3000, 20)).astype("f4"), rng.integers(0, 4, 3000)
+options = {"loss": "softmax_cross_entropy", "epochs": 10**9, "batch_size": 600}
+
+def make():
+    return fj.Sequential([fj.Dense(20, 50, activation="relu"), fj.Dropout(0.1), fj.Dense(50, 4)], seed=0)
+
+class Stops(fj.Callback):
+    def __init__(self, steps):
+        self.left = steps
+    def on_batch_end(self, batch, logs):
+        self.left -= 1
+        self.network.stop_training = self.left <= 0
+
+make().fit(X, y, **options | {"epochs": 1}, threads=threads)
+equal, waits = 0, []
+for k in range(times):
+    net, optimizer, sent = make(), fj.Adam(), []
+    def interrupt(delay):
+        time.sleep(delay)
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+    thread = threading.Thread(target=interrupt, args=(rng.uniform(0.002, 0.15),))
+    try:
+        thread.start()
+        interrupted = net.fit(X, y, optimizer=optimizer, threads=threads, **options).interrupted
+    except KeyboardInterrupt:  # before it looked at its arguments
+        interrupted = not net.epochs_trained
+    waits.append(time.perf_counter() - sent[0])
+    thread.join()
+    assert interrupted
+    steps = int(optimizer.state(net).counters[0])
+    again, other = make(), fj.Adam()
+    if steps:
+        again.fit(X, y, optimizer=other, callbacks=[Stops(steps)], threads=1, **options)
+    assert int(other.state(again).counters[0]) == steps
+    assert np.isfinite(net.parameters).all() and np.array_equal(net.parameters, again.parameters)
+    for one, its in ((net, optimizer), (again, other)):  # and both go on alike
+        one.epochs_trained = 0
+        one.fit(X, y, optimizer=its, threads=1, **options | {"epochs": 2})
+    equal += np.array_equal(net.parameters, again.parameters)
+print(max(waits), file=sys.stderr)
+print(json.dumps(int(equal)))
+"""
+
+
+def _interrupted_often(times, threads, seconds):
+    run = subprocess.run(
+        [sys.executable, "-c", OFTEN, str(times), str(threads), "0"], capture_output=True, text=True, timeout=seconds,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    print("longest wait, in seconds:", run.stderr)
+    assert json.loads(run.stdout) == times
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ctrl_c_at_random_times_leaves_whole_steps_from_which_training_goes_on(threads):
+    """Reliability test 23, a few times."""
+    _interrupted_often(8, threads, 300)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ctrl_c_at_200_random_times(threads):
+    """Reliability test 23, 200 times; ``-s`` shows the longest wait: ``pytest -m slow -k 200_random -s``."""
+    _interrupted_often(200, threads, 3000)
+
+
 def test_a_programs_own_handler_of_ctrl_c_is_left_alone():
     seen = []
     held = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
