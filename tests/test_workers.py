@@ -196,6 +196,15 @@ def test_the_first_error_is_raised_and_all_parts_have_ended(threads_as_asked):
         assert state[FAILED] == 0
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_failure_of_an_earlier_call_is_forgotten(parts):
+    state, seen = np.zeros(STATE_SIZE, np.int64), []
+    state[FAILED] = 1
+    with Workers() as workers:
+        workers.run(parts, lambda part: seen.append(int(state[FAILED])), state)
+    assert seen == [0] * parts
+
+
 def test_threads_end_with_workers_that_nobody_closed():
     workers = Workers()
     workers.run(3, lambda part: None, np.zeros(STATE_SIZE, np.int64))
