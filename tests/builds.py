@@ -17,8 +17,11 @@ import sys
 
 import numpy as np
 
-COMPILED = ("dense", "gemm", "losses", "network", "optimizers")  # of kernels: those that decide by size
-PYTHON = ("fastjac.program", "fastjac.training", "fastjac.kernels.checked")
+COMPILED = ("activations", "checked", "dense", "gemm", "losses", "network", "optimizers")  # of kernels
+PYTHON = {  # and of the library the functions that decide how training runs, not those that check arguments
+    "fastjac.program": None,
+    "fastjac.training": {"epoch", "epochs_at_once", "epochs", "steps", "fit", "_epoch", "_by_layers", "_rows_of"},
+}
 MARKS = {"kernel", "inline", "always_inline"}
 
 
@@ -30,14 +33,13 @@ class Trace:
         self.sides = np.zeros((most, 2), np.uint8)
 
     def number_of(self, name):
-        self.names.append(name)
+        same = sum(one.partition(" (")[0] == name for one in self.names)
+        self.names.append(f"{name} ({same + 1})" if same else name)
         return len(self.names) - 1
 
     def take(self):
-        """What was taken since it was last asked: {name: {False, True}}."""
-        taken = {name: set() for name in self.names}
-        for name, sides in zip(self.names, self.sides, strict=False):
-            taken[name] |= {side for side in (False, True) if sides[int(side)]}
+        """What was taken since it was last asked: by name, whether the test was false, and whether it was true."""
+        taken = {name: [bool(one) for one in sides] for name, sides in zip(self.names, self.sides, strict=False)}
         self.sides[:] = 0
         return taken
 
@@ -45,13 +47,13 @@ class Trace:
 class _Instrument(ast.NodeTransformer):
     """Wraps the test of each decision into a call that notes its outcome."""
 
-    def __init__(self, module, trace, whole):
-        self.module, self.trace, self.whole = module, trace, whole
+    def __init__(self, module, trace, chosen):
+        self.module, self.trace, self.chosen = module, trace, chosen
         self.functions = []
         self.marked = 0
 
     def visit_FunctionDef(self, node):
-        marked = any(isinstance(d, ast.Name) and d.id in MARKS for d in node.decorator_list)
+        marked = self.chosen(node)
         self.functions.append(node.name)
         self.marked += marked
         node.body = [self.visit(statement) for statement in node.body]  # not the decorators and the arguments
@@ -61,13 +63,17 @@ class _Instrument(ast.NodeTransformer):
 
     def _noting(self, node):
         self.generic_visit(node)
-        if self.functions and (self.whole or self.marked):
+        if self.marked:
             name = f"{self.module}.{'.'.join(self.functions)}: {ast.unparse(node.test)}"
             number = ast.Constant(self.trace.number_of(name))
             node.test = ast.Call(ast.Name("_note", ast.Load()), [node.test, number], [])
         return node
 
     visit_If = visit_While = visit_IfExp = _noting
+
+
+def _is_compiled(function):
+    return any(isinstance(d, ast.Name) and d.id in MARKS for d in function.decorator_list)
 
 
 def _compiled_note(trace):
@@ -90,6 +96,16 @@ def _compiled_note(trace):
             return taken
 
         return types.boolean(outcome, types.int64), codegen
+
+    # helpers are called from Python, too, where Numba refuses what it means to compile
+    note.__class__ = type("Note", (type(note),), {"__call__": staticmethod(_note_of(trace))})
+    return note
+
+
+def _note_of(trace):
+    def note(outcome, number):
+        trace.sides[number, int(bool(outcome))] = 1
+        return outcome
 
     return note
 
@@ -151,15 +167,13 @@ def install(registers=None, register_bytes=None, trace=None):
             nonlocal note
             note = note or _compiled_note(trace)
             vars(module)["_note"] = note
-            return _Instrument(module.__name__.removeprefix("fastjac.kernels."), trace, False).visit(tree)
+            return _Instrument(module.__name__.removeprefix("fastjac.kernels."), trace, _is_compiled).visit(tree)
 
         def python(tree, module):
-            def noted(outcome, number):
-                trace.sides[number, int(bool(outcome))] = 1
-                return outcome
-
-            vars(module)["_note"] = noted
-            return _Instrument(module.__name__.removeprefix("fastjac."), trace, True).visit(tree)
+            vars(module)["_note"] = _note_of(trace)
+            names = PYTHON[module.__name__]
+            wanted = (lambda node: True) if names is None else (lambda node: node.name in names)
+            return _Instrument(module.__name__.removeprefix("fastjac."), trace, wanted).visit(tree)
 
         trees |= {f"fastjac.kernels.{name}": compiled for name in COMPILED}
         trees |= dict.fromkeys(PYTHON, python)
