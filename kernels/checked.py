@@ -134,15 +134,15 @@ def _dense_backward(
     empty = address(zeros)
     x, d, w = numbers_at(x_place, empty), numbers_at(d_place, empty), numbers_at(w_place, empty)
     a, z, dx = numbers_at(a_place, empty), numbers_at(z_place, empty), numbers_at(dx_place, empty)
-    dw, db = numbers_at(dw_place, empty), numbers_at(db_place, empty) if db_place != 0 else empty
+    dw, db = numbers_at(dw_place, empty), numbers_at(db_place, empty)
     chunk_dz, row = address(dz), padded_row(o)
     for first in range(0, n, CHUNK):
         count = least(CHUNK, n - first)
         copy_rows(advance(d, first * d_row), d_row, d_column, chunk_dz, row, count, o)
         multiply_by_slope(code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o)
         dense.backward_parameters(
-            advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1 if db_place != 0 else 0, count, i, o,
-            first, empty, address(panel), 0, 1,
+            advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1, count, i, o, first, empty,
+            address(panel), 0, 1,
         )  # fmt: skip
         if dx_place != 0:
             target = advance(dx, first * i)

@@ -249,6 +249,14 @@ def a_first_layer_that_is_not_dense():
 
 
 @case
+def an_activation_alone():
+    import fastjac as fj
+
+    net = fj.Sequential([fj.Activation("gelu")], inputs=4)
+    net.backward(net.forward(numbers(9, 4)))
+
+
+@case
 def read_only_and_strided():
     net, X = network(6, 4), numbers(9, 6)
     X.setflags(write=False)
@@ -376,25 +384,28 @@ def an_infinite_gradient():
     for threads in (1, 2):
         net = network(1, 1)
         net.parameters[:] = 0.05, 1.0
-        try:
-            fit(net, 2, 1, X=X, y=y, optimizer=fj.SGD(1e-3, clip_norm=1.0), threads=threads, share="tiles")
-        except fj.NonFiniteError:
-            continue
-        raise AssertionError("an infinite gradient was clipped")
+        optimizer = fj.SGD(1e-3, clip_norm=1.0)
+        _diverges(net, 2, 1, X=X, y=y, optimizer=optimizer, threads=threads, share="tiles")
 
 
 @case
 def a_loss_that_is_not_finite():
     import fastjac as fj
 
-    for batch, epochs, threads in ((1, 1, 1), (10_000, 50, 1), (300, 1, 1), (1, 1, 2)):
-        net = network(2, 2)
-        try:
-            fit(net, 600 if batch == 300 else 12, batch, X=None, epochs=epochs, optimizer=fj.SGD(1e19), threads=threads,
-                share="tiles")  # fmt: skip
-        except fj.NonFiniteError:
-            continue
-        raise AssertionError("a step of 1e19 went well")
+    for rows, batch, epochs, threads in ((12, 1, 1, 1), (12, 12, 50, 1), (600, 300, 9, 1), (12, 1, 1, 2)):
+        for shuffle in (False, True):
+            options = {"optimizer": fj.SGD(1e15), "epochs": epochs, "shuffle": shuffle, "share": "tiles"}
+            _diverges(network(2, 2), rows, batch, threads=threads, **options)
+
+
+def _diverges(net, *arguments, **options):
+    import fastjac as fj
+
+    try:
+        fit(net, *arguments, **options)
+    except fj.NonFiniteError:
+        return
+    raise AssertionError("what should have become infinite did not")
 
 
 @case
@@ -464,7 +475,7 @@ def layer_by_layer():
 
     for path in ("unfused", "reference"):
         for loss in ("softmax_cross_entropy", "mean_squared_error"):
-            for weight in (None, np.ones(12)):
+            for weight in (None, np.ones(12), np.r_[np.zeros(6), np.ones(6)]):
                 net = network(3, 2)
                 net.path = path
                 fit(net, 12, 6, loss=loss, shuffle=weight is None, sample_weight=weight, epochs=2)
@@ -472,11 +483,7 @@ def layer_by_layer():
         net = network(1, 1)
         net.path = "unfused"
         net.parameters[:] = 0.05, 1.0
-        try:
-            fit(net, 2, 1, X=np.array([[0.0], [1e20]]), y=np.zeros((2, 1)), optimizer=optimizer)
-        except fj.NonFiniteError:
-            continue
-        raise AssertionError("the parameters are infinite")
+        _diverges(net, 3, 1, X=np.array([[0.0], [1e20], [0.0]]), y=np.zeros((3, 1)), optimizer=optimizer)
 
 
 @case
@@ -486,6 +493,45 @@ def streams():
     net = network(3, 2)
     net.path = "unfused"
     net.fit(data, loss="mean_squared_error", progress=False)
+    for refused in ({"sample_weight": [1.0]}, {"class_weight": "balanced"}):
+        try:
+            net.fit(data, loss="mean_squared_error", **refused)
+        except ValueError:
+            continue
+        raise AssertionError(f"{refused} was taken with batches")
+
+
+@case
+def resumed_within_an_epoch():
+    import tempfile
+    from pathlib import Path
+
+    import fastjac as fj
+
+    class Stops(fj.Callback):
+        def __init__(self, batch):
+            self.batch = batch
+
+        def on_batch_end(self, batch, logs):
+            self.network.stop_training = batch == self.batch
+
+    with tempfile.TemporaryDirectory() as folder:
+        for batch in (3, 99):
+            checkpoint = fj.Checkpoint(Path(folder) / "run.safetensors", every_batches=2)
+            fit(network(3, 2), 80, 16, callbacks=[checkpoint, Stops(batch)])
+
+
+@case
+def as_scikit_learn_computes():
+    import numpy as np
+
+    from fastjac.estimators import MLPClassifier, MLPRegressor
+
+    warnings.simplefilter("ignore")  # it has not converged
+    for classes in (2, 3, 50):
+        MLPClassifier((5,), max_iter=2, random_state=0).fit(numbers(100, 3), np.arange(100) % classes)
+    MLPRegressor((5,), max_iter=2, loss="poisson", random_state=0).fit(numbers(30, 3), np.arange(30) % 3)
+    warnings.simplefilter("error")
 
 
 @case

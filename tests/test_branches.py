@@ -1,0 +1,121 @@
+"""Every decision that training and prediction make, by size or otherwise, is taken on both sides, on purpose.
+
+The library is built with a trace (``builds.py``), the cases of ``branch_cases.py`` are run, and each decision of
+compiled code and of ``program`` and ``training`` must have been seen false and true. It is done twice: as compiled for
+this machine, and with the other number of registers, whose tiles are others.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+# The thresholds by size, and what takes which side of each on purpose. All other decisions must be taken on both sides
+# by some case or other.
+TABLE = [
+    # decision, a case that takes the side where it is false, and one where it is true
+    # training: fused, chunks, threads
+    ("network._train: chunks == 1 and (not apart) and (not clips) and (learning.keep_gradients == 0)",
+     "two chunks", "one chunk"),
+    ("network._train: apart", "tiles shared by threads", "rows shared by threads"),
+    ("network.backward_block: fused != 0", "two chunks", "one chunk"),
+    ("network._rows_of_chunk: data.gather == 0", "shuffled", "in order"),
+    ("network._rows_of_chunk: data.order == 0", "shuffled", "in order"),
+    ("network._add_gradient: chunk > 0", "rows shared by threads", "rows shared by threads"),
+    ("program.train: by_rows", "tiles shared by threads", "rows shared by threads"),
+    ("program.threads_for: work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER)",
+     "thresholds of threads as shipped", "thresholds of threads as shipped"),
+    ("program.threads_for: self._by_rows(batch_size, available)",
+     "thresholds of threads as shipped", "thresholds of threads as shipped"),
+    ("program.threads_for: work >= enough", "thresholds of threads as shipped", "thresholds of threads as shipped"),
+    ("training.fit: several > 1", "callbacks of epochs", "many short epochs"),
+    ("training.steps: self.each_batch", "in order", "callbacks of batches"),
+    ("training.steps: self.network.program", "layer by layer", "in order"),
+    # a prediction: at once or by threads, a row alone
+    ("program.predict: threads == 1 or rows <= CHUNK", "predictions of two threads", "predictions of one thread"),
+    ("dense.forward: n == 1 and parts == 1 and (b_column != 0)", "one row without bias", "one row"),
+    ("gemm.row: columns - done >= 8 * width", "one row", "one row"),
+    ("gemm.row: columns - done >= 4 * width", "one row", "one row"),
+    ("gemm.row: columns - done >= 2 * width", "one row", "one row"),
+    # dW: as its transpose, in panels, from copied columns
+    ("dense.backward_parameters: _is_narrow(x, x_column, i, o)", "few outputs of odd inputs", "few outputs"),
+    ("dense._narrow: adding != 0", "few outputs", "few outputs"),
+    ("dense.backward_parameters: add != 0 or first > 0", "two chunks", "two chunks"),
+    ("dense.learn: narrow", "few outputs of odd inputs", "few outputs"),
+    ("dense.learn: o > WIDE", "one chunk", "wide"),
+    ("dense.learn: o >= FEW_COLUMNS", "wide", "wide with copied columns"),
+    ("dense.learn_rows: rows > 0", "enormous", "wide"),
+    ("gemm.near: across <= WIDE", "wide in chunks", "two chunks"),
+    ("gemm.pack_tiles: a_row == 1", "columns of x apart", "wide with copied columns"),
+    # tiles and panels
+    ("gemm.span: rows * depth <= lanes(a) << 14", "deep", "few rows"),
+    ("gemm.panel: first > 0", "deep", "deep"),
+    ("gemm.panel: whole and this * w_row <= DEPTH * pair", "deep", "whole vectors"),
+    ("gemm.panel: whole and columns >= pair and (rows >= TILE_ROWS)", "deep", "whole vectors"),
+    ("gemm.tile_inlined: rows > 0", "rows of every remainder", "rows of every remainder"),
+    ("gemm.tile_inlined: wide and rows >= TILE_ROWS", "rows of every remainder", "rows of every remainder"),
+    ("gemm.tile_inlined: not wide and rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
+    ("gemm.copy_rows: source_column == 1", "columns of x apart and shuffled", "shuffled"),
+    # losses
+    ("losses.loss_rows: code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
+    # optimizers
+    ("network._update: clips", "two chunks", "clipping"),
+    ("optimizers.norm: total == math.inf",
+     "clipping at the ends of the range", "clipping at the ends of the range"),
+]  # fmt: skip
+
+# What no case can take: the decision, the side, and why.
+NEVER = {
+    ("optimizers._adam: steps > 0", True): "only AVX-512 has estimates of 14 bits",
+    ("optimizers._adam: steps > 0", False): "only AVX-512 has estimates of 14 bits",
+}
+
+
+def taken(*options):
+    result = subprocess.run(
+        [sys.executable, HERE / "branch_cases.py", *options], capture_output=True, text=True, check=False, timeout=1800
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def builds():
+    """What each case took, on this machine and with the other number of registers, by name."""
+    result = subprocess.run(
+        [sys.executable, "-c", "from fastjac.kernels.simd import registers; print(registers())"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    other = (
+        ("--registers", "16", "--bytes", "32") if int(result.stdout) == 32 else ("--registers", "32", "--bytes", "64")
+    )
+    return {"as here": taken(), " ".join(other): taken(*other)}
+
+
+def test_every_decision_is_taken_on_both_sides(builds):
+    decisions = next(iter(next(iter(builds.values())).values()))
+    assert len(decisions) > 150
+    missing = []
+    for decision in decisions:
+        for side in (False, True):
+            by = any(found[decision][side] for cases in builds.values() for found in cases.values())
+            if not by and (decision, side) not in NEVER:
+                missing.append(f"{side}: {decision}")
+    assert not missing, "no case takes\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize(("decision", "not_so", "so"), TABLE)
+def test_the_cases_take_the_sides_that_they_are_for(builds, decision, not_so, so):
+    for name, cases in builds.items():
+        assert cases[not_so][decision][False], (name, not_so)
+        assert cases[so][decision][True], (name, so)
+
+
+def test_the_other_number_of_registers_takes_other_tiles(builds):
+    """Else the second build would show nothing: one has tiles of three vectors, the other has not."""
+    most = [any(found["gemm.tile_inlined: most"][True] for found in cases.values()) for cases in builds.values()]
+    assert sorted(most) == [False, True]
