@@ -18,6 +18,7 @@ from fastjac import _arguments, losses, optimizers, progress
 from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import Borrowed, finite, unknown, weights
+from fastjac.kernels.checked import penalize
 from fastjac.kernels.network import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
 from fastjac.layers import Dense
 from fastjac.program import Batches, Learner
@@ -384,15 +385,12 @@ class _Run:
 
     def _penalize(self, weight_sum: float) -> float:
         """Add the gradient of the penalty on weights; returns the penalty, not yet divided by the sum of weights."""
-        l1, l2 = self.learner.l1, self.learner.l2
-        total = 0.0
-        if (l1 or l2) and weight_sum > 0:
-            for layer in self.network.layers:
-                if isinstance(layer, Dense):
-                    w = layer.weight
-                    layer.weight_gradient[...] += (l1 / weight_sum) * np.sign(w) + (l2 / weight_sum) * w
-                    total += float(l1 * np.abs(w).sum(dtype=float) + l2 / 2 * np.square(w).sum(dtype=float))
-        return total
+        if weight_sum == 0.0 or (self.learner.l1 == 0.0 and self.learner.l2 == 0.0):
+            return 0.0
+        l1, l2 = self.learner.l1 / weight_sum, self.learner.l2 / weight_sum
+        dense = [layer for layer in self.network.layers if isinstance(layer, Dense)]
+        parts = [penalize(one.weight.reshape(-1), one.weight_gradient.reshape(-1), l1, l2) for one in dense]
+        return float(weight_sum * sum(parts))
 
     def _what_broke(self, batch: int) -> str:
         """What was not finite first, for the message."""

@@ -705,6 +705,17 @@ def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tu
 
 
 @kernel
+def penalize(weights, gradients, l1, l2):
+    """Add the gradient of l1·Σ|w| + l2/2·Σw² to owned flat arrays of one type and length; returns the penalty."""
+    w, count = address(weights), weights.shape[0]
+    before = flush_subnormals()
+    value = optimizers.penalty(w, count, l1, l2)
+    optimizers.add_penalty(l1, l2, w, address(gradients), count)
+    restore_subnormals(before)
+    return value
+
+
+@kernel
 def optimizer_update(rule, parameters, gradients, state, rate, settings, step):
     """One step of an optimizer on owned flat arrays of one type and length, clipping first if so set.
 

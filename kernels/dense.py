@@ -209,7 +209,7 @@ def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i
                     advance(dw, r * o + column), o, zeros, 0, least(TILE_ROWS, rows - r), columns, n, 0,
                 )  # fmt: skip
         place = row * o
-        optimizers.add_penalty(change, advance(w, place), 0, dw, 0, 1, rows * o)
+        optimizers.add_penalty(change.l1, change.l2, advance(w, place), dw, rows * o)
         optimizers.update(change, advance(w, place), 0, dw, 0, advance(state, place), apart, 1, rows * o)
     beside = distance(w, b)
     for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):

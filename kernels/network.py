@@ -624,7 +624,7 @@ def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
                 size = row[INPUTS] * row[OUTPUTS]
                 first, last = share(size, part, parts), share(size, part + 1, parts)
                 place = row[WEIGHT] + first
-                optimizers.add_penalty(change, advance(w, place), 0, advance(g, place), 0, 1, last - first)
+                optimizers.add_penalty(change.l1, change.l2, advance(w, place), advance(g, place), last - first)
         barrier(sync, parts)
     if clips:
         length = optimizers.norm(g, count)  # by every thread, and to the same bits

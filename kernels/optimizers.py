@@ -241,17 +241,15 @@ def update(change, w, w_row, g, g_row, state, apart, rows, columns):
 
 
 @inline
-def add_penalty(change, w, w_row, g, g_row, rows, columns):
-    """g += l1·sign(w) + l2·w, for some rows of weights."""
-    if change.l1 != 0.0 or change.l2 != 0.0:
-        for r in range(rows):
-            line, gradients = advance(w, r * w_row), advance(g, r * g_row)
-            for j in range(0, columns, lanes(w)):
-                tail = least(lanes(w), columns - j)
-                weight = load_head(line, j, tail)
-                zero = splat(w, 0.0)
-                side = where(weight > zero, splat(w, change.l1), where(weight < zero, splat(w, -change.l1), zero))
-                store_head(gradients, j, load_head(gradients, j, tail) + (side + change.l2 * weight), tail)
+def add_penalty(l1, l2, w, g, count):
+    """g += l1·sign(w) + l2·w."""
+    if l1 != 0.0 or l2 != 0.0:
+        for j in range(0, count, lanes(w)):
+            tail = least(lanes(w), count - j)
+            weight = load_head(w, j, tail)
+            zero = splat(w, 0.0)
+            side = where(weight > zero, splat(w, l1), where(weight < zero, splat(w, -l1), zero))
+            store_head(g, j, load_head(g, j, tail) + (side + l2 * weight), tail)
 
 
 @inline

@@ -530,7 +530,7 @@ def as_scikit_learn_computes():
     warnings.simplefilter("ignore")  # it has not converged
     for classes in (2, 3, 50):
         MLPClassifier((5,), max_iter=2, random_state=0).fit(numbers(100, 3), np.arange(100) % classes)
-    MLPRegressor((5,), max_iter=2, loss="poisson", random_state=0).fit(numbers(30, 3), np.arange(30) % 3)
+    MLPRegressor("poisson", (5,), max_iter=2, random_state=0).fit(numbers(30, 3), np.arange(30) % 3)
     warnings.simplefilter("error")
 
 
