@@ -15,6 +15,7 @@ class Blocks(NamedTuple):
     """The sizes for one number of registers."""
 
     registers: int
+    lanes: int  # the most that one of them holds
     tile_rows: int
     tile_vectors: int
     most_vectors: int
@@ -36,9 +37,9 @@ class Blocks(NamedTuple):
 # Of k, so much is summed before the next rows of A: a panel of B this deep and this many vectors wide is some 32 KiB
 # of the first-level cache. (Three vectors: 96 is up to 5 % slower, 112 to 160 the same.)
 #
-# ``dense.learn`` takes some 64 rows of W at a time, in whole tiles.
-MANY = Blocks(registers=32, tile_rows=8, tile_vectors=2, most_vectors=3, depth_of_most=160, learn_rows=64)
-FEW = Blocks(registers=16, tile_rows=6, tile_vectors=2, most_vectors=2, depth_of_most=256, learn_rows=60)
+# ``dense.learn`` takes some 50 rows of W at a time, in whole tiles and, for dW as its transpose, in whole vectors.
+MANY = Blocks(registers=32, lanes=16, tile_rows=8, tile_vectors=2, most_vectors=3, depth_of_most=160, learn_rows=64)
+FEW = Blocks(registers=16, lanes=8, tile_rows=6, tile_vectors=2, most_vectors=2, depth_of_most=256, learn_rows=48)
 
 MOST_LANES = 16  # of any machine
 
@@ -101,6 +102,8 @@ def check(blocks: Blocks) -> None:
     rows, most = blocks.tile_rows, blocks.most_vectors
     # `gemm.pack_tiles` writes whole tiles, and behind those of X lies the gradient
     multiple("learn_rows", blocks.learn_rows, "tile_rows", rows)
+    # and where dW is computed as its transpose, its rows are read as vectors
+    multiple("learn_rows", blocks.learn_rows, "the lanes", blocks.lanes)
     # sums, a row of B and a number of A
     taken = rows * most + most + 1
     demand(taken <= blocks.registers, f"a tile of {rows} rows of {most} vectors takes {taken}")

@@ -128,6 +128,7 @@ def few_outputs():
 @case
 def few_outputs_of_odd_inputs():
     fit(network(33, 3), 40)
+    fit(network(33, 3), 600)
 
 
 @case
@@ -488,11 +489,23 @@ def layer_by_layer():
 
 @case
 def streams():
+    import numpy as np
+
+    import fastjac as fj
+
     data = [(numbers(40, 3), numbers(40, 2)), (numbers(7, 3), numbers(7, 2))]
     network(3, 2).fit(data, loss="mean_squared_error", epochs=2, progress=False)
     net = network(3, 2)
     net.path = "unfused"
     net.fit(data, loss="mean_squared_error", progress=False)
+
+    class Looks(fj.Callback):
+        def on_batch_end(self, batch, logs):
+            pass
+
+    kinds = [(numbers(4, 3), np.arange(4) % 2), (numbers(4, 3), np.eye(2)[[0, 1, 1, 0]])]
+    for callbacks in (None, [Looks()]):
+        network(3, 2).fit(kinds, loss="softmax_cross_entropy", callbacks=callbacks, progress=False)
     for refused in ({"sample_weight": [1.0]}, {"class_weight": "balanced"}):
         try:
             net.fit(data, loss="mean_squared_error", **refused)
@@ -503,22 +516,25 @@ def streams():
 
 @case
 def resumed_within_an_epoch():
+    import signal
     import tempfile
     from pathlib import Path
 
     import fastjac as fj
 
-    class Stops(fj.Callback):
+    class Presses(fj.Callback):
         def __init__(self, batch):
             self.batch = batch
 
         def on_batch_end(self, batch, logs):
-            self.network.stop_training = batch == self.batch
+            if batch == self.batch:
+                signal.raise_signal(signal.SIGINT)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
         for batch in (3, 99):
             checkpoint = fj.Checkpoint(Path(folder) / "run.safetensors", every_batches=2)
-            fit(network(3, 2), 80, 16, callbacks=[checkpoint, Stops(batch)])
+            fit(network(3, 2), 80, 16, callbacks=[checkpoint, Presses(batch)])
 
 
 @case
@@ -586,7 +602,7 @@ def thresholds_of_threads_as_shipped():
 
     usual = program.threads_at_most
     program.threads_at_most = lambda asked: asked
-    for widths, rows in (((8, 32, 3), 32), ((41, 117, 125), 954), ((784, 128, 10), 30), ((784, 128, 10), 64)):
+    for widths, rows in (((8, 32, 3), 32), ((41, 117, 125), 954), ((784, 128, 10), 40), ((784, 128, 10), 64)):
         network(*widths).program.threads_for(rows, 2)
     program.threads_at_most = usual
 

@@ -17,6 +17,7 @@ def test_the_sizes_fit_each_other(blocks):
     ("blocks", "changed", "words"),
     [
         (FEW, {"learn_rows": 64}, "16 registers: learn_rows is 64, expected a multiple of tile_rows, 6"),
+        (FEW, {"learn_rows": 60}, "16 registers: learn_rows is 60, expected a multiple of the lanes, 8"),
         (MANY, {"learn_rows": 60}, "32 registers: learn_rows is 60, expected a multiple of tile_rows, 8"),
         (MANY, {"learn_rows": 0}, "learn_rows is 0"),
         (FEW, {"tile_rows": 8, "learn_rows": 64}, "a tile of 8 rows of 2 vectors takes 19"),
@@ -52,7 +53,7 @@ def test_a_size_that_all_machines_share_is_refused_where_it_fits_no_longer(monke
 
 def test_the_import_itself_refuses_a_size_of_another_machine(tmp_path):
     """An edit that breaks machines with 16 registers is found on machines with 32, and the other way round."""
-    source = (blocking.__spec__.loader.get_source(blocking.__name__)).replace("learn_rows=60", "learn_rows=64")
+    source = (blocking.__spec__.loader.get_source(blocking.__name__)).replace("learn_rows=48", "learn_rows=64")
     source = source.replace("from .", "from fastjac.kernels.")
     (tmp_path / "edited.py").write_text(source)
     result = subprocess.run([sys.executable, "edited.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
