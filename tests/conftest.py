@@ -21,6 +21,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# programs that tests run in processes of their own, and what those import
+collect_ignore = [
+    "branch_cases.py", "builds.py", "kernels/guarded.py", "kernels/guarded_cases.py", "kernels/translated.py",
+]  # fmt: skip
+
+
 @pytest.fixture
 def threads_as_asked(monkeypatch):
     """As many threads as a test asks for, also in small networks, which are faster with one, and without the cores."""
