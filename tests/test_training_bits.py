@@ -3,6 +3,7 @@
 ``.ci/run`` runs this file compiled for other processors as well: registers of other widths take other tiles and blocks.
 """
 
+import hashlib
 import itertools
 
 import numpy as np
@@ -152,7 +153,7 @@ def ways(request, monkeypatch):
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda one: "+".join(one) or "plain")
 @pytest.mark.usefixtures("ways")
 def test_any_number_of_threads_gives_the_same_bits(setting, batch, rest):
-    """Whatever is left for the last batch: fewer rows than a chunk are a step like any other."""
+    """Whatever is left for the last batch: fewer rows than a chunk are a step like any other. Reliability test 17."""
     expected = train(1, batch + rest, batch, setting)
     for threads in (2, 3, 8):
         same(train(threads, batch + rest, batch, setting), expected, f"{threads} threads")
@@ -170,6 +171,22 @@ def test_no_step_is_dropped_with_the_thresholds_as_shipped(rows, threads, monkey
     for optimizer in (sgd, adam):
         expected = train(1, rows, 954, {}, optimizer, sizes)
         same(train(threads, rows, 954, {}, optimizer, sizes), expected, "")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("threads_as_asked")
+@pytest.mark.parametrize("number", range(20))
+def test_a_hundred_runs_of_a_network_have_one_sum(number):
+    """Reliability test 17: 20 networks, 5 epochs, 100 runs each: ``pytest -m slow -k hundred_runs_of_a_network``."""
+    rng = np.random.default_rng(number)
+    sizes = tuple(int(size) for size in rng.integers(1, 200, 3))
+    rows, batch = (int(size) for size in rng.integers(1, 2000, 2))
+    setting = SETTINGS[number % len(SETTINGS)]
+    found = set()
+    for run in range(100):
+        got = train((1, 2, 3, 8)[run % 4], rows, batch, setting, (sgd, adam)[number % 2], sizes, epochs=5)
+        found.add(hashlib.sha256(b"".join(one.tobytes() for one in got)).hexdigest())
+    assert len(found) == 1
 
 
 # --- a search, slow -----------------------------------------------------------------------------------------------
