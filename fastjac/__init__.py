@@ -14,7 +14,7 @@ from fastjac import _interpreter
 
 _interpreter.check()
 
-__version__ = "0.1.0"  # the one place: the package's metadata and the command line read it here
+__version__ = "0.2.0"  # the one place: the package's metadata and the command line read it here
 
 _MODULES = (
     "activations", "callbacks", "checks", "comparison", "datasets", "jacobians", "kernels", "layers", "losses",

@@ -530,7 +530,7 @@ class Preprocessing(Strict, strict=True):
     inputs: int
     outputs: int
     task: str
-    loss: str
+    loss: Literal["softmax_cross_entropy", "mean_squared_error"]
 
     def __init__(
         self, columns: Sequence[Feature], target: Classes | Amount, impute: bool = False, na: Iterable[str] = ()
