@@ -175,6 +175,11 @@ def _set_attribute(self: Layer, name: str, value: Any) -> None:
             f"{name} of a {type(self).__name__} that belongs to a network can't be changed: the network is built on it."
             " Make a new layer and a new network"
         )
+    if name == "path" and not any(value is one for one in PATHS.values()):
+        raise TypeError(
+            f"path of a layer is {value!r}, expected a module of fastjac.paths; a network sets it for all its layers:"
+            ' net.path = "unfused"'
+        )
     refuse_unknown(self, name, value)
 
 

@@ -215,3 +215,12 @@ def test_activations_of_other_libraries_are_known_in_hints(given, near):
 def test_optimizers_of_other_libraries_are_known_in_hints(given, near):
     with pytest.raises(ValueError, match=re.escape(f"unknown optimizer {given!r}; did you mean {near!r}?")):
         optimizers.get(given)
+
+
+@pytest.mark.parametrize("value", ["unfused", None, np.zeros(2), 10**400])
+def test_a_layers_path_is_a_module_of_paths(value):
+    net = fj.Sequential([fj.Dense(3, 2)], seed=0)
+    with pytest.raises(TypeError, match=r"path of a layer is .*net\.path = "):
+        net.layers[0].path = value
+    net.path = "unfused"
+    assert net.predict(np.zeros((1, 3))).shape == (1, 2)
