@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -62,9 +63,12 @@ class Allocations:
         return guarded
 
     def run(self, call, k):
-        self.count, self.fails_at = 0, k
+        self.count, self.fails_at, self.failed = 0, k, False
         try:
             return call()
+        except MemoryError as error:
+            self.failed = str(error) == "no more memory"
+            raise
         finally:
             self.fails_at = 0
 
@@ -104,8 +108,12 @@ def test_each_allocation_that_fails_is_a_memory_error_and_nothing_is_lost(
         for k in range(1, count + 1):
             net = make()
             before = net.parameters.copy()
-            with pytest.raises(MemoryError, match="no more memory"):
+            with suppress(MemoryError):
                 allocations.run(lambda net=net: call(net), k)
+            if allocations.count < k:  # how often `fit` comes back to Python depends on how long steps take
+                assert what.startswith("fit")
+                continue
+            assert allocations.failed
             assert np.isfinite(net.parameters).all()
             if not what.startswith("fit"):
                 np.testing.assert_array_equal(net.parameters, before)
