@@ -47,6 +47,7 @@ def warm_up() -> WarmUp:
         How many kernels were compiled and loaded, the seconds, and where they are kept. ``print`` it.
 
     Example:
+        >>> import fastjac as fj
         >>> done = fj.warm_up()
         >>> done.cache.enabled
         True
@@ -67,6 +68,8 @@ def _use_a_network(dtype: str) -> None:
     net.predict(X)
     net.backward(net.forward(X))
     optimizers.SGD().step(net)
+    net.path = "unfused"  # layer by layer, a penalty is a kernel of its own
+    net.fit(X, y, loss="softmax_cross_entropy", l2=1.0, threads=1, progress=False)
 
 
 def _use_each_kernel(dtype: str) -> None:

@@ -319,6 +319,13 @@ def every_activation():
 
 
 @case
+def relu_with_slope_0_at_0():
+    import fastjac as fj
+
+    fit(network(5, 7, 3, activation=fj.relu(at_zero=0)), 9)
+
+
+@case
 def a_softmax_inside():
     import fastjac as fj
 

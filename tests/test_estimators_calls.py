@@ -238,6 +238,8 @@ def test_meta_estimators_that_copy_between_partial_fits():
     assert scores[1] == pytest.approx(scores[0], rel=1e-9)
 
 
+# JAX, where another test has imported it, warns of any fork
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:os.fork")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_a_fitted_model_travels(name, dtype):

@@ -81,7 +81,7 @@ def test_an_activation_after_dropout_stays_where_it_is(torch):
 
 def test_training_goes_on_in_pytorch_as_here(torch):
     net = _network("tanh", dtype="float64")
-    net.layers[1].rate = 0.0
+    object.__setattr__(net.layers[1], "rate", 0.0)
     net = exchange.from_torch(exchange.to_torch(net))
     module = exchange.to_torch(net)
     y = RNG.integers(0, 4, len(X))
@@ -331,7 +331,7 @@ def test_an_activation_that_the_other_library_has_not_is_refused(function):
     object.__setattr__(unknown, "name", "mish")
     for layer in (fj.Dense(2, 2), fj.Activation("tanh")):
         net = fj.Sequential([layer], seed=0, inputs=2)
-        net.layers[0].activation = unknown
+        object.__setattr__(net.layers[0], "activation", unknown)  # as a file of a later version might have
         with pytest.raises(TypeError, match=r"no .* for the activation mish"):
             function(net)
 
@@ -459,6 +459,6 @@ def test_onnx_models_in_files(tmp_path):
 def test_missing_libraries_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    for function in (exchange.to_torch, exchange.to_onnx):
-        with pytest.raises(ImportError, match=r'pip install "fastjac\[exchange\]"'):
+    for function, extra in ((exchange.to_torch, "torch"), (exchange.to_onnx, "onnx")):
+        with pytest.raises(ImportError, match=rf'pip install "fastjac\[{extra}\]"'):
             function(_network())

@@ -76,11 +76,11 @@ def test_by_command():
     fj.warm_up()
     command = [sys.executable, "-m", "fastjac", "info", "--warm-up"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0 and done.stdout.startswith("0 kernels compiled and 26 loaded in "), done
+    assert done.returncode == 0 and done.stdout.startswith("0 kernels compiled and 28 loaded in "), done
     assert done.stderr == "compiling all kernels, which takes up to a minute the first time\n"
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=300, check=False)
     report = json.loads(done.stdout)
-    assert (report["warmed_up"]["compiled"], report["warmed_up"]["loaded"]) == (0, 26)
+    assert (report["warmed_up"]["compiled"], report["warmed_up"]["loaded"]) == (0, 28)
     assert report["cache"]["enabled"] and report["cache"]["guarded"] is (os.name == "posix")
 
 

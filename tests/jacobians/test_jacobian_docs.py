@@ -88,6 +88,7 @@ def test_jacobians_and_the_slow_paths_import_numpy_alone():
         "numpy",
         "numpy.typing",
         "math",
+        "numbers",
         "typing",
         "collections.abc",
         "dataclasses",

@@ -33,6 +33,8 @@ def call_every_kernel(dtype):
     net.predict(X)
     fj.SGD().step(net)
     net.fit(X, X, loss="mean_squared_error")
+    net.path = "unfused"
+    net.fit(X, X, loss="mean_squared_error", l2=1.0)
 
 
 def all_kernels():
