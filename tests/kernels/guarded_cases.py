@@ -168,6 +168,7 @@ def optimizer(rng):
         states = optimizers.STATES[rule] - 1
         moments = memory.array(states * optimizers.padded_count(count) + count, dtype, 0, "moments")
         given = memory.copy(g, "gradients"), moments, 0.1, memory.copy(settings, "settings")
+        checked.penalize(parameters, given[0], 0.1, 0.2)
         checked.optimizer_update(rule, parameters, *given, 1)
         return [parameters]
 
@@ -471,7 +472,7 @@ def _replaced():
         *((network, name) for name in ("predict", "forward", "backward", "train")),
         *((checked, name) for name in (
             "_dense_forward", "_dense_backward", "_activation_forward", "_activation_backward", "_softmax",
-            "_softmax_backward", "_dropout_mask", "_loss", "optimizer_update")),
+            "_softmax_backward", "_dropout_mask", "_loss", "optimizer_update", "penalize")),
     ]  # fmt: skip
     return [
         *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.optimizers)),
