@@ -163,3 +163,17 @@ def test_nullable_columns_without_missing_values_are_numbers():
     plain[:, 1] = range(20)
     assert np.array_equal(_net().predict(frame), _net().predict(plain))
     assert np.array_equal(arrays.labels("y", pandas.Series([1, 2], dtype="Int64"), 2, 3), [1, 2])
+
+
+@pytest.mark.parametrize("weights", [[1e308, 1e308], [5e-324, 0.0], [1e-310, 1e-310]])
+def test_weights_whose_sum_is_no_usual_number_are_refused_before_anything_changes(weights):
+    """Divided by an infinite or a subnormal sum, they trained nothing, and the loss was 0 or NaN."""
+    net = fj.Sequential([fj.Dense(3, 2)], seed=0)
+    before = net.parameters.copy()
+    X, y = np.ones((2, 3)), np.array([0, 1])
+    for call in (net.fit, net.evaluate):
+        with pytest.raises(ValueError, match=r"sample_weight.* sums to"):
+            call(X, y, loss="softmax_cross_entropy", sample_weight=weights)
+    np.testing.assert_array_equal(net.parameters, before)
+    net.fit(X, y, loss="softmax_cross_entropy", sample_weight=[1e-290, 1e-290])
+    assert not np.array_equal(net.parameters, before)
