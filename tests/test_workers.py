@@ -324,6 +324,41 @@ def test_an_exception_at_any_place_of_run_waits_for_all_parts():
     assert found > 10
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signal to a thread")
+def test_an_exception_that_comes_while_run_waits_for_the_others_comes_out_when_they_have_ended():
+    """The first part is done by then: nothing else would tell that the call was to be ended."""
+    ended, state, done, main = [], np.zeros(STATE_SIZE, np.int64), threading.Event(), threading.get_ident()
+
+    def handler(number, frame):
+        raise Broken
+
+    def work(part):
+        if part == 0:
+            done.set()
+            return
+        done.wait()
+        while part == 1 and sys._current_frames()[main].f_code is not Workers.run.__code__:
+            time.sleep(0)
+        if part == 1:
+            time.sleep(0.02)  # by now the first thread waits
+            signal.pthread_kill(main, signal.SIGUSR1)
+        while state[FAILED] == 0:
+            time.sleep(0)
+        ended.append(part)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with Workers() as workers:
+            for _ in range(3):
+                with pytest.raises(Broken):
+                    workers.run(3, work, state)
+                assert sorted(ended) == [1, 2]
+                ended.clear()
+                done.clear()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows where Python 3.11 runs handlers")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_exception_at_any_place_of_fit_leaves_a_whole_network(threads):
