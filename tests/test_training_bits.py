@@ -173,6 +173,22 @@ def test_no_step_is_dropped_with_the_thresholds_as_shipped(rows, threads, monkey
         same(train(threads, rows, 954, {}, optimizer, sizes), expected, "")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_thread_may_still_be_busy_with_a_layers_parameters_while_others_are_two_layers_below(
+    dtype, threads, threads_as_asked, monkeypatch
+):
+    """The first thread alone takes dW of few outputs; meanwhile the others write the gradient of the layer below that
+    one's. Their rows are as long, so that they would lie on top of each other."""
+    monkeypatch.setattr(program.Program, "_by_rows", lambda self, batch_size, threads: False)
+    results = []
+    for count in (1, threads):
+        net = fj.Sequential([fj.Dense(8, 16), fj.Dense(16, 1024), fj.Dense(1024, 4)], seed=0, dtype=dtype)
+        X, y = data(net, 512 * 10)
+        results.append(step(net, X, y, 512, adam, count, epochs=2))
+    same(*results, f"{threads} threads")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("number", range(20))
