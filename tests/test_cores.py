@@ -75,6 +75,14 @@ def test_quotas_of_version_1(system, quota, period, expected):
     assert system(groups, [V1.format(part="/"), V2.format(part="/")], files) == expected
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_group_of_another_controller_with_a_like_name_is_not_the_cpus(system, first):
+    groups = ["2:cpu,cpuacct:/job"]
+    groups.insert(0 if first else 1, "3:cpuset:/elsewhere")
+    files = {"cpu,cpuacct/job/cpu.cfs_quota_us": "250000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000"}
+    assert system(groups, [V1.format(part="/")], files) == 2.5
+
+
 def test_both_versions_count(system):
     files = {
         "cpu,cpuacct/job/cpu.cfs_quota_us": "600000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
