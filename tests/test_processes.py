@@ -198,19 +198,23 @@ def test_many_children_forked_while_another_thread_trains(threads, route):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_within_fit_goes_on_training_in_both_processes():
+def test_a_fork_within_fit_goes_on_training_in_both_processes_which_refuse_a_second_fit():
     code = (
         CHILD_WORK
         + """
-net, child = network(), []
+net, child, refused = network(), [], []
 class Forks(fj.Callback):
     def on_epoch_end(self, epoch, logs):
         if epoch == 1:
             child.append(os.fork())
+            try:
+                train(net, 1)
+            except RuntimeError as error:
+                refused.append("already being trained" in str(error))
 train(net, 3, epochs=4, callbacks=[Forks()])
 expected = network()
 train(expected, 1, epochs=4)
-equal = np.array_equal(net.parameters, expected.parameters)
+equal = np.array_equal(net.parameters, expected.parameters) and refused == [True]
 if child[0] == 0:
     os._exit(0 if equal else 1)
 print(os.waitpid(child[0], 0)[1], equal)
