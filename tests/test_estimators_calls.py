@@ -366,6 +366,22 @@ def test_dropout_may_change_between_partial_fits():
 # --- what has an effect, and what is refused --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_clip_norm_may_change_between_partial_fits(kind):
+    X, y = load_iris(return_X_y=True)
+    net = kind(
+        hidden_layer_sizes=(4,), solver="sgd", momentum=0, learning_rate_init=0.1, batch_size=150, random_state=0
+    )
+    net.partial_fit(X, y, **({"classes": [0, 1, 2]} if kind is MLPClassifier else {}))
+    lengths = []
+    for clip_norm in (1e-3, 1e-2, None):  # each call is one step
+        before = net.network_.parameters.copy()
+        net.set_params(clip_norm=clip_norm).partial_fit(X, y)
+        lengths.append(np.linalg.norm(net.network_.parameters - before))
+    np.testing.assert_allclose(lengths[:2], [0.1 * 1e-3, 0.1 * 1e-2], rtol=1e-6)
+    assert lengths[2] > 2 * lengths[1]
+
+
 def test_a_checkpoint_is_refused(tmp_path):
     X, y = load_iris(return_X_y=True)
     net = MLPClassifier(callbacks=[fj.Checkpoint(tmp_path / "run.safetensors")])

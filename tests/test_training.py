@@ -329,6 +329,29 @@ def test_settings_of_an_optimizer_that_a_callback_changes_count_from_the_next_st
     np.testing.assert_array_equal(by_callback.parameters, by_hand.parameters)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_settings_that_a_callback_changes_after_an_epoch_count_in_the_next_one(whole):
+    X, y = problem("softmax_cross_entropy", 16)
+    by_callback, by_hand = network(), network()
+    by_callback._whole = by_hand._whole = whole
+    optimizer, other, loss = fj.SGD(0.1), fj.SGD(0.1), fj.SoftmaxCrossEntropy()
+    changes = [("momentum", 0.5), ("weight_decay", 0.1), ("clip_norm", 0.05), ("learning_rate", 0.3)]
+
+    def change(epoch, logs):
+        if epoch < len(changes):
+            setattr(optimizer, *changes[epoch])
+
+    by_callback.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, epochs=6, batch_size=16, shuffle=False,
+                    callbacks=change)  # fmt: skip
+    for epoch in range(6):
+        _, d = loss(by_hand.forward(X), y)
+        by_hand.backward(d)
+        other.step(by_hand)
+        if epoch < len(changes):
+            setattr(other, *changes[epoch])
+    np.testing.assert_array_equal(by_callback.parameters, by_hand.parameters)
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-7), ("float32", 2e-3)])
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 def test_a_hundred_steps_are_those_of_pytorch(dtype, rtol, kind):
