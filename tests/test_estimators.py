@@ -23,7 +23,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 import fastjac as fj
 from fastjac import estimators
-from fastjac.estimators import MLPClassifier, MLPRegressor
+from fastjac.estimators import MLPClassifier, MLPRegressor, _base
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -154,6 +154,30 @@ def test_sparse_rows_are_the_same_rows(kind):
     dense, sparse = net.fit(X, y).predict_proba(X), net.fit(kind(X), y).predict_proba(kind(X))
     np.testing.assert_array_equal(dense, sparse)
     np.testing.assert_array_equal(net.input_gradient(kind(X[:3])), net.input_gradient(X[:3]))
+
+
+def test_more_sparse_rows_than_are_made_dense_at_a_time_are_all_predicted(monkeypatch):
+    X, y = _digits()
+    net = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    expected = net.predict_proba(X)
+    for block in (7, 100, 399, 400):
+        monkeypatch.setattr(_base, "_BLOCK", block)
+        np.testing.assert_array_equal(net.predict_proba(scipy.sparse.csr_matrix(X)), expected)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("MLPClassifier", 0.05), ("MLPRegressor", 0.002)])
+def test_a_warm_start_without_a_better_score_keeps_the_last_weights_as_scikit_learn_does(name, rate):
+    X, y = _digits()
+    found = []
+    for module in (neural_network, estimators):
+        net = getattr(module, name)(solver="sgd", random_state=3, warm_start=True, early_stopping=True, max_iter=30,
+                                    hidden_layer_sizes=(12,), learning_rate_init=rate).fit(X, y)  # fmt: skip
+        best = net.best_validation_score_
+        net.set_params(max_iter=2).fit(X, y[::-1])  # targets of other rows
+        assert net.best_validation_score_ == best
+        found.append([*net.coefs_, *net.intercepts_])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
