@@ -1034,3 +1034,19 @@ def test_a_loss_that_breaks_in_a_later_epoch_leaves_the_network_before_that_batc
     assert several.epochs_trained == one.epochs_trained > 1
     assert np.array_equal(several.parameters, one.parameters)
     assert np.isfinite(several.parameters).all()
+
+
+@pytest.mark.parametrize("seed", [2, 3, 8])
+def test_a_loss_that_breaks_in_a_later_epoch_is_told_by_the_rows_of_that_batch(seed):
+    """After a step that is too large, rows of one sign leave numbers and those of the other do not."""
+    rng = np.random.default_rng(seed)
+    X, y = np.repeat([[1.0], [-1.0]], 4, axis=0), rng.normal(size=(8, 1))
+
+    def message(callbacks):
+        net = fj.Sequential([fj.Dense(1, 4, activation="relu"), fj.Dense(4, 1)], seed=seed, dtype="float64")
+        rate = fj.SGD(lambda step: 1e200 * (step == 8 * 30 + 3))
+        with pytest.raises(fj.NonFiniteError, match=r"epoch 30, .* come from layers\[1\] \(Dense\)") as caught:
+            net.fit(X, y, loss="huber", optimizer=rate, epochs=60, batch_size=1, callbacks=callbacks)
+        return str(caught.value)
+
+    assert message(None) == message([lambda epoch, logs: None])
