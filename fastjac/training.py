@@ -550,11 +550,12 @@ def _epochs(run: _Run, first: int, count: int, shuffle: bool, history: History, 
     """Some epochs that are too short to come back to Python for each."""
     begin = time.perf_counter()
     sums = run.epochs(count, shuffle, workers)
+    run.network.epochs_trained += count - 1  # only the last can have broken what its own losses do not show
     run.check_parameters()
+    run.network.epochs_trained += 1
     seconds = (time.perf_counter() - begin) / count
     rows = len(run.samples.X)
     for k in range(count):
-        run.network.epochs_trained += 1
         logs = _means(sums[k], run.loss)
         history.add(logs | {"seconds": seconds})
         show(first + k, logs, rows, rows, epoch_end=True)

@@ -504,7 +504,8 @@ def test_class_weights_multiply_sample_weights_and_balanced_makes_classes_weigh_
     y = np.array([0] * 20 + [1] * 10)
     counts = np.array([20, 10])
     own = np.linspace(0.5, 1.5, 30)
-    options = {"loss": "softmax_cross_entropy", "epochs": 2, "batch_size": 8}
+    # with a penalty, which is divided by the sum of weights, what all of them are multiplied by shows too
+    options = {"loss": "softmax_cross_entropy", "epochs": 2, "batch_size": 8, "l2": 0.1}
     for given, factors in (("balanced", 30 / (2 * counts)), ({1: 3.0}, np.array([1.0, 3.0]))):
         nets = [network(), network()]
         for net in nets:
@@ -1034,6 +1035,20 @@ def test_a_loss_that_breaks_in_a_later_epoch_leaves_the_network_before_that_batc
     assert several.epochs_trained == one.epochs_trained > 1
     assert np.array_equal(several.parameters, one.parameters)
     assert np.isfinite(several.parameters).all()
+
+
+def test_a_last_step_that_is_too_large_is_told_with_its_epoch():
+    X = np.linspace(1, 2, 12).reshape(12, 1)
+
+    def trained(callbacks):
+        net = fj.Sequential([fj.Dense(1, 1)], seed=0)
+        rate = fj.SGD(lambda step: 1e300 if step == 60 * 3 - 1 else 1e-3)
+        with pytest.raises(fj.NonFiniteError, match="the parameters are not finite after epoch 59") as caught:
+            net.fit(X, 3 * X, loss="mean_squared_error", optimizer=rate, epochs=60, batch_size=5, callbacks=callbacks)
+        assert net.epochs_trained == 59
+        return str(caught.value)
+
+    assert trained(None) == trained([lambda epoch, logs: None])
 
 
 @pytest.mark.parametrize("seed", [2, 3, 8])
