@@ -177,6 +177,18 @@ def test_a_copy_of_a_copy_that_was_never_used_remembers_too():
     np.testing.assert_array_equal(twin.parameters, net.parameters)
 
 
+def test_two_copies_of_a_network_share_no_state_of_a_copied_optimizer():
+    net, optimizer = classifier(), fj.Adam()
+    train(net, optimizer)
+    other, first, second = (copy.deepcopy(one) for one in (optimizer, net, net))
+    train(first, other)
+    moments = other.state(first).moments.copy()
+    train(second, other)
+    np.testing.assert_array_equal(other.state(first).moments, moments)
+    assert other.state(first).counters[0] == 10
+    assert other.state(second).counters[0] == 5  # only one of them goes on; the other begins anew
+
+
 def test_a_copied_optimizer_begins_anew_with_another_network_or_type():
     net, optimizer = classifier(), fj.Adam()
     train(net, optimizer)

@@ -12,6 +12,7 @@ import pytest
 
 import fastjac as fj
 from fastjac.losses import BY_NAME
+from fastjac.program import CHUNK, Program
 
 ROWS, INPUTS, OUTPUTS = 203, 6, 3
 
@@ -114,6 +115,27 @@ def test_batches_may_have_any_size_and_each_is_a_step():
     np.testing.assert_allclose(net.parameters, by_hand.parameters, rtol=1e-5, atol=1e-6)
     assert optimizer.state(net).counters[0] == 4
     assert history["loss"][0] == pytest.approx(sum(losses) / ROWS, rel=1e-6)
+
+
+def test_a_later_batch_of_more_chunks_has_room_for_their_sums(threads_as_asked, monkeypatch):
+    """Where threads take chunks of rows alone, and leave each chunk's loss for the first to add."""
+    room, train = [], Program.train
+
+    def noted(self, learner, batches, *given):
+        result = train(self, learner, batches, *given)
+        room.append((learner.chunk_sums.size, 2 * -(-len(batches.X) // CHUNK)))
+        return result
+
+    monkeypatch.setattr(Program, "train", noted)
+    monkeypatch.setattr(Program, "_by_rows", lambda self, batch_size, threads: True)
+    X, y = problem(rows=2000)
+    batches = [(X[:rows], y[:rows]) for rows in (257, 513, 2000, 300, 1)]
+    nets, histories = [network(), network()], []
+    for net, threads in zip(nets, (1, 2), strict=True):
+        histories.append(net.fit(batches, loss="softmax_cross_entropy", threads=threads))
+        assert len(room) == 5 and all(size >= needed for size, needed in room), room
+        room.clear()
+    same_bits(*nets, histories)
 
 
 def test_a_buffer_that_is_written_over_for_each_batch_is_read_in_time():
