@@ -372,7 +372,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         for callback in callbacks:
             callback.network = network
         self.n_iter_ = 0
-        # what the fit before left, where nothing is better than that
+        # where no score is better: a new network's first weights, and the last ones after a warm start, as scikit-learn
         best = _Best(network.parameters.copy() if first and self.early_stopping else None)
         interrupted = False
         epochs = 1 if incremental else self.max_iter
