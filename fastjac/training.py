@@ -194,8 +194,8 @@ def _interruptible() -> Iterator[_Interruption]:
         if again or not state.begun:
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, note)
     try:
+        signal.signal(signal.SIGINT, note)  # here, because ``note`` may raise as soon as it is set
         yield state
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

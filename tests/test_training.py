@@ -892,6 +892,25 @@ def test_a_programs_own_handler_of_ctrl_c_is_left_alone():
         signal.signal(signal.SIGINT, held)
 
 
+def test_ctrl_c_as_soon_as_its_handler_is_set_leaves_pythons_own_behind(monkeypatch):
+    usual = signal.signal
+
+    def set_and_press(number, handler):
+        before = usual(number, handler)
+        if handler is not signal.default_int_handler:
+            signal.raise_signal(number)
+        return before
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        pytest.skip("the test runner handles Ctrl-C itself")
+    X, y = problem("softmax_cross_entropy", 32)
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", set_and_press)
+        with pytest.warns(RuntimeWarning, match="interrupted after 0 whole epochs"):
+            assert network().fit(X, y, loss="softmax_cross_entropy").interrupted
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_ctrl_c_within_a_callback_ends_after_it_and_train_end_is_called():
     X, y = problem("softmax_cross_entropy", 100)
     ended = []
