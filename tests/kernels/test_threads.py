@@ -133,3 +133,68 @@ def test_who_waits_for_one_that_never_comes_is_let_go(function):
     while thread.is_alive() and time.monotonic() < end:
         thread.join(0.1)
     assert not thread.is_alive()
+
+
+class Asked(Exception):
+    """What a thread would do next."""
+
+
+def _next(rounds, found):
+    """What ``barrier``, called so often, does next where what it did so far has ``found`` this; None after the last."""
+    left = iter(found)
+
+    def ask(*what):
+        try:
+            return next(left)
+        except StopIteration:
+            raise Asked(*what) from None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meeting, "read", lambda state, index: ask("read", index))
+        patch.setattr(meeting, "write", lambda state, index, value: ask("write", index, value))
+        patch.setattr(meeting, "_add", lambda state, index, value: ask("add", index, value))
+        patch.setattr(meeting, "_wait", lambda state, *what: ask("wait", *what))
+        try:
+            for k in range(rounds):
+                ask("come", k)
+                meeting.barrier(None, len(PARTS))
+                ask("leave", k)
+        except Asked as asked:
+            return asked.args
+    return None
+
+
+PARTS = (0, 1)
+
+
+def test_a_barrier_is_one_in_whatever_order_two_threads_do_what_it_takes():
+    """All orders of what reads and writes memory that both see, three barriers after each other."""
+    state = dict.fromkeys((meeting.ARRIVED, meeting.GENERATION), 0)
+    begin = (tuple(state.items()), ((), ()), (-1, -1))
+    seen, left = {begin}, [begin]
+    while left:
+        memory, found, came = left.pop()
+        moved = False
+        asked = [_next(3, one) for one in found]
+        for part in PARTS:
+            if asked[part] is None:
+                continue
+            state, arrived, (what, index, *values) = dict(memory), list(came), asked[part]
+            result = state.get(index)
+            if what == "wait" and (state[index] == values[0]) != values[1]:
+                continue
+            moved = True
+            if what == "come":
+                arrived[part] = index
+            elif what == "leave":
+                assert min(arrived) >= index, "one left before the other had come"
+            elif what in ("write", "add"):
+                state[index] = values[0] + (result if what == "add" else 0)
+            results = list(found)
+            results[part] = (*found[part], result)
+            then = (tuple(state.items()), tuple(results), tuple(arrived))
+            if then not in seen:
+                seen.add(then)
+                left.append(then)
+        assert moved or asked == [None, None], f"both wait, {dict(memory)}"
+    assert len(seen) > 100
