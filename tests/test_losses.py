@@ -79,6 +79,19 @@ def test_class_indices_of_any_integer_type_are_one_hot_rows(name, kind):
     np.testing.assert_allclose(d, expected[1], atol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "categorical_cross_entropy"])
+@pytest.mark.parametrize("outputs", [2, 3, 32, 33, 70])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_of_outputs_that_are_equal_the_first_is_what_is_predicted(name, outputs, dtype):
+    rng = np.random.default_rng(0)
+    z = (rng.integers(0, 3, (300, outputs)) / 4).astype(dtype)
+    labels = np.array([rng.choice(np.flatnonzero(row == row.max())) for row in z])
+    right = (labels == z.argmax(axis=1)).sum()
+    assert 0 < right < 300
+    for given in ((labels, None), (None, np.eye(outputs, dtype=dtype)[labels])):
+        assert BY_NAME[name].sums(z, *given, None, np.empty_like(z))[1] == right
+
+
 @pytest.mark.parametrize("name", [name for name, loss in BY_NAME.items() if loss.kind != LABELS])
 def test_targets_of_one_output_may_be_a_vector(name):
     p, y = problem(name, 9, 1)
