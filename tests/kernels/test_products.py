@@ -43,6 +43,15 @@ def test_whole_numbers_are_exact():
     exact_products(250, 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradients_of_no_rows_are_zeros_whatever_was_there(dtype):
+    dW, db = np.full((3, 2), 7, dtype), np.full(2, 7, dtype)
+    d, X, W = np.zeros((0, 2)), np.zeros((0, 3)), np.ones((3, 2), dtype)
+    dX, *_ = kernels.dense_backward(d, d, X, W, dW=dW, db=db)
+    assert dX.shape == (0, 3)
+    assert not dW.any() and not db.any()
+
+
 @pytest.mark.slow
 def test_whole_numbers_are_exact_in_ten_thousand_shapes():
     """Reliability test 9: ``pytest -m slow tests/kernels/test_products.py``."""
