@@ -422,6 +422,23 @@ def test_numbers_below_the_normal_ones_count_as_0_in_a_loop_by_hand_as_in_fit(ma
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
+def test_a_gradient_that_passes_below_the_normal_numbers_on_its_way_down_is_0_by_hand_as_in_fit():
+    """What it is multiplied by further down would make it a normal number again."""
+    X, y, results = [[1e15]], [[1e-20]], []
+    for by_hand in (False, True):
+        net, optimizer = fj.Sequential([fj.Dense(1, 1), fj.Dense(1, 1)], seed=0), fj.SGD(1.0)
+        net.parameters[:] = 0
+        net.layers[1].weight[:] = 1e-25
+        if by_hand:
+            net.backward(fj.MeanSquaredError()(net.forward(X), y)[1])
+            optimizer.step(net)
+        else:
+            net.fit(X, y, loss="mean_squared_error", optimizer=optimizer)
+        results.append(net.parameters)
+    assert results[0].any()
+    np.testing.assert_array_equal(*results)
+
+
 @pytest.mark.parametrize(("dtype", "large"), [("float32", 1e25), ("float64", 1e200)])
 def test_a_gradient_whose_square_overflows_moves_adam_no_more(dtype, large):
     """As in PyTorch and by the formula: m / √inf is 0, now and in all steps to come."""
