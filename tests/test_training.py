@@ -488,7 +488,7 @@ def test_a_schedule_is_asked_for_every_step_once_and_in_order(whole):
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_weight_of_0_is_absence_and_of_2_is_presence_twice(whole):
     X, y = problem("softmax_cross_entropy", 30)
-    weight = np.array([0.0, 1.0, 2.0] * 10)
+    weight = np.array([0.0, 1.0, 2.0, 3.0, 1.0] * 6)  # whose sum is not the number of rows
     weighted, repeated = network(dtype="float64"), network(dtype="float64")
     weighted._whole = repeated._whole = whole
     options = {"loss": "softmax_cross_entropy", "optimizer": "sgd", "epochs": 4, "batch_size": 60, "shuffle": False}
