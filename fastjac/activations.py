@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastjac._attributes import checks_keywords
 from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.arrays import unknown
 from fastjac.kernels.checked import DEFAULT_PARAMETERS, activation_code, kernel_parameter
@@ -49,6 +50,7 @@ class ActivationFunction:
 IDENTITY = ActivationFunction("identity")
 
 
+@checks_keywords
 def relu(at_zero: int = 1) -> ActivationFunction:
     """max(z, 0). Its slope at z = 0 is 1, as in the course; ``at_zero=0`` gives PyTorch's.
 
@@ -63,6 +65,7 @@ def relu(at_zero: int = 1) -> ActivationFunction:
     return ActivationFunction("relu", at_zero)
 
 
+@checks_keywords
 def leaky_relu(negative_slope: float = 0.01) -> ActivationFunction:
     """z for z ≥ 0, else negative_slope·z.
 
@@ -72,6 +75,7 @@ def leaky_relu(negative_slope: float = 0.01) -> ActivationFunction:
     return ActivationFunction("leaky_relu", negative_slope)
 
 
+@checks_keywords
 def elu(alpha: float = 1.0) -> ActivationFunction:
     """z for z ≥ 0, else alpha·(e^z - 1).
 

@@ -19,7 +19,7 @@ _FORMAT = 2  # of what a checkpoint has besides a model
 _RATES = 1000  # steps whose learning rates are compared, where there are more
 
 
-class Checkpoint(Callback):
+class Checkpoint(Callback, strict=True):
     """Write the whole state of training to a file now and then; go on from the file where there is one.
 
     Training that was stopped, or killed, and started again with the same arguments gives the same parameters and the
@@ -47,6 +47,11 @@ class Checkpoint(Callback):
     >>> Checkpoint("run.safetensors", every=10).every
     10
     """
+
+    path: str
+    every: int
+    every_batches: int | None
+    resume: bool
 
     comes_last = True
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastjac import _arguments
+from fastjac._attributes import checks_keywords
 from fastjac.columns import shortened
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -102,6 +103,7 @@ def _parse_idx(file: BufferedReader | gzip.GzipFile) -> np.ndarray:
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
+@checks_keywords
 def idx_folder(folder: str | Path, test: float | int | None = None) -> Split:
     """Images and labels from a folder of IDX files, split into rows to train on and rows held out.
 
@@ -157,6 +159,7 @@ def _pair(images: Path) -> tuple[np.ndarray, np.ndarray]:
     return X.reshape(len(X), -1).astype(np.float32) / scale, y.astype(np.int64)
 
 
+@checks_keywords
 def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> Split:
     """Hold some rows out.
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastjac._attributes import Strict
+from fastjac._attributes import Strict, checks_keywords
 from fastjac.kernels import losses as codes
 from fastjac.kernels.arrays import float_of, rows, unknown, weights
 from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
@@ -55,6 +55,7 @@ class Loss(Strict):
         """Weighted sums of losses and hits, and of the weights, from checked arrays; the gradient is written."""
         return loss_sums(self.code(labels), self.parameter, output, labels, targets, weight, gradient)
 
+    @checks_keywords
     def __call__(self, output: Any, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         """The loss and its gradient with respect to ``output``.
 

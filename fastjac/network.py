@@ -205,6 +205,7 @@ class Sequential(Strict, strict=True):
     def _checked_input(self, X: Any, name: str = "X") -> np.ndarray:
         return floats(name, X, (None, self._inputs), self._dtype)
 
+    @checks_keywords
     def forward(self, X: Any, training: bool = True) -> np.ndarray:
         """The last layer's output for one batch, with everything kept that ``backward`` needs.
 
@@ -325,6 +326,7 @@ class Sequential(Strict, strict=True):
                 gradient = layer.backward(gradient)
         return gradient  # type: ignore[no-any-return]
 
+    @checks_keywords
     def predict(self, X: Any, *, threads: int | None = None) -> np.ndarray:
         """The last layer's output for every row (logits, where the last layer has no activation); no dropout.
 

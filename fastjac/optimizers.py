@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from fastjac import _arguments
-from fastjac._attributes import Strict
+from fastjac._attributes import Strict, checks_keywords
 from fastjac.errors import NonFiniteError
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
@@ -350,6 +350,7 @@ class _CosineDecay:
         return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+@checks_keywords
 def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], float]:
     """A schedule: start·rate^(step/steps).
 
@@ -360,6 +361,7 @@ def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], 
     return _ExponentialDecay(start, rate, _arguments.count("steps", steps))
 
 
+@checks_keywords
 def cosine_decay(start: float, steps: int, end: float = 0.0, warmup: int = 0) -> Callable[[int], float]:
     """A schedule: a linear rise over ``warmup`` steps, then half a cosine from ``start`` to ``end`` until ``steps``.
 

@@ -40,6 +40,8 @@ UNKNOWN = [
     (fj.MeanSquaredError, "reduction", None),
     (fj.SoftmaxCrossEntropy, "counts_hits", None),
     (fj.EarlyStopping, "patence", "patience"),
+    (lambda: fj.Checkpoint("run.safetensors"), "evry", "every"),
+    (lambda: fj.Checkpoint("run.safetensors"), "every_batch", "every_batches"),
 ]
 
 
@@ -70,8 +72,18 @@ def test_an_unknown_attribute_is_refused_with_the_nearest_name(make, name, near)
         (lambda: network().evaluate([[1, 2]], [0], "mse", sample_weights=[1]), "sample_weights", "sample_weight"),
         (lambda: fj.check_gradients(network(), [[1, 2]], [0], "mse", entires=3), "entires", "entries"),
         (lambda: fj.compare(network(), [[1, 2]], [0], "mse", repeat=3), "repeat", "repeats"),
+        (lambda: network().predict([[1, 2]], n_jobs=2), "n_jobs", "threads"),
+        (lambda: network().forward([[1, 2]], trainig=True), "trainig", "training"),
+        (lambda: fj.MeanSquaredError()([[1]], [[2]], sample_weights=[1]), "sample_weights", "sample_weight"),
+        (lambda: fj.Checkpoint("run.safetensors", evry=2), "evry", "every"),
+        (lambda: fj.relu(at_zeros=0), "at_zeros", "at_zero"),
+        (lambda: fj.leaky_relu(negativ_slope=0.2), "negativ_slope", "negative_slope"),
+        (lambda: fj.elu(alhpa=2), "alhpa", "alpha"),
+        (lambda: fj.cosine_decay(0.1, step=3), "step", "steps"),
+        (lambda: fj.exponential_decay(0.1, 0.9, step=3), "step", "steps"),
+        (lambda: fj.datasets.split([[1]], [0], tset=0.1), "tset", "test"),
     ],
-    ids=range(13),
+    ids=range(23),
 )
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(call, name, near):
     with pytest.raises(TypeError, match=rf"got an unexpected keyword argument {name!r}; did you mean {near!r}\?"):

@@ -94,6 +94,7 @@ def test_info_shows_and_clears_the_cache(tmp_path):
         (["trian", "digits"], 2, ["trian", "did you mean 'train'", "bench, compare, evaluate, info, predict, train"]),
         (["--trian"], 2, ["--trian"]),
         (["train", "digits", "--test", "5000"], 1, ["5000", "1797"]),
+        (["train", "digits", "--save", "net.h5"], 2, ["--save", "net.h5", ".safetensors"]),
     ],
 )
 def test_errors_take_one_line_and_no_traceback(capsys, arguments, code, words):

@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import activations, atomic, optimizers, plots, report
+from fastjac import activations, atomic, optimizers, plots, report, storage
 from fastjac.cli import data as sources
 from fastjac.cli import output
 from fastjac.cli.options import Names, Widths, of_columns
@@ -48,8 +48,13 @@ def _check_places(save: str | None, plot: str | None) -> None:
     """What would fail after training fails before."""
     if plot is not None:
         plots.check(None if plot == "-" else plot)
-    if save is not None and find_spec("safetensors") is None:
-        raise ImportError("--save needs safetensors: pip install 'fastjac[files]'")
+    if save is not None:
+        if find_spec("safetensors") is None:
+            raise ImportError("--save needs safetensors: pip install 'fastjac[files]'")
+        try:
+            storage.check_ending(save)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--save") from error
     for path in (save, None if plot == "-" else plot):
         if path is not None:
             atomic.destination(path)
