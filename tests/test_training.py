@@ -1,9 +1,11 @@
 """`fit`: the compiled epoch and the layers one by one, histories, weights, Ctrl-C, and what it leaves alone."""
 
+import collections
 import json
 import os
 import pickle
 import random as python_random
+import shutil
 import signal
 import subprocess
 import sys
@@ -872,6 +874,67 @@ def test_ctrl_c_at_random_times_leaves_whole_steps_from_which_training_goes_on(t
 def test_ctrl_c_at_200_random_times(threads):
     """Reliability test 23, 200 times; ``-s`` shows the longest wait: ``pytest -m slow -k 200_random -s``."""
     _interrupted_often(200, threads, 3000)
+
+
+COMPILES = """
+import hashlib, os, signal, sys, threading, time, warnings
+import numpy as np
+import fastjac as fj
+warnings.simplefilter("ignore")
+wait = float(sys.argv[1])
+X = np.random.default_rng(0).normal(size=(300, 20)).astype("f4")
+y = np.arange(300) % 4
+
+def train():
+    net = fj.Sequential([fj.Dense(20, 30, activation="relu"), fj.Dense(30, 4)], seed=0)
+    history = net.fit(X, y, loss="softmax_cross_entropy", epochs=3)
+    return "interrupted" if history.interrupted else hashlib.sha256(net.parameters).hexdigest()
+
+if wait:
+    sender = threading.Timer(wait, lambda: os.kill(os.getpid(), signal.SIGINT))
+    sender.start()
+    try:
+        ended = train()
+    except KeyboardInterrupt:
+        ended = "KeyboardInterrupt"
+    try:
+        sender.join()  # the first call may have come to its end before
+        time.sleep(0.01)
+    except KeyboardInterrupt:
+        ended = "late"
+    print(ended)
+print(train())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
+    """Reliability test 23: the next call of fit compiles what is missing, and has the bits of any other.
+
+    ``pytest -m slow tests/test_training.py -k first_compilation -s`` takes a quarter of an hour and shows how the calls
+    ended. A signal may be lost where Python's code runs inside LLVM's: the call then goes on to its end.
+    """
+
+    def run(wait, folder):
+        return subprocess.run(
+            [sys.executable, "-c", COMPILES, str(wait)], capture_output=True, text=True, timeout=300, check=True,
+            env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path / folder)},
+        ).stdout.split()  # fmt: skip
+
+    begin = time.perf_counter()
+    (bits,) = run(0, "whole")
+    whole = time.perf_counter() - begin
+    rng = np.random.default_rng()
+    ends = collections.Counter()
+    for k in range(50):
+        wait = rng.uniform(0.05, 0.9 * whole)
+        ended, after = run(wait, str(k))
+        assert after == bits, f"interrupted after {wait} seconds ({ended}), the next call differs"
+        ends["the end" if ended == bits else ended] += 1
+        shutil.rmtree(tmp_path / str(k))
+    print(f"\nfirst call: {whole:.1f} s; interrupted at 50 times: {dict(ends)}")
+    assert ends["KeyboardInterrupt"] + ends["interrupted"] >= 25, ends
 
 
 def test_a_programs_own_handler_of_ctrl_c_is_left_alone():
