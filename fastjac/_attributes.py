@@ -1,10 +1,11 @@
-"""Names that do not exist are refused with the nearest one: ``layer.wieght = 3``, ``fj.Adam(lr=0.1)``."""
+"""Names that do not exist are refused with the nearest one: ``layer.wieght = 3``, ``fj.Adam(lr=0.1)``; and values
+that a constructor would refuse, also when they are assigned later: ``adam.beta_1 = 2``."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastjac.kernels.arrays import nearest
@@ -76,6 +77,9 @@ class Strict:
     annotation in the class) or defines (a property), and names that begin with an underscore, and its constructor's
     own keywords. A subclass without ``strict``, such as a user's, takes any attribute.
 
+    What a class has in ``_checks``, a function of (name, value) by attribute, is called with every value that is
+    assigned: it gives the value to keep, or raises an error.
+
     >>> class Wheel(Strict, strict=True):
     ...     radius: float
     >>> wheel = Wheel()
@@ -86,9 +90,11 @@ class Strict:
     """
 
     _settable: ClassVar[frozenset[str] | None] = None
+    _checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {}
 
     def __init_subclass__(cls, strict: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._checks = {k: check for base in reversed(cls.__mro__) for k, check in vars(base).get("_checks", {}).items()}
         cls._settable = None
         if strict:
             own = [one for base in cls.__mro__ for one in _declared(base)]
@@ -96,7 +102,7 @@ class Strict:
             if "__setattr__" not in vars(cls):
                 cls.__setattr__ = refuse_unknown  # type: ignore[method-assign]
         elif "__setattr__" not in vars(cls):
-            cls.__setattr__ = object.__setattr__  # type: ignore[method-assign]
+            cls.__setattr__ = _set_checked if cls._checks else object.__setattr__  # type: ignore[assignment,method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if kwargs and cls._settable is not None:
@@ -121,4 +127,10 @@ def refuse_unknown(self: Any, name: str, value: Any) -> None:
             f"{cls.__name__} has no attribute {name!r}{nearest(name, known, ELSEWHERE)}"
             f" What can be set: {', '.join(known) or 'nothing'}."
         )
-    object.__setattr__(self, name, value)
+    _set_checked(self, name, value)
+
+
+def _set_checked(self: Any, name: str, value: Any) -> None:
+    """``__setattr__`` of a class that takes any name, but not any value for those it knows."""
+    check = self._checks.get(name)
+    object.__setattr__(self, name, value if check is None else check(name, value))

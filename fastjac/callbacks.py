@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -77,6 +78,12 @@ class EpochFunction(Callback, strict=True):
         self.function(epoch, logs)
 
 
+def _monitored(name: str, value: Any) -> str:
+    if value not in ("val_loss", "loss", "val_accuracy", "accuracy"):
+        raise ValueError(f"{name} is {value!r}, expected val_loss, loss, val_accuracy or accuracy")
+    return str(value)
+
+
 class EarlyStopping(Callback, strict=True):
     """Stop when a figure has not improved for some epochs, and go back to the best parameters.
 
@@ -105,15 +112,20 @@ class EarlyStopping(Callback, strict=True):
     best_epoch: int | None
     stopped_epoch: int | None
 
+    _checks: ClassVar = {
+        "monitor": _monitored,
+        "patience": partial(_arguments.count, least=0),
+        "min_delta": _arguments.real,
+        "restore_best": lambda name, value: bool(value),
+    }
+
     def __init__(
         self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
-        if monitor not in ("val_loss", "loss", "val_accuracy", "accuracy"):
-            raise ValueError(f"monitor is {monitor!r}, expected val_loss, loss, val_accuracy or accuracy")
         self.monitor = monitor
-        self.patience = _arguments.count("patience", patience, 0)
-        self.min_delta = _arguments.real("min_delta", min_delta)
-        self.restore_best = bool(restore_best)
+        self.patience = patience
+        self.min_delta = min_delta
+        self.restore_best = restore_best
         self._start()
 
     def _start(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -53,13 +53,20 @@ class Checkpoint(Callback, strict=True):
     every_batches: int | None
     resume: bool
 
+    _checks: ClassVar = {
+        "path": lambda name, value: storage.check_ending(value),
+        "every": _arguments.count,
+        "every_batches": lambda name, value: None if value is None else _arguments.count(name, value),
+        "resume": lambda name, value: bool(value),
+    }
+
     comes_last = True
 
     def __init__(self, path: Any, every: int = 1, every_batches: int | None = None, *, resume: bool = True) -> None:
-        self.path = storage.check_ending(path)
-        self.every = _arguments.count("every", every)
-        self.every_batches = None if every_batches is None else _arguments.count("every_batches", every_batches)
-        self.resume = bool(resume)
+        self.path = path
+        self.every = every
+        self.every_batches = every_batches
+        self.resume = resume
 
     @property
     def wants_batches(self) -> bool:

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -211,6 +211,12 @@ class Dense(Layer, strict=True):
     activation: ActivationFunction
     has_bias: bool
 
+    _checks: ClassVar = {
+        "inputs": _arguments.count,
+        "outputs": _arguments.count,
+        "activation": lambda name, value: activations.get(value),
+    }
+
     def __init__(
         self,
         inputs: int,
@@ -222,9 +228,9 @@ class Dense(Layer, strict=True):
         bias_init: Initializer = 0.0,
     ) -> None:
         self._prepare()
-        self.inputs = _arguments.count("inputs", inputs)
-        self.outputs = _arguments.count("outputs", outputs)
-        self.activation = activations.get(activation)
+        self.inputs = inputs
+        self.outputs = outputs
+        self.activation = activation  # type: ignore[assignment]
         self.has_bias = bool(bias)
         if isinstance(weight_init, str) and weight_init not in ("he", "glorot"):
             raise unknown("weight_init", weight_init, ("he", "glorot"))
@@ -408,9 +414,11 @@ class Dropout(Layer, strict=True):
     step: int
     place: int
 
+    _checks: ClassVar = {"rate": lambda name, value: _arguments.real(name, value, 0, 1)}
+
     def __init__(self, rate: float) -> None:
         self._prepare()
-        self.rate = _arguments.real("rate", rate, 0, 1)
+        self.rate = rate
         self.seed, self.step, self.place = 0, 0, 0  # set by the network before each training pass
         self._mask: np.ndarray | None = None
 

@@ -6,8 +6,10 @@ import copy
 import math
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,6 +33,10 @@ class _Pass(NamedTuple):
     training: bool
     program: Program | None  # what ran it; None: the layers, by themselves
     path: str
+
+
+class _Call:
+    """A call of ``fit``, which lives as long as it runs."""
 
 
 class Sequential(Strict, strict=True):
@@ -64,6 +70,8 @@ class Sequential(Strict, strict=True):
     stop_training: bool
     preprocessing: Any
 
+    _checks: ClassVar = {"epochs_trained": partial(_arguments.count, least=0)}
+
     def __init__(
         self, layers: Sequence[Layer], seed: int | None = None, dtype: Any = "float32", *, inputs: int | None = None
     ) -> None:
@@ -82,7 +90,8 @@ class Sequential(Strict, strict=True):
         self._training_step = 0
         self._identity = uuid.uuid4().hex  # of this network and its copies, for the state of optimizers
         self._lock = threading.RLock()
-        self._trained_by: dict[str, tuple[int, object]] = {}  # "call": the thread and the call of ``fit`` at work
+        # "call": the thread and the call of ``fit`` at work
+        self._trained_by: dict[str, tuple[int, weakref.ref[_Call]]] = {}
         forks.keep_whole(self)
         # one 64-bit number for dropout, from all bits of the seed
         self._dropout_seed = int(np.random.SeedSequence(self._seed).generate_state(1, np.uint64)[0].astype(np.int64))
@@ -473,17 +482,28 @@ class Sequential(Strict, strict=True):
             RuntimeError: the network is already being trained by another thread; a thread cannot be started; this is
                 not the main thread, and that one has come to its end, so that the interpreter is about to.
         """
-        call = (threading.get_ident(), object())
+        call = _Call()
+        entry = threading.get_ident(), weakref.ref(call)
         try:  # the dictionary and no lock: a signal's handler can raise between taking one and knowing it
-            if self._trained_by.setdefault("call", call) is not call:
+            if not self._begin(entry):
                 raise RuntimeError("this network is already being trained by another call of fit")
             return training.fit(
                 self, X, y, loss, optimizer, epochs, batch_size, validation_data, callbacks, sample_weight,
                 class_weight, shuffle, threads, progress, l1, l2,
             )  # fmt: skip
         finally:
-            if "call" in self._trained_by and self._trained_by["call"] is call:
+            if "call" in self._trained_by and self._trained_by["call"] is entry:
                 del self._trained_by["call"]
+
+    def _begin(self, entry: tuple[int, weakref.ref[_Call]]) -> bool:
+        """Whether this call of ``fit`` is the only one from now on."""
+        held = self._trained_by.setdefault("call", entry)
+        if held is not entry and held[1]() is None:  # a call that was ended twice, the second time as it cleared up
+            with self._lock:
+                if self._trained_by.get("call") is held:
+                    del self._trained_by["call"]
+                held = self._trained_by.setdefault("call", entry)
+        return held is entry
 
     def save(self, path: Any) -> None:
         """Write the network to a file that ``fastjac.load`` reads: safetensors, whole or not at all.

@@ -45,6 +45,24 @@ class _State:
         self.moments[:], self.counters[0] = moments, steps
 
 
+def _rate(name: str, value: Any) -> Rate:
+    return value if callable(value) else _arguments.real(name, value)
+
+
+def _limit(name: str, value: Any) -> float | None:
+    if value is not None and _arguments.real(name, value) == 0:
+        raise ValueError(f"{name} is 0, expected a positive number, or None for no limit")
+    return None if value is None else float(value)
+
+
+def _below_one(name: str, value: Any) -> float:
+    return _arguments.real(name, value, 0, 1)
+
+
+def _flag(name: str, value: Any) -> bool:
+    return bool(value)
+
+
 class Optimizer(Strict):
     """Base of the optimizers; not used by itself.
 
@@ -62,12 +80,10 @@ class Optimizer(Strict):
     learning_rate: Rate
     clip_norm: float | None
 
+    _checks: ClassVar = {"learning_rate": _rate, "clip_norm": _limit}
+
     def __init__(self, learning_rate: Rate, clip_norm: float | None) -> None:
-        if not callable(learning_rate):
-            learning_rate = _arguments.real("learning_rate", learning_rate)
         self.learning_rate = learning_rate
-        if clip_norm is not None and _arguments.real("clip_norm", clip_norm) == 0:
-            raise ValueError("clip_norm is 0, expected a positive number, or None for no limit")
         self.clip_norm = clip_norm
         self._forget()
 
@@ -194,6 +210,8 @@ class SGD(Optimizer, strict=True):
     nesterov: bool
     weight_decay: float
 
+    _checks: ClassVar = {"momentum": _below_one, "nesterov": _flag, "weight_decay": _arguments.real}
+
     def __init__(
         self,
         learning_rate: Rate = 0.01,
@@ -204,9 +222,9 @@ class SGD(Optimizer, strict=True):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm)
-        self.momentum = _arguments.real("momentum", momentum, 0, 1)
-        self.nesterov = bool(nesterov)
-        self.weight_decay = _arguments.real("weight_decay", weight_decay)
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0; momentum is 0")
 
@@ -241,6 +259,10 @@ class Adam(Optimizer, strict=True):
     epsilon: float
     weight_decay: float
 
+    _checks: ClassVar = {
+        "beta_1": _below_one, "beta_2": _below_one, "epsilon": _arguments.real, "weight_decay": _arguments.real,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate = 1e-3,
@@ -252,10 +274,10 @@ class Adam(Optimizer, strict=True):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm)
-        self.beta_1 = _arguments.real("beta_1", beta_1, 0, 1)
-        self.beta_2 = _arguments.real("beta_2", beta_2, 0, 1)
-        self.epsilon = _arguments.real("epsilon", epsilon)
-        self.weight_decay = _arguments.real("weight_decay", weight_decay)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
 
     def settings(self) -> np.ndarray:
         values = super().settings()

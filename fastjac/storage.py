@@ -181,7 +181,10 @@ def check_ending(path: Any) -> str:
         TypeError: not a path.
         ValueError: such an ending.
     """
-    text = os.fsdecode(path)
+    try:
+        text = os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"path is {path!r}, expected a text or a pathlib.Path") from error
     ending = os.path.splitext(text)[1].lower()
     if ending in _FOREIGN:
         raise ValueError(f"path is {text!r}, but {ending} is an ending of {_FOREIGN[ending]}, and this writes the"

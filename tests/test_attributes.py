@@ -56,6 +56,62 @@ def test_an_unknown_attribute_is_refused_with_the_nearest_name(make, name, near)
     assert pickle.dumps(vars(one).get("learning_rate")) == before
 
 
+WRONG = [
+    (lambda: fj.SGD(0.1, momentum=0.5), "learning_rate", [-3, "x", None, np.nan, 10**400]),
+    (lambda: fj.SGD(0.1, momentum=0.5), "momentum", [-3, "x", 1.0, 10**400]),
+    (lambda: fj.SGD(0.1, momentum=0.5), "weight_decay", [-3, "x", np.inf]),
+    (lambda: fj.SGD(0.1, clip_norm=2.0), "clip_norm", [-3, "x", 0, np.nan]),
+    (fj.Adam, "beta_1", [-3, "x", 1]),
+    (fj.AdamW, "beta_2", [-3, "x", 1]),
+    (fj.AdamW, "epsilon", [-3, "x", None]),
+    (fj.Huber, "delta", [-3, "x", 0]),
+    (fj.QuantileLoss, "quantile", [-3, "x", 1]),
+    (lambda: fj.Dropout(0.1), "rate", [-3, "x", 1]),
+    (lambda: fj.Dense(2, 3), "inputs", [-3, "x", 0, 1.5]),
+    (lambda: fj.Dense(2, 3), "outputs", [-3, "x", 0, 1.5]),
+    (lambda: fj.Dense(2, 3), "activation", [-3, "x"]),
+    (fj.EarlyStopping, "monitor", [-3, "x"]),
+    (fj.EarlyStopping, "patience", [-3, "x", 1.5]),
+    (fj.EarlyStopping, "min_delta", [-3, "x", np.nan]),
+    (lambda: fj.Checkpoint("run.safetensors"), "path", [-3, "run.h5"]),
+    (lambda: fj.Checkpoint("run.safetensors"), "every", [-3, "x", 0]),
+    (lambda: fj.Checkpoint("run.safetensors"), "every_batches", [-3, "x", 0]),
+    (network, "epochs_trained", [-3, "x", 1.5]),
+    (network, "path", [-3, "x"]),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "values"), WRONG, ids=[name for _, name, _ in WRONG])
+def test_a_wrong_value_is_refused_when_it_is_assigned(make, name, values):
+    """As the constructor does, and what was there stays."""
+    one = make()
+    before = getattr(one, name)
+    for value in values:
+        with pytest.raises((TypeError, ValueError), match=name):
+            setattr(one, name, value)
+        assert getattr(one, name) is before or getattr(one, name) == before
+
+
+def test_a_right_value_is_taken_with_the_type_that_the_constructor_gives_it():
+    adam, loss = fj.Adam(), fj.Huber()
+    adam.learning_rate, adam.clip_norm, adam.beta_1, loss.delta = np.float32(0.5), 2, np.float64(0.25), 3
+    assert repr(adam) == "Adam(learning_rate=0.5, clip_norm=2.0, beta_1=0.25, beta_2=0.999, epsilon=1e-08," \
+        " weight_decay=0.0)"  # fmt: skip
+    adam.clip_norm, adam.learning_rate = None, fj.cosine_decay(0.1, 5)
+    assert adam.clip_norm is None and callable(adam.learning_rate)
+    dense = fj.Dense(2, 3)
+    dense.activation = "relu"
+    assert dense.activation == fj.relu()
+
+    class OfOnesOwn(fj.Adam):
+        pass
+
+    own = OfOnesOwn()
+    own.anything = -3
+    with pytest.raises(ValueError, match="beta_1 is -3"):
+        own.beta_1 = -3
+
+
 @pytest.mark.parametrize(
     ("call", "name", "near"),
     [

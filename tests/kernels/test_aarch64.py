@@ -111,4 +111,6 @@ def test_all_products_multiply_and_add_in_registers(kernel, dtype, tmp_path):
     largest = (3, 5) if kernel == "train" else (2, 3)
     for target, assembly in translated(kernel, dtype, tmp_path).items():
         loops = innermost_loops(assembly)
-        print(kernel, dtype, target, len(loops), "loops;", "tiles by their sums:", dict(check(assembly, lanes, largest)))
+        print(
+            kernel, dtype, target, len(loops), "loops;", "tiles by their sums:", dict(check(assembly, lanes, largest))
+        )
