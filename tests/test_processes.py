@@ -270,7 +270,7 @@ def main():
             os.close(reader), os.close(writer)
     elif kind == "loky":
         from joblib import Parallel, delayed
-        found = Parallel(2, "loky")(delayed(work)(net) for _ in range(count))
+        found = Parallel(2, "loky", batch_size=1)(delayed(work)(net) for _ in range(count))
     else:
         import multiprocessing
         with multiprocessing.get_context(kind).Pool(2, maxtasksperchild=10 if kind != "fork" else 1) as pool:

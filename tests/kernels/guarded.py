@@ -193,6 +193,11 @@ def guarded_zeros(memory, old):
     return lambda shape, dtype: memory.array(shape, dtype, 0)
 
 
+def guarded_result(memory, old):
+    """In place of a function that makes an array."""
+    return lambda *arguments: memory.copy(old(*arguments))
+
+
 def guarded_address(memory, old):
     """In place of ``place``: refuses to tell where an unguarded array is."""
 

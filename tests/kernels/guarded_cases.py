@@ -480,6 +480,7 @@ def _replaced():
         (program, "aligned", guarded.guarded_numbers),
         (fastjac.network, "aligned", guarded.guarded_zeros),
         (fastjac.optimizers, "aligned", guarded.guarded_zeros),
+        (checked, "labels", guarded.guarded_result),
         (checked, "place", guarded.guarded_address),
         (program, "place", guarded.guarded_address),
         (checked, "_ZEROS", lambda memory, old: {d: memory.array(blocking.ZEROS, d, 0, "_ZEROS") for d in old}),
