@@ -165,7 +165,7 @@ with tempfile.TemporaryDirectory() as folder:
         before = net.parameters.copy()
         error = None
         gc.collect()
-        limit = used() + int((k / steps) ** 3 * 8 * 2**20)
+        limit = used() + int((k / steps) ** 3 * 40 * 2**20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:
             everything(net, path)
@@ -185,7 +185,10 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
-GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "32768"}  # glibc keeps no memory that a later allocation could be served from
+# glibc keeps no memory that a later allocation could be served from, and threads have no heaps of their own
+GIVES_BACK = {
+    "MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0", "MALLOC_ARENA_MAX": "1",
+}  # fmt: skip
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
@@ -194,7 +197,7 @@ def test_too_little_memory_is_an_error_once_kernels_are_loaded(threads):
     """Reliability test 32, with a real limit of memory."""
     fine, failed = alone(LIMITED, 12, threads, **GIVES_BACK)
     assert fine + failed == 12
-    assert failed >= 1
+    assert failed >= 4 and fine >= 1
 
 
 @pytest.mark.slow
@@ -203,8 +206,8 @@ def test_too_little_memory_is_an_error_once_kernels_are_loaded(threads):
 def test_many_limits_of_memory(threads):
     """Reliability test 32, 200 limits: ``pytest -m slow tests/test_resources.py -k many_limits``."""
     fine, failed = alone(LIMITED, 200, threads, seconds=3000, **GIVES_BACK)
-    assert fine >= 1
-    assert failed >= 10
+    assert fine >= 20
+    assert failed >= 50
 
 
 # --- memory that is not given back ----------------------------------------------------------------------------------
