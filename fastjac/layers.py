@@ -59,12 +59,42 @@ _HE = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")  # activations t
 _SET_IN_A_NETWORK = ("weight", "bias", "path", "seed", "step", "place")
 
 
+class Views(dict[str, np.ndarray]):
+    """Arrays by name, parts of a network's vector: what is assigned is written into them.
+
+    >>> views = Views({"scale": np.zeros(3)})
+    >>> scale = views["scale"]
+    >>> views["scale"] = 2
+    >>> scale
+    array([2., 2., 2.])
+    """
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self:
+            raise unknown("parameter", name, list(self))
+        view = self[name]
+        view[...] = value if np.ndim(value) == 0 else floats(name, value, view.shape, view.dtype)
+
+    def update(self, *values: Any, **named: Any) -> None:
+        """Write several."""
+        for name, value in dict(*values, **named).items():
+            self[name] = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("the parameters and gradients of a layer are parts of its network's: they can't be taken out")
+
+    __delitem__ = __ior__ = clear = pop = popitem = setdefault = _refuse  # type: ignore[assignment]
+
+
 class Layer(Strict):
     """Base of the layers, and of a user's own.
 
     Attributes:
         inputs, outputs: widths, known after ``build``.
-        parameters, gradients: views of the network's flat vectors by name.
+        parameters, gradients: views of the network's flat vectors by name. Assigning writes into them.
         path: the module of ``fastjac.paths`` that the network uses.
     """
 

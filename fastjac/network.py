@@ -17,7 +17,7 @@ from fastjac import _arguments, forks, losses, report, storage, training
 from fastjac._attributes import Strict, checks_keywords
 from fastjac.errors import ModelFileError
 from fastjac.kernels.arrays import Borrowed, aligned, float_type, floats, unknown, weights
-from fastjac.layers import Activation, Dense, Dropout, Elementwise, Layer, Softmax
+from fastjac.layers import Activation, Dense, Dropout, Elementwise, Layer, Softmax, Views
 from fastjac.optimizers import OptimizerLike
 from fastjac.paths import PATHS
 from fastjac.program import Program
@@ -134,12 +134,13 @@ class Sequential(Strict, strict=True):
         place = 0
         operations = []
         for k, (layer, one) in enumerate(zip(self._layers, shapes, strict=True)):
-            offsets = {}
+            offsets, parameters, gradients = {}, {}, {}
             for name, shape in one.items():
                 end = place + math.prod(shape)
-                layer.parameters[name] = self._parameters[place:end].reshape(shape)
-                layer.gradients[name] = self._gradients[place:end].reshape(shape)
+                parameters[name] = self._parameters[place:end].reshape(shape)
+                gradients[name] = self._gradients[place:end].reshape(shape)
                 offsets[name], place = place, end
+            layer.parameters, layer.gradients = Views(parameters), Views(gradients)
             if isinstance(layer, Dropout):
                 layer.place = k
             operations.append(layer.operation(offsets))

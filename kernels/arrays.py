@@ -313,10 +313,9 @@ ALIGNMENT = 64  # bytes: the widest register and a cache line
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros that begin at a cache line."""
+    """Zeros that begin at a cache line. They are a view, and so is its ``base``: neither can be resized."""
     dtype = np.dtype(dtype)
     count = shape if isinstance(shape, int) else math.prod(shape)
-    raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -address_of(raw) % ALIGNMENT
-    values: np.ndarray = raw[start : start + count * dtype.itemsize].view(dtype)
+    raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)  # NumPy asks for huge pages where it is large
+    values = np.frombuffer(memoryview(raw), dtype, count, -address_of(raw) % ALIGNMENT)
     return values if isinstance(shape, int) else values.reshape(shape)

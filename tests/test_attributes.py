@@ -292,3 +292,38 @@ def test_a_layers_path_is_a_module_of_paths(value):
         net.layers[0].path = value
     net.path = "unfused"
     assert net.predict(np.zeros((1, 3))).shape == (1, 2)
+
+
+def test_parameters_by_name_are_written_into():
+    """And stay views of the network's, which trains them."""
+    net = network()
+    layer, view = net.layers[0], net.layers[0].weight
+    layer.parameters["weight"] = np.full((2, 3), 2)
+    layer.gradients.update(bias=[1, 2, 3])
+    assert layer.weight is view or layer.weight.base is view.base
+    assert net.parameters[:6].tolist() == [2.0] * 6 and net.gradients[6:].tolist() == [1, 2, 3]
+    for wrong in (np.zeros((3, 2)), "x", np.zeros(6)):
+        with pytest.raises((TypeError, ValueError)):
+            layer.parameters["weight"] = wrong
+    with pytest.raises(ValueError, match=r"unknown parameter 'wieght'; did you mean 'weight'\?"):
+        layer.parameters["wieght"] = np.zeros((2, 3))
+    for change in (
+        lambda p: p.pop("weight"),
+        lambda p: p.clear(),
+        lambda p: p.popitem(),
+        lambda p: p.__delitem__("bias"),
+    ):
+        with pytest.raises(TypeError, match="can't be taken out"):
+            change(layer.parameters)
+    assert list(layer.parameters) == ["weight", "bias"] and (net.parameters[:6] == 2).all()
+    for other in (copy.deepcopy(layer.parameters), pickle.loads(pickle.dumps(layer.parameters))):
+        assert type(other) is dict and (other["weight"] == 2).all()
+        assert not np.shares_memory(other["weight"], net.parameters)
+
+
+def test_what_parameters_are_views_of_cannot_be_resized():
+    net = network()
+    for view in (net.parameters, net.gradients, net.layers[0].weight, net.layers[0].parameters["bias"]):
+        assert view.base is not None
+        with pytest.raises(ValueError, match="resize"):
+            view.base.resize(1, refcheck=False)
