@@ -185,7 +185,7 @@ class Checkpoint(Callback, strict=True):
                     raise ValueError(f"its {name} are {found.dtype} of shape {found.shape}")
             if position >= run.batches:
                 raise ValueError(f"it is at batch {position} of {run.batches}")
-            history = _history(saved["history"], epoch)
+            history = _history(saved["history"], epoch, self._columns())
             kinds = [one["kind"] for one in saved["callbacks"]]
             places = [
                 {name: f"callback.{k}.{name}" for name in one["arrays"]} for k, one in enumerate(saved["callbacks"])
@@ -224,6 +224,12 @@ class Checkpoint(Callback, strict=True):
         network.stop_training = saved.get("stopped") is True
         self._history.update(history)
         return epoch
+
+    def _columns(self) -> list[str]:
+        """What a history of this training has."""
+        figures = ["loss", "accuracy"] if self._run.loss.counts_hits else ["loss"]
+        held_out = [f"val_{name}" for name in figures] if self._run.validation is not None else []
+        return [*figures, *held_out, "seconds"]
 
     def _check_arguments(self, arguments: dict[str, Any], rate_now: Any) -> None:
         for name, value in self._fixed.items():
@@ -293,7 +299,7 @@ def _count(value: Any, name: str) -> int:
     return value
 
 
-def _history(columns: Any, epochs: int) -> dict[str, list[float]]:
+def _history(columns: Any, epochs: int, expected: list[str]) -> dict[str, list[float]]:
     """The history's columns in their order, from pairs of a name and a list."""
     history = {}
     for name, column in columns:
@@ -302,4 +308,6 @@ def _history(columns: Any, epochs: int) -> dict[str, list[float]]:
         if any(type(one) not in (int, float) for one in column):
             raise ValueError(f"the column {name[:40]!r} of its history has something else than numbers")
         history[name] = [float(one) for one in column]
+    if epochs and sorted(history) != sorted(expected):
+        raise ValueError(f"the columns of its history are {[name[:40] for name in history]}, expected {expected}")
     return history

@@ -423,6 +423,10 @@ HOSTILE = {
     "a history of true": _set("training", "history", [["loss", [True, True]]]),
     "a history that is a number": _set("training", "history", 5),
     "a history with a column too short": _set("training", "history", [["loss", [1.0]]]),
+    "a history without losses": _set("training", "history", [["seconds", [1.0, 2.0]]]),
+    "a history with a column of another name": _set(
+        "training", "history", [["float64", [1.0, 2.0]], ["accuracy", [1.0, 2.0]], ["seconds", [1.0, 2.0]]]
+    ),
     "a history with a name that is a number": _set("training", "history", [[5, [1.0, 2.0]]]),
     "a history of triples": _set("training", "history", [["loss", [1.0, 2.0], 3]]),
     "a history with a number beyond floats": _set("training", "history", [["loss", [1.0, 10**400]]]),
