@@ -1,10 +1,15 @@
 """What pyproject.toml has no words for: the README as an index shows it, where paths into the project lead nowhere."""
 
 import re
-import tomllib
+import sys
 from pathlib import Path
 
 from setuptools import setup
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 HERE = Path(__file__).parent
 LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?!https?:|mailto:|#)(?P<path>[^)]+)\)")

@@ -39,8 +39,7 @@ def main():
         try:
             function()
         except Exception as error:
-            error.add_note(f"in the case {name!r}")
-            raise
+            raise RuntimeError(f"the case {name!r} fails") from error
         found[name] = trace.take()
     json.dump(found, sys.stdout)
 

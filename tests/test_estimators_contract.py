@@ -26,6 +26,10 @@ ESTIMATORS = [
 ]
 
 
-@parametrize_with_checks(ESTIMATORS)
+CHECKS = parametrize_with_checks(ESTIMATORS).mark
+NAMES, CASES = CHECKS.args  # older versions give a generator, where pytest wants a list
+
+
+@pytest.mark.parametrize(NAMES, list(CASES), **CHECKS.kwargs)
 def test_check(estimator, check):
     check(estimator)

@@ -15,7 +15,7 @@ from fastjac import losses, optimizers
 ROOT = Path(__file__).resolve().parents[1]
 
 RIGHT = """
-from typing import assert_type
+from typing_extensions import assert_type
 
 import numpy as np
 from numpy.typing import NDArray

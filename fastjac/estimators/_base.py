@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -32,6 +32,9 @@ from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import are_views, build, checked, dense, views
 from fastjac.network import Sequential
 from fastjac.progress import bar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
 
 STOCHASTIC = ("sgd", "adam", "adamw")
 _BLOCK = 4096  # rows of a sparse matrix that are made dense at a time, when they are predicted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
@@ -18,6 +18,9 @@ from fastjac import losses
 from fastjac.estimators._base import BaseMLP
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import BinaryLogLoss, LogLoss
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignore]

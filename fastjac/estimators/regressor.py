@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
@@ -17,6 +17,9 @@ from fastjac import losses
 from fastjac.estimators._base import BaseMLP
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import PoissonDeviance
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
 
 LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 

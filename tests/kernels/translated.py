@@ -53,8 +53,9 @@ def written():
     except Written as written:
         (code,) = written.args
     code = re.sub(r"^target .*$", "", code, flags=re.MULTILINE)
-    # Numba's own counting of references is this machine's already
-    return re.sub(r"^define[^\n]*@(NRT_\w+)\(.*?^}", r"declare void @\1(ptr)", code, flags=re.MULTILINE | re.DOTALL)
+    # Numba's own counting of references is this machine's already; before LLVM 17 its pointers say what they point to
+    declared = r"declare void @\1(ptr)" if llvm.llvm_version_info >= (17,) else r"declare void @\1(i8*)"
+    return re.sub(r"^define[^\n]*@(NRT_\w+)\(.*?^}", declared, code, flags=re.MULTILINE | re.DOTALL)
 
 
 def assembly(code, triple, processor):
