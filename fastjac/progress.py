@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,15 @@ def _nothing(epoch: int, logs: dict[str, float], done: int, total: int, epoch_en
     """Nobody looks."""
 
 
+def _import_rich() -> None:
+    """For the first time; it draws random numbers meanwhile, which are the program's."""
+    before = random.getstate()
+    try:
+        import rich.progress  # noqa: F401
+    finally:
+        random.setstate(before)
+
+
 @contextmanager
 def bar(progress: Any, epochs: int) -> Iterator[Show]:
     """A function to call with the state of training: ``show(epoch, logs, done, total, epoch_end=False)``.
@@ -49,13 +59,15 @@ def bar(progress: Any, epochs: int) -> Iterator[Show]:
         yield _nothing
         return
     try:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        _import_rich()
     except ImportError as error:
         if progress == "auto":
             yield _nothing
             return
         raise ImportError("progress=True needs rich: pip install 'fastjac[cli]'") from error
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     if sys.stderr is None:  # closed
         yield _nothing
         return

@@ -1,5 +1,6 @@
 """The progress bar: who sees what."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -89,6 +90,22 @@ def test_without_rich_auto_is_silent_and_true_says_what_to_install(monkeypatch, 
     assert capsys.readouterr() == ("", "")
     with pytest.raises(ImportError, match=r"fastjac\[cli\]"):
         fit(progress=True)
+
+
+def test_the_first_fit_draws_none_of_the_programs_random_numbers():
+    """It imports rich, which does."""
+    code = """
+import random, sys
+import numpy as np
+import fastjac as fj
+random.seed(5)
+before = random.getstate()
+assert "rich.style" not in sys.modules
+fj.Sequential([fj.Dense(2, 2)], seed=0).fit(np.zeros((8, 2)), np.zeros(8, int), loss="softmax_cross_entropy")
+assert "rich.style" in sys.modules
+assert random.getstate() == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("asked", ["yes", None, 2])
