@@ -59,6 +59,10 @@ def _below_one(name: str, value: Any) -> float:
     return _arguments.real(name, value, 0, 1)
 
 
+def _up_to_one(name: str, value: Any) -> float:
+    return _arguments.real(name, value, 0, 1, open_high=False)
+
+
 def _flag(name: str, value: Any) -> bool:
     return bool(value)
 
@@ -193,7 +197,7 @@ class SGD(Optimizer, strict=True):
 
     Args:
         learning_rate: a number, or a function of the step.
-        momentum: μ in [0, 1).
+        momentum: μ in [0, 1].
         nesterov: look ahead; needs momentum.
         weight_decay: adds weight_decay·w to the gradient.
         clip_norm: the gradient's largest norm, or None.
@@ -210,7 +214,7 @@ class SGD(Optimizer, strict=True):
     nesterov: bool
     weight_decay: float
 
-    _checks: ClassVar = {"momentum": _below_one, "nesterov": _flag, "weight_decay": _arguments.real}
+    _checks: ClassVar = {"momentum": _up_to_one, "nesterov": _flag, "weight_decay": _arguments.real}
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ def test_an_unknown_attribute_is_refused_with_the_nearest_name(make, name, near)
 
 WRONG = [
     (lambda: fj.SGD(0.1, momentum=0.5), "learning_rate", [-3, "x", None, np.nan, 10**400]),
-    (lambda: fj.SGD(0.1, momentum=0.5), "momentum", [-3, "x", 1.0, 10**400]),
+    (lambda: fj.SGD(0.1, momentum=0.5), "momentum", [-3, "x", 1.5, 10**400]),
     (lambda: fj.SGD(0.1, momentum=0.5), "weight_decay", [-3, "x", np.inf]),
     (lambda: fj.SGD(0.1, clip_norm=2.0), "clip_norm", [-3, "x", 0, np.nan]),
     (fj.Adam, "beta_1", [-3, "x", 1]),

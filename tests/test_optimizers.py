@@ -289,7 +289,7 @@ def test_a_learning_rate_of_0_leaves_the_bits(kind, learning_rate):
         (lambda: fj.SGD(-0.1), ValueError, "learning_rate is -0.1, expected a finite number in"),
         (lambda: fj.SGD(math.nan), ValueError, "learning_rate is nan"),
         (lambda: fj.Adam("fast"), TypeError, "learning_rate is 'fast'"),
-        (lambda: fj.SGD(0.1, momentum=1.0), ValueError, r"momentum is 1.0, expected a finite number in \[0, 1\)"),
+        (lambda: fj.SGD(0.1, momentum=1.5), ValueError, r"momentum is 1.5, expected a finite number in \[0, 1\]"),
         (lambda: fj.SGD(0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0; momentum is 0"),
         (lambda: fj.SGD(0.1, weight_decay=-1), ValueError, "weight_decay is -1.0"),
         (lambda: fj.Adam(beta_1=1), ValueError, "beta_1 is 1.0"),

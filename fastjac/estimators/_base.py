@@ -505,10 +505,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     def _new_optimizer(self, factor: float) -> optimizers.Optimizer:
         """The solver, for a gradient that is ``factor`` times ours."""
         if self.solver == "sgd":
-            sgd = optimizers.SGD(self.learning_rate_init * factor, clip_norm=self._clip(factor))
-            # scikit-learn takes a momentum of 1, too; Nesterov's without momentum is none
-            sgd.momentum, sgd.nesterov = float(self.momentum), bool(self.nesterovs_momentum and self.momentum)
-            return sgd
+            nesterov = bool(self.nesterovs_momentum and self.momentum)  # without momentum it is none
+            return optimizers.SGD(
+                self.learning_rate_init * factor, self.momentum, nesterov, clip_norm=self._clip(factor)
+            )
         settings = {
             "learning_rate": self.learning_rate_init, "beta_1": self.beta_1, "beta_2": self.beta_2,
             "epsilon": self.epsilon / factor, "clip_norm": self._clip(factor),
