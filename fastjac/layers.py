@@ -34,6 +34,7 @@ True
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -527,7 +528,17 @@ class Elementwise(Layer, strict=True):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._forward_loop, self._backward_loop = compile_loops(_wrapped(self.f), _wrapped(self.slope))
+        if "_forward_loop" not in vars(self):
+            self._forward_loop, self._backward_loop = compile_loops(_wrapped(self.f), _wrapped(self.slope))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Elementwise:
+        """With what is compiled already, which a pickle can't hold."""
+        other = memo[id(self)] = type(self).__new__(type(self))
+        state = copy.deepcopy(self.__getstate__(), memo)
+        if state["f"] is self.f and state["slope"] is self.slope:  # functions are their own copies
+            state |= {"_forward_loop": self._forward_loop, "_backward_loop": self._backward_loop}
+        other.__setstate__(state)
+        return other
 
 
 def _wrapped(function: Callable[[float], float]) -> Callable[[float], float]:

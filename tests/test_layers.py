@@ -1,5 +1,6 @@
 """Layers one by one: what they are made of, how they begin, what they refuse."""
 
+import copy
 import math
 
 import numpy as np
@@ -223,3 +224,12 @@ def test_softmax_rows_are_distributions_and_its_gradient_sums_to_zero(dtype):
     assert S[0, 0] == 1
     dX = net.backward(np.random.default_rng(0).normal(size=(3, 7)))
     np.testing.assert_allclose(dX.sum(axis=1), 0, atol=1e-6)
+
+
+def test_a_copy_of_elementwise_has_what_is_compiled_already():
+    layer = fj.Elementwise(math.sin, math.cos)
+    twin = copy.deepcopy(layer)
+    assert twin is not layer and twin._forward_loop is layer._forward_loop
+    X = np.linspace(-1, 1, 6).reshape(2, 3)
+    np.testing.assert_array_equal(twin.forward(X, False), layer.forward(X, False))
+    assert twin.parameters is not layer.parameters

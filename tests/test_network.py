@@ -219,8 +219,7 @@ EXTRAS = {
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("extra", EXTRAS)
-@pytest.mark.parametrize("rows", [2, 6, 9])
+@pytest.mark.parametrize(("extra", "rows"), [(e, r) for e in EXTRAS for r in (2, 6, 9) if e != "Elementwise" or r == 6])
 def test_what_comes_between_forward_and_backward_does_not_change_the_gradient(route, extra, rows):
     def made():
         layers = [fj.Dense(5, 7, activation="relu"), fj.Activation("silu"), *EXTRAS[extra](), fj.Dense(7, 3)]
