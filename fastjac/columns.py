@@ -72,13 +72,27 @@ class Column:
         if self.kind == TEXT:
             wrong = np.isin(self.values, [k for k, name in enumerate(self.names) if name in words])
         elif self.kind == NUMBER:
-            wrong = np.isin(self.values, [float(word) for word in words if is_number(word)])
+            wrong = np.isin(
+                self.values, _as_they_are_kept([float(one) for one in words if is_number(one)], self.values)
+            )
         else:
             return self
         return replace(self, missing=self.missing | wrong) if wrong.any() else self
 
 
 Table = dict[str, Column]
+
+
+def _as_they_are_kept(written: list[float], values: np.ndarray) -> np.ndarray:
+    """Numbers, and what becomes of them in an array of a narrow type: -99.9 is another number as float32."""
+    exact = np.array(written, np.float64)
+    if values.dtype.kind != "f" or values.dtype.itemsize >= exact.itemsize:
+        return exact
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = exact.astype(values.dtype).astype(np.float64)
+    # what is too large or too small for the type is none of its numbers, rather than infinity or 0
+    held = (np.isfinite(rounded) == np.isfinite(exact)) & ((rounded == 0) == (exact == 0))
+    return np.concatenate([exact, rounded[held]])
 
 
 def plain(value: Any) -> Any:

@@ -344,8 +344,8 @@ class _Texts:
         seen = f"the first that is not is {shortened(text)} in {_row(0, row)}"
         if self.commas:
             raise ValueError(f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}, which"
-                             f" would be one with a decimal comma (decimal=',' in tables.read, --decimal ,): commas"
-                             f" between thousands must be taken out first; {otherwise}")  # fmt: skip
+                             f" would be one with a decimal comma (decimal=',' in tables.read, --decimal ,): commas and"
+                             f" points between thousands must be taken out first; {otherwise}")  # fmt: skip
         if 2 * self.numbers > self.values:
             raise ValueError(
                 f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}:"

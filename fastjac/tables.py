@@ -64,7 +64,7 @@ def read(
         path: the file.
         text: columns to be read as texts even where they look like numbers.
         na: texts that are missing values in every column, such as "-" or "-999"; the numbers they write are, too.
-        decimal: the decimal point of a CSV file: "." or ",".
+        decimal: the decimal point of a CSV file: "." or ","; with "," what has a point is no number.
         index: columns to be read even though pandas wrote them into a Parquet file as the index of a frame.
 
     Raises:
@@ -146,8 +146,10 @@ def _inferred(column: Column, text: bool, na: tuple[str, ...], decimal: str) -> 
     if column.kind != TEXT:
         return column
     words = {*MISSING_WORDS, *na}
-    numbers = [name.replace(decimal, ".") for name in column.names if name not in words]
-    if not numbers or not all(map(is_number, numbers)):
+    numbers = [name for name in column.names if name not in words]
+    if not numbers or not all(is_number(name.replace(decimal, ".")) for name in numbers):
+        return column
+    if decimal == "," and any("." in name for name in numbers):  # 1.345 may be one thousand, or a bit more than one
         return column
     column = column.without(words)
     if text:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import fastjac as fj
 from fastjac import tables
-from fastjac.columns import length
+from fastjac.columns import as_table, length
 from fastjac.preprocessing import Preprocessing
 
 pa = pytest.importorskip("pyarrow")
@@ -189,6 +189,28 @@ def test_a_word_for_missing_values_can_be_given_in_every_form(tmp_path):
     for name in ("na", "text", "index"):
         with pytest.raises(TypeError, match=f"{name} is 'x', expected several in a list"):
             tables.read(tmp_path / "a.csv", **{name: "x"})
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "array"])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_a_number_for_missing_values_is_one_in_columns_of_narrow_types(tmp_path, form, kind):
+    values = np.array([-99.9, 1.5, 2.5, 3.5, 0, np.inf], kind)
+    if form == "csv":
+        write(tmp_path / "a.csv", "x\n-99.9\n1.5\n2.5\n3.5\n0\ninf\n")
+    elif form == "parquet":
+        parquet.write_table(pa.table({"x": values}), tmp_path / "a.parquet")
+    # in float32, 1e300 is infinity and 1e-300 is 0, which are other numbers than those asked for
+    na = ["-99.9", "1e300", "1e-300"]
+    column = (
+        as_table({"x": values})["x"].without(na) if form == "array" else tables.read(tmp_path / f"a.{form}", na=na)["x"]
+    )
+    np.testing.assert_array_equal(column.missing, [True] + [False] * 5)
+
+
+@pytest.mark.parametrize("values", [["1.345", "2,5", "1.000"], ["1.234", "2.000"], ["1.234,5", "2,5"]])
+def test_points_are_no_decimal_points_where_commas_are(tmp_path, values):
+    path = write(tmp_path / "a.csv", "x;y\n" + "".join(f"{one};1\n" for one in values))
+    assert rows(tables.read(path, decimal=","))["x"] == values
 
 
 def test_an_index_of_pandas_is_read_where_it_is_named(tmp_path):
