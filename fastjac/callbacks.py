@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastjac.network import Sequential
 
 Logs = dict[str, float]
+Found = tuple[tuple[int, int], Callable[[], None]]  # an epoch and a batch of it, and what brings training there
 
 
 class Callback(Strict):
@@ -35,9 +36,9 @@ class Callback(Strict):
         """Whether training must come back after every batch."""
         return type(self).on_batch_end is not Callback.on_batch_end
 
-    def attach(self, run: Any, history: Any, callbacks: list[Callback]) -> int:
-        """For fastjac's own checkpoints: the run that begins. Returns the epoch to begin with."""
-        return 0
+    def attach(self, run: Any, history: Any, callbacks: list[Callback]) -> Found | None:
+        """For fastjac's own checkpoints: the run that begins. Returns what there is to go on from, changing nothing."""
+        return None
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this callback: numbers, texts and arrays by name; see ``Checkpoint``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastjac import _arguments, atomic, storage
-from fastjac.callbacks import Callback, Logs
+from fastjac.callbacks import Callback, Found, Logs
 from fastjac.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Checkpoint(Callback, strict=True):
     same history, to the bit, as training that was never stopped. The order of rows and dropout are functions of the
     network's seed and of how far training is, so that is all there is to remember of them. Other callbacks are asked
     for their state, too: see ``Callback.state``. Only ``epochs``, ``threads`` and ``progress`` may be others.
+
+    Of several checkpoints with a file each, training goes on from the one that is furthest.
 
     A learning rate that a callback has set is taken up as well. Of a schedule, the rates of the steps taken so far must
     be those that it gives now (of a thousand steps, evenly spread over them, where there are more).
@@ -74,8 +76,8 @@ class Checkpoint(Callback, strict=True):
 
     # --- called by ``fit`` ----------------------------------------------------------------------------------------
 
-    def attach(self, run: _Run, history: History, others: list[Callback]) -> int:
-        """Take hold of a training that begins, and bring it to where the file is; returns the epoch to go on with."""
+    def attach(self, run: _Run, history: History, others: list[Callback]) -> Found | None:
+        """Take hold of a training that begins; returns how far the file is, checked, and what brings training there."""
         if not run.goes_back:
             raise ValueError("Checkpoint needs all rows at once: batches from an iterable can't be gone back to")
         storage.describe(self.network)  # which refuses now what could not be written later
@@ -86,9 +88,8 @@ class Checkpoint(Callback, strict=True):
         self._rate = run.optimizer.learning_rate
         self._fixed = self._arguments_of_fit()
         if not self.resume or not os.path.exists(self.path):
-            return 0
-        tensors, header = storage.read(self.path)
-        return self._restore(tensors, header)
+            return None
+        return self._checked(*storage.read(self.path), [one for one in others if isinstance(one, Checkpoint)])
 
     def on_train_end(self) -> None:
         """Let go of the training: it has this callback in its list, and would stay in memory with all its rows."""
@@ -160,8 +161,8 @@ class Checkpoint(Callback, strict=True):
         }  # fmt: skip
         storage.write(self.path, storage.to_bytes(tensors, header))
 
-    def _restore(self, tensors: storage.Tensors, header: dict[str, Any]) -> int:
-        """Go on from a file: all of it is checked before anything is changed, by the callbacks what is theirs."""
+    def _checked(self, tensors: storage.Tensors, header: dict[str, Any], checkpoints: list[Checkpoint]) -> Found:
+        """How far a file is, all of it checked but what the callbacks check, and what goes on from it."""
         run, network = self._run, self.network
         saved = header.get("training")
         if not isinstance(saved, dict):
@@ -209,21 +210,25 @@ class Checkpoint(Callback, strict=True):
         if kinds != [type(callback).__name__ for callback in self._others]:
             raise _OtherArgumentsError(f"{self.path} is a checkpoint of a training with the callbacks {kinds}, expected"
                                        f" {[type(callback).__name__ for callback in self._others]}")  # fmt: skip
-        self._restore_callbacks(states)
-        for name, value in storage.tensors_of(network).items():
-            value[...] = own[name]
-        run.learner.state[:] = moments
-        run.learner.counters[0] = steps
-        run.sums[:] = sums
-        run.position = position
-        if not callable(self._rate):
-            run.optimizer.learning_rate = saved["learning_rate"]
-            self._fixed["learning_rate"] = saved["arguments"]["learning_rate"]
-        network.epochs_trained = header["network"]["epochs_trained"]
-        network._training_step = header["network"]["training_step"]
-        network.stop_training = saved.get("stopped") is True
-        self._history.update(history)
-        return epoch
+
+        def go_on() -> None:
+            self._restore_callbacks(states)
+            for name, value in storage.tensors_of(network).items():
+                value[...] = own[name]
+            run.learner.state[:] = moments
+            run.learner.counters[0] = steps
+            run.sums[:] = sums
+            run.position = position
+            if not callable(self._rate):
+                run.optimizer.learning_rate = saved["learning_rate"]
+                for one in checkpoints:  # those of other files, too, write what this training began with
+                    one._fixed["learning_rate"] = saved["arguments"]["learning_rate"]
+            network.epochs_trained = header["network"]["epochs_trained"]
+            network._training_step = header["network"]["training_step"]
+            network.stop_training = saved.get("stopped") is True
+            self._history.update(history)
+
+        return (epoch, position), go_on
 
     def _columns(self) -> list[str]:
         """What a history of this training has."""

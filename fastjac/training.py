@@ -521,7 +521,7 @@ def fit(
             for callback in all_callbacks:
                 callback.on_train_begin()
             try:
-                begin = max((callback.attach(run, history, all_callbacks) for callback in all_callbacks), default=0)
+                begin = _attach(run, history, all_callbacks)
                 nobody_looks = type(run) is _Run and validation is None and not all_callbacks
                 epoch = begin
                 while epoch < epochs and not network.stop_training:
@@ -544,6 +544,16 @@ def fit(
         epochs_done = len(history.get("loss", []))
         warnings.warn(f"training was interrupted after {epochs_done} whole epochs", RuntimeWarning, stacklevel=4)
     return history
+
+
+def _attach(run: _Run, history: History, callbacks: list[Callback]) -> int:
+    """Go on from the furthest of the checkpoints; returns the epoch to begin with."""
+    found = [one for callback in callbacks if (one := callback.attach(run, history, callbacks)) is not None]
+    if not found:
+        return 0
+    (epoch, _), go_on = max(found, key=lambda one: one[0])
+    go_on()
+    return epoch
 
 
 def _epochs(run: _Run, first: int, count: int, shuffle: bool, history: History, show: Any, workers: Workers) -> None:

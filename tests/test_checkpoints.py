@@ -103,6 +103,25 @@ def test_early_stopping_is_taken_up_too(tmp_path):
     np.testing.assert_array_equal(again.parameters, whole.parameters)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_several_checkpoints_the_furthest_is_gone_on_from(turn, tmp_path):
+    """One each epoch and one now and then: their files are at different places, in either order."""
+
+    def checkpoints():
+        often = fj.Checkpoint(tmp_path / "latest")
+        within = fj.Checkpoint(tmp_path / "within", every=3, every_batches=5)
+        return [often, within, fj.Checkpoint(tmp_path / "third", every=3)][::turn]
+
+    whole, wanted = _fit("sgd")
+    for stop in ({"epochs": 5}, {"batches": 6}):  # after the fifth epoch, and within the sixth
+        with pytest.raises(_Killed):
+            _fit("sgd", [*checkpoints(), Stop(**stop)])
+    net, history = _fit("sgd", [*checkpoints(), Stop()])
+    assert history == wanted
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+    assert net.epochs_trained == 7
+
+
 def test_more_epochs_go_on_where_fewer_ended(tmp_path):
     path = tmp_path / "run"
     _fit("sgd", [fj.Checkpoint(path, every=2)], epochs=4)
