@@ -516,7 +516,7 @@ class Elementwise(Layer, strict=True):
 
     def backward(self, dA: np.ndarray) -> np.ndarray:
         assert self._X is not None
-        dX = np.array(dA, order="C")
+        dX = np.array(floats("dA", dA, self._X.shape, self._X.dtype), order="C")
         self._backward_loop(self._X.reshape(-1), dX.reshape(-1))
         return dX
 

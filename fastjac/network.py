@@ -79,7 +79,7 @@ class Sequential(Strict, strict=True):
         self._dtype = float_type(dtype)
         self._seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0, None)
         self._inputs = self._build(None if inputs is None else _arguments.count("inputs", inputs))
-        self._outputs = self._layers[-1].outputs
+        self._outputs = self._widths[-1]
         self.epochs_trained = 0
         self.stop_training = False
         self.preprocessing = None
@@ -114,15 +114,15 @@ class Sequential(Strict, strict=True):
             inputs = next((layer.inputs for layer in self._layers if hasattr(layer, "inputs")), None)
         if inputs is None:
             raise ValueError("no layer tells the width of the input: give it, as Sequential(layers, inputs=64)")
-        width = inputs
+        self._widths = [inputs]  # of the input and of each output, whatever a user's layer says of itself later
         for k, layer in enumerate(self._layers):
             if not hasattr(layer, "parameters"):
                 layer._prepare()  # a user's layer whose __init__ did not call ours
             try:
-                layer.build(width)
+                layer.build(self._widths[-1])
             except ValueError as error:
                 raise ValueError(f"layers[{k}]: {error}") from error
-            width = layer.outputs
+            self._widths.append(layer.outputs)
         return inputs
 
     def _allocate(self) -> None:
@@ -261,7 +261,7 @@ class Sequential(Strict, strict=True):
                 A = layer.forward(A, training)
                 continue
             A = self._of_user(k, layer.forward, A, training)
-            wanted = (len(X), layer.outputs)
+            wanted = (len(X), self._widths[k + 1])
             if not isinstance(A, np.ndarray):
                 raise TypeError(f"layers[{k}] ({layer.describe()}) gave a {type(A).__name__}, expected an array of"
                                 f" shape {wanted}")  # fmt: skip
@@ -324,12 +324,13 @@ class Sequential(Strict, strict=True):
         for k, layer in reversed(list(enumerate(self._layers))):
             if type(layer) not in _OURS:
                 gradient = self._of_user(k, layer.backward, gradient)
-                if (k > 0 or input_gradient) and np.shape(gradient) != (len(d), layer.inputs):
+                wanted = (len(d), self._widths[k])
+                if (k > 0 or input_gradient) and np.shape(gradient) != wanted:
                     seen = (
                         f"shape {gradient.shape}" if isinstance(gradient, np.ndarray) else f"{type(gradient).__name__}"
                     )
                     raise ValueError(f"layers[{k}] ({layer.describe()}) gave a gradient of {seen}, expected an array of"
-                                     f" shape {(len(d), layer.inputs)}")  # fmt: skip
+                                     f" shape {wanted}")  # fmt: skip
             elif k == 0 and type(layer) is Dense:
                 gradient = layer.backward(gradient, input_gradient)
             else:

@@ -233,3 +233,41 @@ def test_a_copy_of_elementwise_has_what_is_compiled_already():
     X = np.linspace(-1, 1, 6).reshape(2, 3)
     np.testing.assert_array_equal(twin.forward(X, False), layer.forward(X, False))
     assert twin.parameters is not layer.parameters
+
+
+class Drifting(fj.Layer):
+    """Says another width of itself from its first pass on."""
+
+    def build(self, inputs):
+        self.inputs, self.outputs = inputs, 2
+
+    def forward(self, X, training):
+        self.outputs = 3
+        return X[:, :3]
+
+    def backward(self, dA):
+        self.inputs = 5
+        return np.zeros((len(dA), 5))
+
+
+def test_a_users_layer_that_changes_its_width_later_is_held_to_the_one_it_was_built_with():
+    X = np.ones((6, 4))
+    net = fj.Sequential([fj.Dense(4, 4), Drifting()], seed=0)
+    for call in (net.forward, net.predict, lambda X: net.fit(X, X[:, :2], loss="huber", progress=False)):
+        with pytest.raises(ValueError, match=r"layers\[1\] .* gave an array of shape \(6, 3\), expected \(6, 2\)"):
+            call(X)
+    net = fj.Sequential([fj.Dense(4, 4), Drifting()], seed=0)
+    net.layers[1].forward = lambda X, training: X[:, :2]
+    net = copy.deepcopy(net)
+    net.forward(X)
+    with pytest.raises(ValueError, match=r"gave a gradient of shape \(6, 5\), expected .* shape \(6, 4\)"):
+        net.backward(np.ones((6, 2)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3,), (4, 3), (3, 5)])
+def test_elementwise_refuses_a_gradient_of_another_shape_than_its_output(shape):
+    layer = fj.Elementwise(math.sin, math.cos)
+    layer.forward(np.zeros((3, 4)), True)
+    with pytest.raises(ValueError, match=r"dA has shape .*expected \(3, 4\)"):
+        layer.backward(np.ones(shape))
+    np.testing.assert_array_equal(layer.backward(np.full((3, 4), 2.0)), np.full((3, 4), 2.0))
