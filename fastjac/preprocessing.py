@@ -20,6 +20,7 @@ from fastjac import _arguments
 from fastjac._attributes import Strict, checks_keywords
 from fastjac.columns import (
     BOOLEAN,
+    MISSING_WORDS,
     NOTHING,
     NUMBER,
     OTHER,
@@ -656,6 +657,18 @@ class Preprocessing(Strict, strict=True):
             texts.append(self.target.name)
         return texts
 
+    @property
+    def verbatim_columns(self) -> list[str]:
+        """Columns of texts in which NA and the like are texts, whatever is beside them in a file.
+
+        A CSV file decides by all its values whether such a word is a missing value; what was learnt must not be read by
+        the values that happen to be in another file.
+        """
+        texts = {column.name: column.categories for column in self.columns if isinstance(column, CategoryColumn)}
+        if self.target.name in self.text_columns:
+            texts[self.target.name] = getattr(self.target, "classes", ())
+        return [name for name, found in texts.items() if not all(map(_was_number, found))]
+
     def extra(self, data: Any) -> list[str]:
         """The names of a table's columns that are not used."""
         used = {column.name for column in self.columns} | {self.target.name}
@@ -783,6 +796,11 @@ class Preprocessing(Strict, strict=True):
 
     def __repr__(self) -> str:
         return f"Preprocessing({len(self.columns)} columns, {self.inputs} inputs, {self.task} of {self.target.name!r})"
+
+
+def _was_number(text: str) -> bool:
+    """Whether a CSV file has this for a number."""
+    return text not in MISSING_WORDS and is_number(text.replace(",", "."))
 
 
 def _refuse_infinite(what: str, values: np.ndarray) -> None:

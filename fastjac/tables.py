@@ -48,8 +48,9 @@ def readable(path: str | Path) -> bool:
 
 @checks_keywords
 def read(
-    path: str | Path, *, text: Iterable[str] = (), na: Iterable[str] = (), decimal: str = ".", index: Iterable[str] = ()
-) -> Table:
+    path: str | Path, *, text: Iterable[str] = (), verbatim: Iterable[str] = (), na: Iterable[str] = (),
+    decimal: str = ".", index: Iterable[str] = (),
+) -> Table:  # fmt: skip
     """A table from a file, by the ending of its name.
 
     CSV (.csv, .tsv, .txt, also .gz) has a line of names first; comments before it, "# …", are left out. The
@@ -63,13 +64,14 @@ def read(
     Args:
         path: the file.
         text: columns to be read as texts even where they look like numbers.
+        verbatim: columns to be read as texts in which NA and the like are texts, too, whatever is beside them.
         na: texts that are missing values in every column, such as "-" or "-999"; the numbers they write are, too.
         decimal: the decimal point of a CSV file: "." or ","; with "," what has a point is no number.
         index: columns to be read even though pandas wrote them into a Parquet file as the index of a frame.
 
     Raises:
         FileNotFoundError: no such file.
-        TypeError: text, na or index is one text instead of several.
+        TypeError: text, verbatim, na or index is one text instead of several.
         ValueError: an ending that is not known, or a file that is damaged or not of its kind.
         ImportError: CSV or Parquet without pyarrow.
 
@@ -82,7 +84,10 @@ def read(
     (array([False,  True]), ['Oslo', 'Bern'])
     """
     path = Path(path)
-    text, na, index = (_arguments.texts(*one) for one in (("text", text), ("na", na), ("index", index)))
+    text, verbatim, na, index = (
+        _arguments.texts(*one) for one in (("text", text), ("verbatim", verbatim), ("na", na), ("index", index))
+    )
+    text = (*text, *verbatim)
     if decimal not in (".", ","):
         raise ValueError(f"decimal is {decimal!r}, expected '.' or ','")
     kind = _ending(path)
@@ -92,7 +97,7 @@ def read(
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     if kind == "csv":
-        return _without(_read_csv(path, text, na, decimal), na)
+        return _without(_read_csv(path, text, verbatim, na, decimal), na)
     readers: dict[str, Callable[[Path], Table]] = {
         "parquet": lambda path: _read_parquet(path, index), "npy": _read_array, "npz": _read_arrays,
     }  # fmt: skip
@@ -111,7 +116,7 @@ def _refused(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path} can't be read: {' '.join(str(error).split())}")
 
 
-def _read_csv(path: Path, text: tuple[str, ...], na: tuple[str, ...], decimal: str) -> Table:
+def _read_csv(path: Path, text: tuple[str, ...], verbatim: tuple[str, ...], na: tuple[str, ...], decimal: str) -> Table:
     pa = arrow()
     from pyarrow import csv as arrow_csv
 
@@ -135,7 +140,8 @@ def _read_csv(path: Path, text: tuple[str, ...], na: tuple[str, ...], decimal: s
                     raise
                 block *= 8  # a row is longer than that
             else:
-                return {name: _inferred(column, name in text, na, decimal) for name, column in table.items()}
+                return {name: column if name in verbatim else _inferred(column, name in text, na, decimal)
+                        for name, column in table.items()}  # fmt: skip
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _refused(path, error) from error
 

@@ -251,6 +251,22 @@ def test_words_for_missing_values_among_texts_are_categories_and_are_named(capsy
     assert code == 0 and "1 column as 2 inputs" in shown.out and shown.err == ""
 
 
+def test_a_category_called_na_is_one_in_every_file_that_is_predicted(capsys, tmp_path):
+    grades = ["1", "2", "X", "NA"] * 10
+    amounts = [dict(zip("12XN", (1.0, 5.0, 9.0, 50.0), strict=True))[grade[0]] for grade in grades]
+    table = _write(tmp_path / "train.csv", {"grade": grades, "y": amounts})
+    model = tmp_path / "model.safetensors"
+    code, _ = run(capsys, "train", table, "--target", "y", "--task", "regression", "--impute", "--epochs", 2,
+                  "--no-progress", "--save", model)  # fmt: skip
+    assert code == 0
+    first = []
+    for other in ("X", "1"):
+        code, shown = run(capsys, "predict", model, _write(tmp_path / "new.csv", {"grade": ["NA", other], "z": [1, 2]}))
+        assert code == 0
+        first.append(shown.out.splitlines()[1])
+    assert first[0] == first[1]
+
+
 def test_an_index_of_pandas_is_a_column_where_it_is_named(capsys, tmp_path):
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)

@@ -186,9 +186,31 @@ def test_a_word_for_missing_values_can_be_given_in_every_form(tmp_path):
     assert rows(tables.read(tmp_path / "a.npy", na=["-999"])) == {"0": wanted["x"]}
     column = tables.read(write(tmp_path / "b.csv", "z\n1.5\n-\n2\n"), na=["-"])["z"]
     assert (column.kind, column.row(1), column.row(2)) == ("number", None, 2)
-    for name in ("na", "text", "index"):
+    for name in ("na", "text", "verbatim", "index"):
         with pytest.raises(TypeError, match=f"{name} is 'x', expected several in a list"):
             tables.read(tmp_path / "a.csv", **{name: "x"})
+
+
+@pytest.mark.parametrize("grades", [["1", "2", "X", "NA"], ["1", "2", "X"], ["1", "2"]])
+@pytest.mark.parametrize("impute", [True, False])
+def test_what_a_row_is_does_not_depend_on_the_other_rows_of_its_file(tmp_path, grades, impute):
+    columns = {"grade": grades * 5, "y": np.arange(5 * len(grades)) / 7}
+    learnt = Preprocessing.learn(columns, "y", impute=impute, categorical=["grade"])
+    learnt = Preprocessing.from_json(learnt.to_json())
+    found = []
+    for other in grades[:3]:
+        path = write(tmp_path / "a.csv", f"grade,y\nNA,1\n{other},1\n")
+        table = tables.read(path, text=learnt.text_columns, verbatim=learnt.verbatim_columns, na=learnt.na)
+        found.append(table["grade"].row(0))
+    # NA is a missing value where all that was learnt are numbers, as it was in the file that was learnt from
+    assert found == (["NA"] * 3 if "X" in grades else [None] * 2)
+
+
+def test_classes_called_na_are_classes_whatever_else_there_is(tmp_path):
+    learnt = Preprocessing.learn({"x": np.arange(9.0), "y": ["1", "NA", "X"] * 3}, "y")
+    assert learnt.verbatim_columns == ["y"]
+    path = write(tmp_path / "a.csv", "x,y\n1,NA\n2,1\n")
+    assert learnt.targets(tables.read(path, verbatim=learnt.verbatim_columns)).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "array"])

@@ -89,7 +89,8 @@ def read(data: str, learnt: fj.Preprocessing, decimal: str | None, *, held_out: 
     """The table in DATA, for a network that was trained already: of images, all or those held out of training."""
     if is_table(data):
         names = [learnt.target.name, *(column.name for column in learnt.columns)]
-        return tables.read(data, text=learnt.text_columns, na=learnt.na, decimal=decimal or ".", index=names)
+        return tables.read(data, text=learnt.text_columns, verbatim=learnt.verbatim_columns, na=learnt.na,
+                           decimal=decimal or ".", index=names)  # fmt: skip
     if decimal:
         raise click.UsageError(f"--decimal is for tables, and {data} is images")
     split = images(data, None)
