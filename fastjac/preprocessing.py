@@ -232,7 +232,7 @@ def _refuse_missing(name: str, column: Column, first: int, hint: str = "") -> No
 def _numbers(name: str, column: Column, first: int, fill: float | None) -> np.ndarray:
     """A column as finite float64, missing values filled or refused."""
     _refuse_other(name, column)
-    if column.kind == TEXT:
+    if column.kind == TEXT and not column.missing.all():
         numbers = np.array([is_number(one) for one in column.names])[column.values]
         wrong = ~column.missing & ~numbers
         k = int(np.argmax(wrong if wrong.any() else ~column.missing))
@@ -354,11 +354,26 @@ class _Texts:
             )
 
 
+_IN_WORDS = {NUMBER: "numbers", BOOLEAN: "booleans", TEXT: "texts"}
+
+
+def _one_kind(name: str, kind: str, column: Column, first: int) -> str:
+    """The kind of a column, from that of the pieces so far and another one; a piece without values has none."""
+    if column.missing.all() or column.kind == kind:
+        return kind
+    if kind != NOTHING:
+        k = int(np.argmin(column.missing))
+        found = f"{_IN_WORDS[column.kind]} from {_row(first, k)} on ({shortened(column.row(k))})"
+        raise ValueError(f"column {name!r} has {found} and {_IN_WORDS[kind]} before, expected one of the two")
+    return column.kind
+
+
 class _FeatureLearner:
     """What is learnt of one column, piece by piece."""
 
-    def __init__(self, name: str, kind: str, impute: bool, sample: int | None, asked: bool) -> None:
-        self.name, self.kind, self.impute, self.asked = name, kind, impute, asked
+    def __init__(self, name: str, impute: bool, sample: int | None, asked: bool) -> None:
+        self.name, self.impute, self.asked = name, impute, asked
+        self.kind = TEXT if asked else NOTHING  # until there are values
         self.moments = _Moments(impute, sample)
         self.counts: Counter[Any] = Counter()
         self.texts = _Texts(name)
@@ -367,6 +382,10 @@ class _FeatureLearner:
         _refuse_other(self.name, column)
         if not self.impute:
             _refuse_missing(self.name, column, first, "; impute (--impute) fills them")
+        if not self.asked:
+            self.kind = _one_kind(self.name, self.kind, column, first)
+        if column.missing.all():
+            return
         if self.kind == TEXT:
             self.texts.add(column, first)
             column = column.as_text().take(rows)
@@ -456,7 +475,7 @@ class _TargetLearner:
     def add(self, column: Column, rows: Any, first: int) -> None:
         _refuse_other(self.name, column)
         _refuse_missing(self.name, column, first)
-        self.kind = column.kind
+        self.kind = _one_kind(self.name, self.kind, column, first)
         self.rows += len(column)
         if self.task is None:
             self.texts.add(column, first)
@@ -603,7 +622,8 @@ class Preprocessing(Strict, strict=True):
             target, task, impute, categorical, drop, na: as in ``learn``.
 
         Raises:
-            TypeError, ValueError: as ``learn``, and where there is no row.
+            TypeError, ValueError: as ``learn``, and where there is no row, or a column has values of one kind in one
+                piece and of another in another.
         """
         if task not in (None, *TASKS):
             raise unknown("task", task, TASKS)
@@ -619,10 +639,9 @@ class Preprocessing(Strict, strict=True):
             table = {name: column.without(na) for name, column in as_table(piece).items()}
             if not learners:
                 _check_names(table, target, categorical, drop)
-                for name, column in table.items():
+                for name in table:
                     if name != target and name not in drop:
-                        kind = TEXT if name in categorical else NUMBER if column.kind == NOTHING else column.kind
-                        learners[name] = _FeatureLearner(name, kind, impute, sample, name in categorical)
+                        learners[name] = _FeatureLearner(name, impute, sample, name in categorical)
                 if not learners:
                     raise ValueError(f"the table has no columns but the target {target!r} and those dropped")
             for name in (target, *learners):

@@ -291,6 +291,46 @@ def test_rows_are_counted_through_all_pieces():
     assert Preprocessing.learn(table, "y", rows=slice(None, -10)).columns[0].mean == pytest.approx(x[:-10].mean())
 
 
+PIECES = [
+    [[None, None], [True, False], [None, True]],
+    [[None, None], ["u", "v"], ["v", ""]],
+    [[np.nan, np.nan], ["u", "v"], ["v", None]],
+    [["", ""], [1.5, 2.5], [None, 4.0]],
+    [[1.5, 2.5], ["", ""], [None, 4]],
+    [["u", "v"], [np.nan, np.nan], ["w", "v"]],
+    [[-1, -1], ["u", "v"], ["-1", "v"]],
+]
+
+
+@pytest.mark.parametrize("values", PIECES)
+def test_pieces_without_values_do_not_decide_what_a_column_is(values):
+    amounts = [[1.5, 2.5], [3.5, 4.25], [1.0, 8.5]]
+    pieces = [{"b": b, "y": y} for b, y in zip(values, amounts, strict=True)]
+    present = [one if one not in ("", -1) and one == one else None for b in values for one in b]
+    whole = {"b": present, "y": np.concatenate(amounts)}
+    learnt = Preprocessing.learn_from(pieces, "y", impute=True, na=["-1"])
+    wanted = Preprocessing.learn(whole, "y", impute=True, na=["-1"])
+    assert type(learnt.columns[0]) is type(wanted.columns[0])
+    found = np.concatenate([learnt.features(piece) for piece in pieces])
+    np.testing.assert_allclose(found, wanted.features(whole), rtol=1e-6)
+
+
+KINDS = {"numbers": [7, 9], "booleans": [True, False], "texts": ["u", "v"]}
+
+
+@pytest.mark.parametrize("one", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_pieces_of_different_kinds_are_refused_with_both(one, other):
+    pieces = [{"x": [1.0, 2.0], "b": KINDS[one]}, {"x": [3.0, 4.0], "b": KINDS[other]}]
+    if one == other:
+        assert Preprocessing.learn_from(pieces, "b").target.outputs == 2
+        return
+    words = rf"column 'b' has {other} from row 3 on \({KINDS[other][0]!r}\) and {one} before"
+    for target in "bx":
+        with pytest.raises(ValueError, match=words):
+            Preprocessing.learn_from(pieces, target)
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
