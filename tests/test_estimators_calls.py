@@ -20,6 +20,7 @@ import joblib
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_regression
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
@@ -564,6 +565,69 @@ def test_what_is_refused_that_scikit_learn_takes():
         regressor.set_params(loss="poisson").fit(X, y)
     with pytest.raises(ValueError, match="y has 2 columns, expected 1"):
         regressor.set_params(loss="squared_error").fit(X, np.stack([y, y], 1))
+
+
+REFUSED = {
+    "too few validation columns": (lambda X, y: {"X_val": X[:, :2], "y_val": y}, "features"),
+    "an unknown validation class": (lambda X, y: {"X_val": X, "y_val": y + 1}, "classes not in"),
+    "too few sample weights": (lambda X, y: {"sample_weight": np.ones(3)}, "sample_weight"),
+    "negative sample weights": (lambda X, y: {"sample_weight": -np.ones(len(y))}, "sample_weight"),
+    "negative validation weights": (
+        lambda X, y: {"X_val": X, "y_val": y, "sample_weight_val": -np.ones(len(y))}, "sample_weight"
+    ),
+    "start weights of another shape": (lambda X, y: {"coefs_init": [np.zeros((2, 2))]}, "coefs_init has arrays"),
+    "start weights that are no numbers": (
+        lambda X, y: {"intercepts_init": [np.full(4, "x"), np.zeros(3)]}, "could not convert string"
+    ),
+    "fewer columns": (lambda X, y: {"X": X[:, :2], "X_val": X, "y_val": y}, "features"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", REFUSED)
+@pytest.mark.parametrize("settings", [{}, {"warm_start": True}, {"solver": "lbfgs"}], ids=str)
+def test_a_fit_that_is_refused_leaves_what_was_fitted_before(settings, why):
+    X, y = load_iris(return_X_y=True)
+    net = MLPClassifier((4,), learning_rate_init=0.05, max_iter=20, random_state=0, **settings)
+    more, message = REFUSED[why]
+    refused = {"X": X, "y": y, **more(X, y)}
+    with pytest.raises(ValueError, match=message):
+        net.fit(**refused)
+    with pytest.raises(NotFittedError):
+        net.predict(X)
+    assert sorted(vars(net)) == sorted(net.get_params())
+    net.fit(X.astype("f4"), y)
+    before, attributes = net.predict_proba(X), dict(vars(net))
+    coefs = [one.copy() for one in net.coefs_]
+    with pytest.raises(ValueError, match=message):
+        net.fit(**refused)
+    assert vars(net).keys() == attributes.keys()
+    for name, value in attributes.items():
+        assert vars(net)[name] is value or name in ("coefs_", "intercepts_", "_made_of"), name
+    for now, then in zip(net.coefs_, coefs, strict=True):
+        np.testing.assert_array_equal(now, then)
+    np.testing.assert_array_equal(net.predict_proba(X), before)
+
+
+def test_a_fit_refused_for_its_targets_or_settings_leaves_what_was_fitted_before():
+    X, y = load_iris(return_X_y=True)
+    net = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y)
+    before = net.predict_proba(X)
+    for settings, targets, message in [
+        ({"early_stopping": True, "validation_fraction": 0.001}, y + 1, "validation set is too small"),
+        ({"early_stopping": True, "validation_fraction": 0.1}, np.arange(150) == 0, "least populated class"),
+        ({"early_stopping": False, "class_weight": "balanced"}, np.stack([y > 0, y > 1], 1), "not for multilabel"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            net.set_params(**settings).fit(X, targets)
+        np.testing.assert_array_equal(net.classes_, [0, 1, 2])
+        np.testing.assert_array_equal(net.predict_proba(X), before)
+    counts = MLPRegressor("poisson", (4,), max_iter=2, random_state=0).fit(X, y)
+    before = counts.predict(X)
+    with pytest.raises(ValueError, match="y has"):
+        counts.partial_fit(X, y - 1.0)
+    with pytest.raises(ValueError, match="y has"):
+        counts.fit(X[:, :3], y - 1.0)
+    np.testing.assert_array_equal(counts.predict(X), before)
 
 
 def test_what_is_taken_that_scikit_learn_refuses():

@@ -7,7 +7,7 @@ same loss curve.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +27,7 @@ from fastjac import activations, losses, optimizers, training
 from fastjac.callbacks import Callback, as_callbacks
 from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, typed, with_callbacks
 from fastjac.estimators._formulas import Adam
-from fastjac.estimators._lbfgs import minimize
+from fastjac.estimators._lbfgs import minimizer
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import are_views, build, checked, dense, views
 from fastjac.network import Sequential
@@ -148,40 +148,27 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if incremental and self.early_stopping and validation[0] is None:
             raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
         callbacks = self._own_callbacks()
-        given = X, y
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if first:
             self._activation_names(len(hidden))
         else:
             self._check_that_it_can_go_on(hidden)
-        X, y = self._validate_input(X, y, incremental, first)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
-        if not first and y.shape[1] != self._network.outputs:
-            raise ValueError(f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network"
-                             " has outputs")  # fmt: skip
-        self.n_outputs_ = y.shape[1]
-        self._random_state = check_random_state(self.random_state)
-        # SciPy's solver works in float64, and so does scikit-learn, whatever X is
-        dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
-        if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype, X.dtype)
-        elif self.solver == "lbfgs" and self._network.dtype != dtype:
-            self.coefs_ = [one.astype(dtype) for one in self.coefs_]
-            self._use_network()
-        self._start_from(coefs_init, intercepts_init)
-        X = X.toarray() if scipy.sparse.issparse(X) else X
-        held_out = self._held_out(*validation)
-        # after its last iteration, SciPy may have begun one more
-        name, most = ("iteration", self.max_iter + 1) if self.solver == "lbfgs" else ("epoch", self.max_iter)
-        tasks = None if incremental else Tasks(self, *given, sample_weight, name, most)
-        if self.solver == "lbfgs":
-            assert tasks is not None  # partial_fit does not take this solver
-            held = None if held_out is None else _HeldOut(self, self._loss()[0], *held_out)
-            minimize(self, X, self._targets(y), self._weighted(y, sample_weight), held, callbacks, tasks)
-        else:
-            self._fit_stochastic(X, y, sample_weight, held_out, callbacks, tasks, first)
+        before = dict(vars(self))
+        try:
+            train = self._prepared(
+                X, y, sample_weight, incremental, first, hidden, validation, coefs_init, intercepts_init, callbacks
+            )
+            # after its last iteration, SciPy may have begun one more
+            name, most = ("iteration", self.max_iter + 1) if self.solver == "lbfgs" else ("epoch", self.max_iter)
+            tasks = None if incremental else Tasks(self, X, y, sample_weight, name, most)
+        except BaseException:  # refused: what there was before stays
+            vars(self).clear()
+            vars(self).update(before)
+            if not first:
+                self._take(self._network)
+            raise
+        del before
+        train(tasks)
         if not np.isfinite(self._network.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
@@ -190,6 +177,43 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if tasks is not None:
             tasks.close()
         return self
+
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool, hidden: list[int],
+        validation: tuple[Any, Any, Any], coefs_init: Any, intercepts_init: Any, callbacks: list[Callback],
+    ) -> Callable[[Any], None]:  # fmt: skip
+        """All that comes before training, and all that refuses it; a function that trains.
+
+        Attributes are set, and other objects put in their place, but what an earlier call left is not written to.
+        """
+        X, y = self._validate_input(X, y, incremental, first)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        if not first and y.shape[1] != self._network.outputs:
+            raise ValueError(f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network"
+                             " has outputs")  # fmt: skip
+        self.n_outputs_ = y.shape[1]
+        weight = self._weighted(y, sample_weight)
+        held_out = self._held_out(*validation)
+        self._random_state = check_random_state(self.random_state)
+        # SciPy's solver works in float64, and so does scikit-learn, whatever X is
+        dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
+        if first:
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype, X.dtype)
+        elif self.solver == "lbfgs" and self._network.dtype != dtype:
+            self.coefs_ = [one.astype(dtype) for one in self.coefs_]
+            self._use_network()
+        start = self._start(coefs_init, intercepts_init)
+        X = X.toarray() if scipy.sparse.issparse(X) else X
+        if self.solver == "lbfgs":
+            held = None if held_out is None else _HeldOut(self, self._loss()[0], *held_out)
+            train = minimizer(self, X, self._targets(y), weight, held, callbacks)
+        else:
+            train = self._stochastic(X, y, weight, held_out, callbacks, incremental, first)
+        for own, value in start:
+            own[...] = value
+        return train
 
     def _hidden(self) -> list[int]:
         hidden = self.hidden_layer_sizes
@@ -308,15 +332,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             old, new = optimizer.state(before), optimizer.state(network)
             new.moments[:], new.counters[:] = old.moments, old.counters
 
-    def _start_from(self, coefs: Any, intercepts: Any) -> None:
+    def _start(self, coefs: Any, intercepts: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The network's arrays that are to start from given values, each with these."""
+        start = []
         for name, given, own in (("coefs_init", coefs, self.coefs_), ("intercepts_init", intercepts, self.intercepts_)):
             if given is None:
                 continue
             shapes = [np.shape(array) for array in given]
             if shapes != [array.shape for array in own]:
                 raise ValueError(f"{name} has arrays of shapes {shapes}, expected {[array.shape for array in own]}")
-            for array, value in zip(own, given, strict=True):
-                array[...] = value
+            start += [(array, np.array(value, array.dtype)) for array, value in zip(own, given, strict=True)]
+        return start
 
     def _held_out(self, X: Any, y: Any, weight: Any) -> Any:
         """The explicit validation set: X, y as ``fit`` has it after its checks, y as given, and weights."""
@@ -338,13 +364,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             return weight
         return factors if weight is None else factors * weight
 
-    def _fit_stochastic(
+    def _stochastic(
         self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, held_out: Any, callbacks: list[Callback],
-        tasks: Tasks | None, first: bool,
-    ) -> None:  # fmt: skip
-        """All epochs; without tasks, one more, of ``partial_fit``."""
-        incremental = tasks is None
-        weight = self._weighted(y, weight)
+        incremental: bool, first: bool,
+    ) -> Callable[[Any], None]:  # fmt: skip
+        """A function that trains: all epochs, or the one more of ``partial_fit``."""
         if self.early_stopping and held_out is None:
             stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
             parts = (X, y) if weight is None else (X, y, weight)
@@ -371,29 +395,34 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         run.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
         self._begin_curves(held_out is not None)
         held = None if held_out is None else _HeldOut(self, loss, *held_out)
-        network.stop_training = False
-        for callback in callbacks:
-            callback.network = network
-        self.n_iter_ = 0
-        # where no score is better: a new network's first weights, and the last ones after a warm start, as scikit-learn
-        best = _Best(network.parameters.copy() if first and self.early_stopping else None)
-        interrupted = False
         epochs = 1 if incremental else self.max_iter
-        with run.threads_ready() as pool, bar(self.progress, epochs) as show, training._interruptible() as interruption:
-            try:
-                for callback in callbacks:
-                    callback.on_train_begin()
+
+        def train(tasks: Tasks | None) -> None:
+            network.stop_training = False
+            for callback in callbacks:
+                callback.network = network
+            self.n_iter_ = 0
+            # where no score is better: a new network's first weights, and the last ones after a warm start, as
+            # scikit-learn
+            best = _Best(network.parameters.copy() if first and self.early_stopping else None)
+            interrupted = False
+            with run.threads_ready() as pool, bar(self.progress, epochs) as show, training._interruptible() as asked:
                 try:
-                    interrupted = self._epochs(epochs, run, held, best, callbacks, tasks, show, pool, interruption)
-                finally:
                     for callback in callbacks:
-                        callback.on_train_end()
-            except KeyboardInterrupt:
-                interrupted = True
-        if self.early_stopping and best.parameters is not None and not incremental:
-            network.parameters[:] = best.parameters
-        if interrupted:
-            warn("Training interrupted by user.")
+                        callback.on_train_begin()
+                    try:
+                        interrupted = self._epochs(epochs, run, held, best, callbacks, tasks, show, pool, asked)
+                    finally:
+                        for callback in callbacks:
+                            callback.on_train_end()
+                except KeyboardInterrupt:
+                    interrupted = True
+            if self.early_stopping and best.parameters is not None and not incremental:
+                network.parameters[:] = best.parameters
+            if interrupted:
+                warn("Training interrupted by user.")
+
+        return train
 
     def _epochs(
         self, epochs: int, run: Any, held: _HeldOut | None, best: _Best, callbacks: list[Callback],

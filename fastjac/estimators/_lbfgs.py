@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,13 +63,27 @@ class _Objective:
         return value, network.gradients.copy()
 
 
-def minimize(
+def minimizer(
     estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, held: Any,
-    callbacks: list[Callback], tasks: Tasks,
-) -> None:  # fmt: skip
-    """Minimise the penalized loss over the network's parameters; sets ``n_iter_`` and ``loss_``."""
-    network = estimator._network
+    callbacks: list[Callback],
+) -> Callable[[Any], None]:  # fmt: skip
+    """A function that minimises the penalized loss over the network's parameters, and sets ``n_iter_`` and ``loss_``.
+
+    Raises:
+        ValueError: targets or weights that the loss does not take.
+    """
     objective = _Objective(estimator, X, targets, weight)
+
+    def train(tasks: Tasks) -> None:
+        _minimize(estimator, objective, len(X), held, callbacks, tasks)
+
+    return train
+
+
+def _minimize(
+    estimator: Any, objective: _Objective, samples: int, held: Any, callbacks: list[Callback], tasks: Tasks
+) -> None:
+    network = estimator._network
     iterations = 0
     stopped = False
     network.stop_training = False
@@ -91,7 +106,7 @@ def minimize(
             held.look()
             logs["val_loss"] = held.loss()
             estimator.validation_loss_curve_.append(logs["val_loss"])
-        show(min(iterations, estimator.max_iter - 1), logs, len(X), len(X), epoch_end=True)
+        show(min(iterations, estimator.max_iter - 1), logs, samples, samples, epoch_end=True)
         for callback in callbacks:
             callback.on_epoch_end(iterations, dict(logs))
         iterations += 1
