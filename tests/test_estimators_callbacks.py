@@ -65,7 +65,7 @@ def test_an_epoch_is_a_task_and_the_copy_is_fitted_so_far(kind, solver):
     assert [one[:2] for one in events[-2:]] == [("end", "fit"), ("teardown", "fit")]
     inner = [one[0] for one in events[2:-2]]
     assert inner == ["begin", "end"] * (len(inner) // 2)
-    assert len(recorder.scores()) == 6 + (solver == "lbfgs")
+    assert len(recorder.scores()) == net.n_iter_ == 6
     for k in (1, 4):
         before = _fitted(kind, None, solver=solver, max_iter=k)
         assert recorder.scores()[k - 1] == pytest.approx(before.score(X, KINDS[kind]), rel=1e-12)
@@ -100,6 +100,15 @@ def test_the_scores_of_scikit_learns_monitor():
     accuracies = [row["accuracy"] for row in data if row["task_name"] == "epoch"]
     assert len(accuracies) == 5
     assert accuracies[-1] == net.score(X, Y)
+
+
+@pytest.mark.parametrize("settings", [{"max_iter": 3}, {"max_fun": 4}, {"tol": 0.2}, {"tol": 100.0}], ids=str)
+def test_lbfgs_has_as_many_tasks_as_iterations_however_it_ends(settings):
+    monitor = callback_module.ScoringMonitor(scoring="accuracy")
+    net = _fitted("MLPClassifier", monitor, solver="lbfgs", **settings)
+    rows = [row for row in monitor.get_logs(select="most_recent").data if row["task_name"] == "iteration"]
+    assert len(rows) == net.n_iter_
+    assert not rows or rows[-1]["accuracy"] == net.score(X, Y)
 
 
 def test_the_progress_bar_and_meta_estimators(capsys, monkeypatch):

@@ -417,6 +417,24 @@ def test_callbacks_are_told_of_the_end_also_after_an_error(solver):
     assert net.set_params(callbacks=None).fit(X, y).n_iter_ > 2
 
 
+@pytest.mark.parametrize("settings", [{"max_iter": 3}, {"max_fun": 4}, {"tol": 0.2}, {"tol": 100.0}], ids=str)
+def test_what_lbfgs_begins_it_ends_for_callbacks(settings):
+    X, y = load_iris(return_X_y=True)
+    told = []
+
+    class Telling(fj.Callback):
+        def on_epoch_begin(self, epoch):
+            told.append(("begin", epoch, self.network.parameters.copy()))
+
+        def on_epoch_end(self, epoch, logs):
+            told.append(("end", epoch, self.network.parameters.copy()))
+
+    net = MLPClassifier((4,), solver="lbfgs", random_state=0, callbacks=[Telling()], **settings).fit(X, y)
+    assert [one[:2] for one in told] == [(what, k) for k in range(net.n_iter_) for what in ("begin", "end")]
+    for end, begin in zip(told[1::2], told[2::2], strict=False):
+        np.testing.assert_array_equal(end[2], begin[2])
+
+
 def test_lbfgs_has_callbacks_progress_and_a_validation_set(capsys):
     X, y = load_iris(return_X_y=True)
     seen = []

@@ -158,9 +158,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             train = self._prepared(
                 X, y, sample_weight, incremental, first, hidden, validation, coefs_init, intercepts_init, callbacks
             )
-            # after its last iteration, SciPy may have begun one more
-            name, most = ("iteration", self.max_iter + 1) if self.solver == "lbfgs" else ("epoch", self.max_iter)
-            tasks = None if incremental else Tasks(self, X, y, sample_weight, name, most)
+            name = "iteration" if self.solver == "lbfgs" else "epoch"
+            tasks = None if incremental else Tasks(self, X, y, sample_weight, name, self.max_iter)
         except BaseException:  # refused: what there was before stays
             vars(self).clear()
             vars(self).update(before)

@@ -85,19 +85,25 @@ def _minimize(
 ) -> None:
     network = estimator._network
     iterations = 0
-    stopped = False
+    begun = stopped = False
     network.stop_training = False
     estimator.validation_loss_curve_ = None if held is None else []
     for callback in callbacks:
         callback.network = network
 
-    def begin() -> None:
-        for callback in callbacks:
-            callback.on_epoch_begin(iterations)
-        tasks.begin()
+    def value(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """An iteration begins with the first step away from where the one before has ended: SciPy says only when it has
+        ended, and then may find that it was the last."""
+        nonlocal begun
+        if not begun and not np.array_equal(parameters, network.parameters):
+            begun = True
+            for callback in callbacks:
+                callback.on_epoch_begin(iterations)
+            tasks.begin()
+        return objective(parameters)
 
     def after_iteration(intermediate_result: Any) -> None:
-        nonlocal iterations, stopped
+        nonlocal iterations, begun, stopped
         network.parameters[:] = intermediate_result.x
         logs = {"loss": float(intermediate_result.fun)}
         if estimator.verbose:
@@ -110,18 +116,17 @@ def _minimize(
         for callback in callbacks:
             callback.on_epoch_end(iterations, dict(logs))
         iterations += 1
+        begun = False
         stopped = tasks.end() or network.stop_training
         if stopped:
             raise StopIteration
-        begin()
 
     with bar(estimator.progress, estimator.max_iter) as show:
         try:
             for callback in callbacks:
                 callback.on_train_begin()
-            begin()
             result = optimize.minimize(
-                objective, network.parameters.copy(), method="L-BFGS-B", jac=True, callback=after_iteration,
+                value, network.parameters.copy(), method="L-BFGS-B", jac=True, callback=after_iteration,
                 options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
             )  # fmt: skip
             network.parameters[:] = result.x
@@ -130,7 +135,7 @@ def _minimize(
                 callback.on_train_end()
     estimator.n_iter_ = min(result.nit, estimator.max_iter)
     estimator.loss_ = float(result.fun)
-    if not stopped:
+    if begun:  # a step that led nowhere
         tasks.end()
     if result.status != 0 and not stopped:
         warn(
