@@ -185,8 +185,9 @@ def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> S
     if isinstance(test, numbers.Real) and test < 1:
         held_out = round(_arguments.real("test", test, 0, 1) * len(X))
     else:
-        whole = isinstance(test, numbers.Real) and not isinstance(test, numbers.Integral) and float(test).is_integer()
-        held_out = _arguments.count("test", int(test) if whole else test, 0)
+        if not isinstance(test, numbers.Real) or not (isinstance(test, numbers.Integral) or float(test).is_integer()):
+            raise TypeError(f"test is {test!r}, expected a share below 1, or a number of rows")
+        held_out = _arguments.count("test", int(test), 0)
     if not 0 < held_out < len(X):
         raise ValueError(f"test={shortened(test)} holds out {shortened(held_out)} of {len(X)} rows, expected 1 to"
                          f" {len(X) - 1}")  # fmt: skip

@@ -1,6 +1,7 @@
 """The command line, in this process and as a user's."""
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,11 @@ def test_the_same_seed_prints_the_same_figures(capsys):
     arguments = ("train", "digits", "--epochs", "2", "--hidden", "16", "--no-progress", "--threads")
     one, two = (run(capsys, *arguments, threads)[1].out for threads in ("1", "2"))
     assert one.splitlines()[:-1] == two.splitlines()[:-1]  # the last line has the times
+
+
+def test_a_network_without_hidden_layers_has_none(capsys):
+    code, shown = run(capsys, "train", "digits", "--epochs", "1", "--hidden", "", "--no-progress", "--json")
+    assert code == 0 and json.loads(shown.out)["parameters"] == 64 * 10 + 10
 
 
 def test_train_a_folder(capsys, tmp_path):
@@ -94,6 +100,7 @@ def test_info_shows_and_clears_the_cache(tmp_path):
         (["trian", "digits"], 2, ["trian", "did you mean 'train'", "bench, compare, evaluate, info, predict, train"]),
         (["--trian"], 2, ["--trian"]),
         (["train", "digits", "--test", "5000"], 1, ["5000", "1797"]),
+        (["train", "digits", "--test", "nan"], 1, ["test is nan, expected a share below 1, or a number of rows"]),
         (["train", "digits", "--save", "net.h5"], 2, ["--save", "net.h5", ".safetensors"]),
     ],
 )

@@ -101,7 +101,8 @@ def train(
     _check_places(save, plot)
     source = sources.open_source(data, test, seed=seed, dtype=dtype, **columns)
     split, learnt = source.split, source.preprocessing
-    net = sources.network(learnt.inputs, learnt.outputs, hidden or source.hidden, activation, dropout, seed, dtype)
+    widths = source.hidden if hidden is None else hidden
+    net = sources.network(learnt.inputs, learnt.outputs, widths, activation, dropout, seed, dtype)
     kept = save is not None or plot not in (None, "-")  # something is, whoever reads what is printed
     if not as_json:
         with output.needed(not kept):
