@@ -207,11 +207,16 @@ def from_arrow(table: Any, index: Iterable[str] = ()) -> Table:
 
 
 def index_names(schema: Any) -> list[str]:
-    """The columns of an Arrow schema in which pandas keeps the index of a frame."""
+    """The columns of an Arrow schema in which pandas keeps the index of a frame; also where another library that has
+    read and written the table has lost the note of it."""
+    found = [name for name in schema.names if _INDEX.fullmatch(name)]
     with contextlib.suppress(KeyError, TypeError, ValueError, RecursionError):  # of whoever wrote the file
         kept = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
-        return [name for name in kept if isinstance(name, str) and name in schema.names]
-    return []
+        found += [name for name in kept if isinstance(name, str) and name in schema.names]
+    return found
+
+
+_INDEX = re.compile(r"__index_level_\d+__")  # what pandas names an index without a name
 
 
 def _arrow_column(name: str, array: Any) -> Column:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,13 +68,18 @@ def read(
         verbatim: columns to be read as texts in which NA and the like are texts, too, whatever is beside them.
         na: texts that are missing values in every column, such as "-" or "-999"; the numbers they write are, too.
         decimal: the decimal point of a CSV file: "." or ","; with "," what has a point is no number.
-        index: columns to be read even though pandas wrote them into a Parquet file as the index of a frame.
+        index: columns to be read even though pandas wrote them into a file as the index of a frame: those that a
+            Parquet file says are, and of a CSV file the first one if it has no name and different whole numbers.
 
     Raises:
         FileNotFoundError: no such file.
         TypeError: text, verbatim, na or index is one text instead of several.
-        ValueError: an ending that is not known, or a file that is damaged or not of its kind.
+        ValueError: an ending that is not known, a file that is damaged or not of its kind, or a decimal comma for
+            another one than CSV.
         ImportError: CSV or Parquet without pyarrow.
+
+    Warns:
+        UserWarning: a CSV file's first column was left out as an index.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -97,11 +103,29 @@ def read(
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     if kind == "csv":
-        return _without(_read_csv(path, text, verbatim, na, decimal), na)
+        table = _read_csv(path, text, verbatim, na, decimal)
+        if "" not in index and _begins_with_index(table):
+            warnings.warn(
+                f"the first column of {path} has no name, and another whole number in every row: it is left out as the"
+                " index of a frame; index=[''] (--index '\"\"') takes it", stacklevel=3,
+            )  # fmt: skip
+            table.pop("")
+        return _without(table, na)
+    if decimal != ".":
+        raise ValueError(f"decimal is {decimal!r} (--decimal {decimal}), which is for CSV files, and {path} is none")
     readers: dict[str, Callable[[Path], Table]] = {
         "parquet": lambda path: _read_parquet(path, index), "npy": _read_array, "npz": _read_arrays,
     }  # fmt: skip
     return _with_texts(_without(readers[kind](path), na), text)
+
+
+def _begins_with_index(table: Table) -> bool:
+    """Whether a CSV file has the index of a frame as a column, as to_csv of pandas writes it."""
+    first = table.get("")
+    if len(table) < 2 or next(iter(table)) or first is None or first.kind != NUMBER or first.missing.any():
+        return False
+    whole = bool((first.values == np.floor(first.values)).all() and (first.values >= 0).all())
+    return whole and len(np.unique(first.values)) == len(first)
 
 
 def _without(table: Table, na: Iterable[str]) -> Table:
@@ -175,14 +199,23 @@ def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
         before += 1
     for k in range(before):
         # "#id,x", or "# a,b", as numpy.savetxt writes the names, or "# written by …"?
-        names, first = [*_records(lines[k:], tab_first)[1], [], []][:2]
-        named = any(map(is_number, first)) or not lines[k][1:2].isspace()
+        records = _records(lines[k:], tab_first)[1]
+        names, first = [*records, [], []][:2]
+        named = any(map(is_number, first)) or not (lines[k][1:2].isspace() or _are_names(first, records[2:]))
         last = k == before - 1
         if (last and not first) or (len(names) == len(first) and named and (last or len(names) > 1)):
             before = k
             break
     delimiter, records = _records(lines[before:], tab_first)
     return delimiter, len(records[0]) if records else 1, before
+
+
+def _are_names(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether a record without numbers has the names of those after it: they have a column of numbers."""
+    if not rest or any(len(record) != len(first) for record in rest):
+        return False
+    columns_of_rest = ([cell for cell in column if cell not in MISSING_WORDS] for column in zip(*rest, strict=True))
+    return any(cells and all(map(is_number, cells)) for cells in columns_of_rest)
 
 
 def _records(lines: list[str], tab_first: bool) -> tuple[str, list[list[str]]]:

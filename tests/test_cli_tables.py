@@ -287,6 +287,23 @@ def test_an_index_of_pandas_is_a_column_where_it_is_named(capsys, tmp_path):
     assert "1 column as 1 inputs" in _train(capsys, path, "--target", "y")[1].out
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_column_without_a_name_can_be_dropped_and_taken(capsys, tmp_path):
+    content = {"": range(60), "x": range(60), "y": np.arange(60) / 7}
+    path = _write(tmp_path / "a.csv", content)
+    code, shown = _train(capsys, path, "--target", "y")
+    assert code == 0 and "1 column as 1 inputs" in shown.out and "index of a frame" in shown.err
+    code, shown = _train(capsys, path, "--target", "y", "--drop", '""')
+    assert code == 0 and "1 column as 1 inputs" in shown.out and shown.err == ""
+    code, shown = _train(capsys, path, "--target", "y", "--index", '""')
+    assert code == 0 and "2 columns as 2 inputs" in shown.out and shown.err == ""
+    _write(path, content | {"": [0.5, 1] * 30})
+    code, shown = _train(capsys, path, "--target", "y", "--drop", '"", ,')
+    assert code == 0 and "1 column as 1 inputs" in shown.out
+    code, shown = _train(capsys, path, "--target", "y", "--index", "x")
+    assert code == 2 and "--index is for what pandas wrote" in shown.err
+
+
 def test_names_with_commas_and_blanks_can_be_given(capsys, tmp_path):
     content = {"a,b": range(60), " s ": range(60), 'say "c"': range(60), "d": range(60), "y": np.arange(60) / 7}
     path = _write(tmp_path / "a.csv", content)

@@ -117,6 +117,8 @@ def test_texts_that_look_like_numbers_stay_texts_where_asked(tmp_path):
         ("a.csv", "# a,b\n1,2\n", {"# a": [1], "b": [2]}),  # as numpy.savetxt writes names
         ("a.csv", "#a,b\nx,y\n", {"#a": ["x"], "b": ["y"]}),
         ("a.csv", "#a,b\n#,y\n#,z\n", {"#a": ["#", "#"], "b": ["y", "z"]}),
+        ("a.csv", "#by hand, 2024\na,b\n1,x\n,y\n", {"a": [1, None], "b": ["x", "y"]}),
+        ("a.csv", "#a,b\nx,y\nx,1\ny,z\n", {"#a": ["x", "x", "y"], "b": ["y", "1", "z"]}),
         ("a.csv", "#by hand\n#or so\na,b\n1,2\n", {"a": [1], "b": [2]}),
         ("a.csv", "a,b\n#,1\n# b,2\n", {"a": ["#", "# b"], "b": [1, 2]}),
         ("a.csv", "# alone\n", {"# alone": []}),
@@ -256,6 +258,43 @@ def test_whatever_a_file_says_of_an_index_it_is_read(tmp_path, metadata):
     table = pa.table({"x": [1], "y": [2]}).replace_schema_metadata({b"pandas": metadata})
     parquet.write_table(table, tmp_path / "a.parquet")
     assert rows(tables.read(tmp_path / "a.parquet")) == {"x": [1], "y": [2]}
+
+
+def test_an_index_without_a_name_is_left_out_of_csv_with_a_word(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "a.csv"
+    pandas.DataFrame({"x": [4, 1, 3], "y": ["u", "v", "w"]}, index=[5, 2, 9]).to_csv(path)
+    with pytest.warns(UserWarning, match=r"first column of .*a\.csv has no name.*--index '\"\"'") as said:
+        assert rows(tables.read(path)) == {"x": [4, 1, 3], "y": ["u", "v", "w"]}
+    assert said[0].filename == __file__
+    assert rows(tables.read(path, index=[""]))[""] == [5, 2, 9]
+    for text in (
+        ",x\n5,1\n5,2\n",
+        ",x\na,1\nb,2\n",
+        ",x\n0.5,1\n1,2\n",
+        ",x\n-1,1\n1,2\n",
+        ",x\n1,1\n,2\n",
+        "x,\n0,0\n1,1\n",
+    ):
+        assert len(tables.read(write(path, text))) == 2
+
+
+def test_an_index_is_none_the_less_one_where_another_library_has_written_it(tmp_path):
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    frame = pandas.DataFrame({"x": [4, 1, 3], "y": [0.5, 1.5, 2.5]}, index=[5, 2, 9])
+    frame.to_parquet(tmp_path / "a.parquet")
+    other = polars.read_parquet(tmp_path / "a.parquet")
+    assert "__index_level_0__" in other.columns
+    other.write_parquet(tmp_path / "b.parquet")
+    assert list(as_table(other)) == list(tables.read(tmp_path / "b.parquet")) == ["x", "y"]
+    assert len(tables.read(tmp_path / "b.parquet", index=["__index_level_0__"])) == 3
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.npy", "a.npz"])
+def test_a_decimal_comma_is_for_csv(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"--decimal ,\), which is for CSV files, and .*{name} is none"):
+        tables.read(tmp_path / name, decimal=",")
 
 
 def test_quoted_fields_with_lines_and_a_mark_of_byte_order(tmp_path):

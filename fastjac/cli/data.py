@@ -69,8 +69,11 @@ def _load(data: str, test: float | None) -> Source:
 def _learn(data: str, target: str | None, options: dict[str, Any], test: float | None, seed: int, dtype: str) -> Source:
     """A table, its columns learnt from the rows to train on."""
     decimal, index, categorical = options.pop("decimal") or ".", options.pop("index"), options["categorical"]
+    if Path(data).suffix.lower() not in (".parquet", ".pq") and set(index) - {""}:
+        raise click.UsageError(f"--index is for what pandas wrote as an index, and {data} has none by a name: in a CSV"
+                               " file it is a first column without one, --index '\"\"'")  # fmt: skip
     # whoever names a column asks for it
-    asked = [*index, *categorical, *([] if target is None else [target])]
+    asked = [*index, *categorical, *options["drop"], *([] if target is None else [target])]
     table = tables.read(data, text=categorical, na=options["na"], decimal=decimal, index=asked)
     if target is None:
         names = ", ".join(list(table)[:20]) + (", …" if len(table) > 20 else "")

@@ -65,9 +65,11 @@ class NameList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             if part is None:
                 self.fail(f"{value!r} has a text that begins with a double quote and does not end with one, or goes on"
                           " after it", parameter, context)  # fmt: skip
-            found.append(part[1].replace('""', '"') if part.re is _QUOTED else part[1].strip())
+            name = part[1].replace('""', '"') if part.re is _QUOTED else part[1].strip()
+            if name or part.re is _QUOTED:  # "" is the name of a column that has none
+                found.append(name)
             place = part.end()
-        return [one for one in found if one]
+        return found
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return f"{self.of},{self.of},…"
@@ -108,7 +110,7 @@ def of_columns(command: Any) -> Any:
                 "--index",
                 type=NameList(),
                 default="",
-                help="Columns to take though pandas wrote them into a Parquet file as the index of a frame.",
+                help="Columns to take though pandas wrote them into a file as the index of a frame.",
             ),
         ]
     ):
