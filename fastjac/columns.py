@@ -38,6 +38,7 @@ class Column:
         missing: (N,) booleans.
         names: the different texts.
         type: what the column was where it was read, for messages.
+        asked: whether somebody said that these are texts or categories, though they may write numbers.
     """
 
     kind: str
@@ -45,13 +46,14 @@ class Column:
     missing: np.ndarray
     names: Sequence[str] = field(default=())
     type: str = ""
+    asked: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: Any) -> Column:
         """Some of the rows."""
-        return Column(self.kind, self.values[rows], self.missing[rows], self.names, self.type)
+        return replace(self, values=self.values[rows], missing=self.missing[rows])
 
     def as_text(self) -> Column:
         """The same column as texts: numbers and booleans as Python writes them, whole numbers without a point."""
@@ -232,7 +234,8 @@ def _arrow_column(name: str, array: Any) -> Column:
         missing = array.is_null().to_numpy(zero_copy_only=False)
         if not len(values):
             return Column(NOTHING, np.zeros(len(array)), np.ones(len(array), bool), type=text)
-        return replace(values, values=values.values[places], missing=missing | values.missing[places], type=text)
+        missing = missing | values.missing[places]
+        return replace(values, values=values.values[places], missing=missing, type=text, asked=True)
     if isinstance(array, pa.ExtensionArray):
         return replace(_arrow_column(name, array.storage), type=text)
     if types.is_decimal(kind):

@@ -7,6 +7,7 @@ What is learnt from the rows to train on (means, scales, categories, classes, wh
 from __future__ import annotations
 
 import math
+import re
 import sys
 import warnings
 from collections import Counter
@@ -314,6 +315,17 @@ class _Moments:
         return float(np.median(self._kept)) if self.median else None
 
 
+_WITH_THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})+,\d+\s*", re.ASCII)
+
+
+def _has_comma(text: str) -> bool:
+    """Whether a text is a number with a decimal comma, or with a comma between thousands."""
+    return is_number(text.replace(",", ".")) or _WITH_THOUSANDS.fullmatch(text) is not None
+
+
+_A_CODE = re.compile(r"\s*0\d+\s*", re.ASCII)  # which as a number would lose its zeros
+
+
 class _Texts:
     """What a column of texts holds that may have been meant as numbers, piece by piece."""
 
@@ -322,6 +334,9 @@ class _Texts:
         self.values = self.numbers = 0
         self.other: tuple[str, int] | None = None  # the first text that is no number, and its row
         self.commas = True  # whether all such would be, with a decimal comma
+        self.first: tuple[str, int] | None = None  # the first text that is a number, and its row
+        self.meant = False  # whether somebody said that they are texts, or they are codes such as 007
+        self.whole, self.points = True, False  # whether all are whole numbers, and any has a point
 
     def add(self, column: Column, first: int) -> None:
         if column.kind != TEXT:
@@ -329,17 +344,31 @@ class _Texts:
         numbers = np.array([is_number(one) for one in column.names] or [False])[column.values] & ~column.missing
         self.values += len(column) - int(column.missing.sum())
         self.numbers += int(numbers.sum())
+        if numbers.any():
+            found = [column.names[k] for k in np.unique(column.values[numbers])]
+            self.meant = self.meant or column.asked or any(map(_A_CODE.fullmatch, found))
+            self.whole = self.whole and all(float(one).is_integer() for one in found)
+            self.points = self.points or any("." in one for one in found)
+            if self.first is None:
+                k = int(np.argmax(numbers))
+                self.first = column.row(k), first + k
         others = ~numbers & ~column.missing
         if others.any():
             if self.other is None:
                 k = int(np.argmax(others))
                 self.other = column.row(k), first + k
             found = [column.names[k] for k in np.unique(column.values[others])]
-            self.commas = self.commas and all(is_number(one.replace(",", ".")) for one in found)
+            self.commas = self.commas and all(map(_has_comma, found))
 
-    def refuse(self, otherwise: str) -> None:
-        """Raise ValueError where most are numbers, or would be with a decimal comma."""
+    def refuse(self, otherwise: str, whole: bool = False) -> None:
+        """Raise ValueError where most are numbers, or would be with a decimal comma; or all, unless somebody meant
+        texts, or where ``whole`` numbers may be texts."""
         if self.other is None:
+            if self.first is not None and not self.meant and not (whole and self.whole):
+                text, row = self.first
+                hint = " (with decimal=',', --decimal ,, what has a point is none)" if self.points else ""
+                raise ValueError(f"column {self.name!r} has texts that are all numbers, such as {shortened(text)} in"
+                                 f" {_row(0, row)}: make numbers of them first{hint}; {otherwise}")  # fmt: skip
             return
         text, row = self.other
         seen = f"the first that is not is {shortened(text)} in {_row(0, row)}"
@@ -491,7 +520,7 @@ class _TargetLearner:
             self._refuse_many()
 
     def _refuse_numbers(self) -> None:
-        self.texts.refuse("task='classification' (--task classification) makes classes of all")
+        self.texts.refuse("task='classification' (--task classification) makes classes of all", whole=True)
 
     def _refuse_many(self) -> None:
         if len(self.classes) > _MOST_CATEGORIES:
@@ -589,8 +618,9 @@ class Preprocessing(Strict, strict=True):
 
         Raises:
             TypeError, ValueError: not a table; unknown names; a column that is missing values, has dates, has texts of
-                which more than half are numbers, or all would be with decimal commas, or has more than 1,000 different
-                texts; a target that does not suit the task.
+                which more than half are numbers (or all, in a column that was not read as texts or categories on
+                purpose and has no codes such as 007), or all would be with decimal commas, or has more than 1,000
+                different texts; a target that does not suit the task.
 
         Warns:
             UserWarning: a column of texts that has 20 categories or more, and more than one for every other row.

@@ -110,7 +110,7 @@ def read(
                 " index of a frame; index=[''] (--index '\"\"') takes it", stacklevel=3,
             )  # fmt: skip
             table.pop("")
-        return _without(table, na)
+        return _with_texts(_without(table, na), text)
     if decimal != ".":
         raise ValueError(f"decimal is {decimal!r} (--decimal {decimal}), which is for CSV files, and {path} is none")
     readers: dict[str, Callable[[Path], Table]] = {
@@ -133,7 +133,7 @@ def _without(table: Table, na: Iterable[str]) -> Table:
 
 
 def _with_texts(table: Table, text: Iterable[str]) -> Table:
-    return table | {name: table[name].as_text() for name in text if name in table}
+    return table | {name: replace(table[name].as_text(), asked=True) for name in text if name in table}
 
 
 def _refused(path: Path, error: Exception) -> ValueError:

@@ -274,7 +274,7 @@ def test_errors_of_amounts_are_those_of_scikit_learn():
 
 def test_rows_are_counted_through_all_pieces():
     x = np.random.default_rng(0).permutation(60) / 7
-    table = {"x": x, "t": [str(one)[:1] for one in x], "y": x * 2}
+    table = {"x": x, "t": [f"t{one}"[:2] for one in x], "y": x * 2}
     pieces = [{name: values[first : first + 13] for name, values in table.items()} for first in range(0, 60, 13)]
     chosen = np.array([3, 59, 12, 13, 30, 31, 31, 0])
     booleans = np.isin(np.arange(60), chosen)
@@ -412,6 +412,7 @@ def test_outputs_of_another_shape_are_refused(outputs):
         (["1", "?", "-3e5", None], r"2 of 3 values are numbers; the first that is not is '\?' in row 2"),
         (["1,5", "2,5", "3"], r"1 of 3 values are numbers; the first that is not is '1,5' in row 1, .*decimal="),
         (["1,000", "12", "13"], r"the first that is not is '1,000' in row 1, .*between thousands must be taken out"),
+        (["1.234,5", "2,5"], r"the first that is not is '1\.234,5' in row 1, .*commas and points between thousands"),
         (["x", "a,b"], ""),
         (["1", "b", "c"], ""),
         (["01", "02", "11"], ""),  # texts by whatever made them such
@@ -434,6 +435,36 @@ def test_texts_of_which_most_are_numbers_are_refused(values, words, pieces):
         assert Preprocessing.learn_from(parts, "y", **options, **more).columns[0].categories == tuple(sorted(values))
     assert Preprocessing.learn_from(parts, "y", drop=["z"]).inputs == 1
     assert Preprocessing.learn_from(parts, "z", task="classification").target.classes == tuple(sorted(values))
+
+
+@pytest.mark.parametrize("values", [["0.7", "1", None, "1"], ["1", "2", "12", "2"]])
+def test_texts_that_are_all_numbers_are_refused_but_where_asked_for(values):
+    table = {"z": values, "y": np.arange(4) / 7}
+    pieces = [{name: column[k : k + 2] for name, column in table.items()} for k in (0, 2)]
+    words = rf"column 'z' has texts that are all numbers, such as '{values[0]}' in row 1: make numbers .*--categorical"
+    with pytest.raises(ValueError, match=words):
+        learn(table, "y", impute=True)
+    with pytest.raises(ValueError, match=words):
+        Preprocessing.learn_from(pieces, "y", impute=True)
+    assert learn(table, "y", impute=True, categorical=["z"]).columns[0].width == len({*values} - {None})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_categories_of_data_frames_may_be_numbers_in_texts(library):
+    pytest.importorskip("pyarrow")
+    library = pytest.importorskip(library)
+    kind = "category" if library.__name__ == "pandas" else library.Categorical
+    values = library.Series(["1", "0.5", "1"], dtype=kind)
+    learnt = Preprocessing.learn(library.DataFrame({"t": values, "y": [1.5, 2.5, 3.5]}), "y")
+    assert learnt.columns[0].categories == ("0.5", "1")
+
+
+def test_classes_may_be_whole_numbers_in_texts_and_others_only_where_asked():
+    table = {"x": [1.0, 2.0, 3.0]}
+    assert learn(table | {"y": ["3", "12", "3"]}, "y").target.classes == ("12", "3")
+    with pytest.raises(ValueError, match=r"column 'y' has texts that are all numbers, such as '3' in row 1.*--task"):
+        learn(table | {"y": ["3", "1.5", "3"]}, "y")
+    assert learn(table | {"y": ["3", "1.5", "3"]}, "y", task="classification").target.classes == ("1.5", "3")
 
 
 def test_the_text_among_numbers_is_named_before_too_many_categories_are():

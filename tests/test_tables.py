@@ -100,6 +100,13 @@ def test_texts_that_look_like_numbers_stay_texts_where_asked(tmp_path):
     assert rows(tables.read(tmp_path / "a.parquet", text=["zip"]))["zip"] == ["1", "2"]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_texts_that_are_numbers_are_categories_where_they_were_asked_for(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    tables.write({"zip": [12, 3, 12], "y": [1.5, 2.5, 3.5]}, path)
+    assert Preprocessing.learn(tables.read(path, text=["zip"]), "y").columns[0].categories == ("12", "3")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
@@ -233,8 +240,10 @@ def test_a_number_for_missing_values_is_one_in_columns_of_narrow_types(tmp_path,
 
 @pytest.mark.parametrize("values", [["1.345", "2,5", "1.000"], ["1.234", "2.000"], ["1.234,5", "2,5"]])
 def test_points_are_no_decimal_points_where_commas_are(tmp_path, values):
-    path = write(tmp_path / "a.csv", "x;y\n" + "".join(f"{one};1\n" for one in values))
+    path = write(tmp_path / "a.csv", "x;y\n" + "".join(f"{one};{k},5\n" for k, one in enumerate(values)))
     assert rows(tables.read(path, decimal=","))["x"] == values
+    with pytest.raises(ValueError, match=r"column 'x'.*decimal=','"):
+        Preprocessing.learn(tables.read(path, decimal=","), "y")
 
 
 def test_an_index_of_pandas_is_read_where_it_is_named(tmp_path):
