@@ -124,7 +124,7 @@ class CategoryColumn:
             _refuse_missing(self.name, column, first)
         column = column.as_text()
         places = {name: k for k, name in enumerate(self.categories)}
-        of_name = np.array([places.get(name, -1) for name in column.names] or [-1])
+        of_name = np.array(_places(self.categories, column.names) or [-1])
         codes = of_name[column.values.astype(np.int64)] if column.kind == TEXT else np.full(len(column), -1)
         if self.fill is not None:
             codes = np.where(column.missing, places[self.fill], codes)
@@ -141,6 +141,38 @@ class CategoryColumn:
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "category", "categories": list(self.categories), "fill": self.fill}
+
+
+def _places(categories: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The place of each of some texts among categories, or -1.
+
+    Where all categories are numbers or all are booleans, so are the texts: a file writes 1.0 or true for what another
+    keeps as 1 or True.
+    """
+    for means in (_number_of, _boolean_of):
+        values = [means(one) for one in categories]
+        if None not in values:
+            break
+    else:
+        means, values = _number_of, []
+    exact = {name: k for k, name in enumerate(categories)}
+    alike = {value: k for k, value in reversed(list(enumerate(values)))}
+    return [exact[name] if name in exact else alike.get(means(name), -1) for name in names]
+
+
+def _number_of(text: str) -> int | float | None:
+    """The number that a text writes, exactly if it is whole; None for a code such as 007."""
+    if not is_number(text) or _A_CODE.fullmatch(text):
+        return None
+    return int(text) if _A_WHOLE_NUMBER.fullmatch(text) else float(text)
+
+
+def _boolean_of(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
+
+
+_A_CODE = re.compile(r"\s*0\d+\s*", re.ASCII)  # which as a number would lose its zeros
+_A_WHOLE_NUMBER = re.compile(r"\s*[+-]?\d{1,300}\s*", re.ASCII)
 
 
 class Classes:
@@ -321,9 +353,6 @@ _WITH_THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})+,\d+\s*", re.ASCII)
 def _has_comma(text: str) -> bool:
     """Whether a text is a number with a decimal comma, or with a comma between thousands."""
     return is_number(text.replace(",", ".")) or _WITH_THOUSANDS.fullmatch(text) is not None
-
-
-_A_CODE = re.compile(r"\s*0\d+\s*", re.ASCII)  # which as a number would lose its zeros
 
 
 class _Texts:

@@ -101,6 +101,25 @@ def test_numbers_can_be_categories():
     assert learnt.text_columns == ["zip"]
 
 
+@pytest.mark.parametrize(
+    ("categories", "others"),
+    [
+        (["1", "2"], ["01", "3", "x", "true"]),
+        (["01", "2"], ["1", "2.0"]),  # codes
+        (["1", "x"], ["1.0"]),
+        (["true", "x"], ["True"]),
+        (["true", "false"], ["1", "yes"]),
+        ([str(2**53), "2"], [str(2**53 + 1)]),
+    ],
+)
+def test_texts_that_mean_something_else_are_no_categories(categories, others):
+    learnt = learn({"c": categories, "y": [1.5, 2.5]}, "y", categorical=["c"])
+    with pytest.warns(UserWarning, match=f"{len(others)} row"):
+        assert not learnt.features({"c": others}).any()
+    both = learn({"c": ["1", "1.0"], "y": [1.5, 2.5]}, "y", categorical=["c"])
+    np.testing.assert_array_equal(both.features({"c": ["1.0", "1", "1.00"]}), [[0, 1], [1, 0], [1, 0]])
+
+
 def test_booleans_may_come_back_as_numbers():
     table = {"age": [1], "city": ["Oslo"], "member": [1]}
     assert learn().features(table)[0, -1] == 1

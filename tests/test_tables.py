@@ -107,6 +107,19 @@ def test_texts_that_are_numbers_are_categories_where_they_were_asked_for(tmp_pat
     assert Preprocessing.learn(tables.read(path, text=["zip"]), "y").columns[0].categories == ("12", "3")
 
 
+@pytest.mark.parametrize("values", [[1.0, 2.0, 2.5], [True, False, True]])
+def test_categories_of_numbers_and_booleans_are_the_same_in_every_form(tmp_path, values):
+    content = {"c": values, "y": [1.5, 2.5, 4.0]}
+    lines = "".join(f"{one},{other}\n" for one, other in zip(*content.values(), strict=True)).lower()
+    write(tmp_path / "a.csv", f"c,y\n{lines}")
+    tables.write(content, tmp_path / "a.parquet")
+    forms = [tables.read(tmp_path / "a.csv", text=["c"]), tables.read(tmp_path / "a.parquet", text=["c"]), content]
+    for learnt_from in forms:
+        learnt = Preprocessing.learn(learnt_from, "y", categorical=["c"])
+        for form in forms:
+            np.testing.assert_array_equal(learnt.features(form), learnt.features(learnt_from))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
