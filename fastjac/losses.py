@@ -53,7 +53,7 @@ class Loss(Strict):
         gradient: np.ndarray,
     ) -> tuple[float, float, float]:  # fmt: skip
         """Weighted sums of losses and hits, and of the weights, from checked arrays; the gradient is written."""
-        return loss_sums(self.code(labels), self.parameter, output, labels, targets, weight, gradient)
+        return loss_sums(self.code(labels), self.parameter, output, labels, targets, weight, gradient, flushes=True)
 
     @checks_keywords
     def __call__(self, output: Any, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:

@@ -101,6 +101,10 @@ class Learner:
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
+    def set_loss_parameter(self, value: float) -> None:
+        """From the next step on."""
+        self.loss_parameter = self.numbers[kernels.LOSS_PARAMETER] = value
+
 
 class Program:
     """The plan of one network, and the memory it runs in."""
@@ -257,11 +261,11 @@ class Program:
         """One step for each of ``rates``, from batch ``first_batch`` of the epoch on.
 
         Returns a row for each finished step: weighted sum of losses, of hits, the sum of weights, and the
-        penalty on weights. Fewer rows than
-        rates means that the loss of the next batch was not finite; ``learner.counters`` says so too.
+        penalty on weights. Fewer rows than rates means that the loss or the gradient of the next batch was not finite:
+        ``learner.counters`` says which.
         """
         steps = len(rates)
-        X = self.readable(batches.X)
+        X = batches.X
         data = _Table(
             place(X), *strides(X), place(batches.labels), place(batches.targets), place(batches.weights),
             place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),

@@ -310,6 +310,7 @@ class _Run:
         rates = self.optimizer.rates(int(self.learner.counters[0]), count)
         if self.callbacks:  # which may have changed momentum, weight_decay, clip_norm … since
             self.learner.settings[:] = self.optimizer.settings()
+            self.learner.set_loss_parameter(self.loss.parameter)
         begin = time.perf_counter()
         with self._stepping():
             if self.network.program:

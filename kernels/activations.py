@@ -15,8 +15,8 @@ from ._jit import inline
 from .simd import (
     advance,
     bits,
-    from_bits,
     lanes,
+    least_normal,
     load,
     load_head,
     splat,
@@ -60,10 +60,10 @@ def _relu_slope(z, a, p):
 
 @inline
 def _leaky_relu(z, p):
-    # A product that underflows to -0.0 becomes the smallest negative number, so that a < 0 always tells z < 0.
-    smallest = from_bits(bits(splat(z, -0.0)) | 1)
+    # A product that underflows to -0.0 becomes the smallest normal negative number, so that a < 0 always tells z < 0,
+    # also where smaller ones count as 0
     scaled = z * p
-    return where(z < 0.0, where(scaled == 0.0, smallest, scaled), z)
+    return where(z < 0.0, where(scaled == 0.0, -least_normal(z), scaled), z)
 
 
 @inline
@@ -105,7 +105,8 @@ def _softplus_slope(z, a, p):
 
 @inline
 def _elu(z, p):
-    return where(z < 0.0, p * vectormath.expm1(z), z)
+    scaled = p * vectormath.expm1(z)
+    return where(z < 0.0, where(scaled == 0.0, -least_normal(z), scaled), z)  # as in leaky ReLU
 
 
 @inline

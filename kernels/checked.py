@@ -431,9 +431,12 @@ def _whole(name: str, value: Any, least: int = -(2**63)) -> int:
 
 @kernel
 def _loss(
-    code, parameter, z_place, label_place, target_place, weight_place, gradient, numbers, doubles
+    code, parameter, z_place, label_place, target_place, weight_place, gradient, numbers, doubles, flushes
 ):  # fmt: skip
     """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
+    before = flush_subnormals()
+    if flushes == 0:
+        restore_subnormals(before)
     n, k = gradient.shape
     d, scale = address(gradient), address(numbers)
     work, row_losses = advance(scale, least(CHUNK, n)), address(doubles)
@@ -467,6 +470,7 @@ def _loss(
                 chunk_hits += weight * get(row_hits, r)
         loss += chunk_loss
         hits += chunk_hits
+    restore_subnormals(before)
     return loss, hits, weight_sum
 
 
@@ -475,17 +479,18 @@ _NO_LABELS = np.zeros(CHUNK, np.int64)
 
 def loss_sums(
     code: int, parameter: float, Z: np.ndarray, class_of: np.ndarray | None, targets: np.ndarray | None,
-    weight: np.ndarray | None, d: np.ndarray,
+    weight: np.ndarray | None, d: np.ndarray, *, flushes: bool = False,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Weighted sums of losses and hits, and the sum of weights; the gradient of the mean into ``d``.
 
     For callers that have checked: Z, targets and d (N, K) contiguous of one type, d may be Z; labels int64; weights
-    float64. ``parameter`` is the loss's own number, 0.0 where it has none.
+    float64. ``parameter`` is the loss's own number, 0.0 where it has none. ``flushes``: subnormal numbers count as 0,
+    as they do in training.
     """
     chunk = least(CHUNK, len(Z))
     result: tuple[float, float, float] = _loss(
         code, parameter, place(Z), place(class_of), place(targets), place(weight), d,
-        np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk),
+        np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk), int(flushes),
     )  # fmt: skip
     return result
 

@@ -549,6 +549,8 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
             penalty = weight_sum * _penalty(plan, w, l1, l2)
             write(sync, TURN, 0)
         barrier(sync, parts)
+        if read(sync, FAILED) != 0:  # somebody will not come, and some steps change W before anyone asks again
+            return
         loss, hits = 0.0, 0.0
         if apart:
             own = learning.partial

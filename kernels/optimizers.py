@@ -70,7 +70,7 @@ def norm(g, count):
 
 @inline
 def _sum_of_squares(g, count, scale):
-    """Σ (scale·g)², summed in blocks in double precision."""
+    """Σ (scale·g)²: in blocks in the type of g, and the blocks in double precision."""
     total = 0.0
     block = 64 * lanes(g)
     for first in range(0, count, block):
@@ -85,14 +85,23 @@ def _sum_of_squares(g, count, scale):
 @inline
 def no_change():
     """For where a gradient is asked for, and no step."""
-    return Change(SGD, 1, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    return Change(SGD, 1, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+
+
+@inline
+def _two_factors(factor):
+    """Two whose product it is: one alone may be below what float32 holds, where the gradient is nearly too large."""
+    if factor < 2.0**-60:
+        return 2.0**-80, factor * 2.0**80
+    return 1.0, factor
 
 
 @inline
 def scaled(change, factor):
     """The same step with gradients multiplied by ``factor``."""
+    first, second = _two_factors(factor)
     return Change(
-        change.rule, 0, factor, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
+        change.rule, 0, first, second, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
         change.beta_2, change.spread, change.epsilon, change.l1, change.l2,
     )  # fmt: skip
 
@@ -113,7 +122,8 @@ class Change(NamedTuple):
 
     rule: int
     plain: int  # whether gradients and parameters are taken as they are: factor and shrink 1, and no decay
-    factor: float  # what gradients are multiplied by
+    first_factor: float  # what gradients are multiplied by, one after the other
+    factor: float
     decay: float  # what is added to them, times the parameter
     shrink: float  # what parameters are multiplied by
     momentum: float
@@ -139,10 +149,12 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
     if rule == ADAMW:
         shrink, decay = 1.0 - rate * decay, 0.0
     plain = 1 if factor == 1.0 and decay == 0.0 and shrink == 1.0 else 0
+    first, second = _two_factors(factor)
     return Change(
         rule,
         plain,
-        factor,
+        first,
+        second,
         decay,
         shrink,
         momentum,
@@ -159,7 +171,7 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
 @inline
 def _sgd(change, weight, gradient, velocity):
     """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov. Returns w and v."""
-    gradient = gradient * change.factor + change.decay * weight
+    gradient = gradient * change.first_factor * change.factor + change.decay * weight
     if change.momentum != 0.0:
         floor = floor_of_normals(velocity)
         velocity = velocity * change.momentum + gradient + floor - floor
@@ -179,7 +191,7 @@ def _adam(change, weight, gradient, m, v):
     """
     floor, ceiling = floor_of_normals(v), largest(v)
     if change.plain == 0:
-        gradient = fma(gradient, change.factor, change.decay * weight)
+        gradient = fma(gradient * change.first_factor, change.factor, change.decay * weight)
         weight = weight * change.shrink
     m = fma(m, change.momentum, fma(gradient, 1.0 - change.momentum, floor)) - floor
     raised = fma(v, change.beta_2, fma(gradient * (1.0 - change.beta_2), gradient, floor))
@@ -254,14 +266,19 @@ def add_penalty(l1, l2, w, g, count):
 
 @inline
 def penalty(w, count, l1, l2):
-    """l1·Σ|w| + l2/2·Σw², summed in blocks in double precision."""
+    """l1·Σ|w| + l2/2·Σw², whatever the weights' scale."""
     total = 0.0
-    block = 64 * lanes(w)
-    for first in range(0, count, block):
-        sizes, squares = splat(w, 0.0), splat(w, 0.0)
-        for j in range(first, least(count, first + block), lanes(w)):
-            x = load_head(w, j, least(lanes(w), count - j))
-            sizes = sizes + absolute(x)
-            squares = squares + x * x
-        total += l1 * sum_across(sizes) + 0.5 * l2 * sum_across(squares)
+    if l1 != 0.0:
+        block = 64 * lanes(w)
+        for first in range(0, count, block):
+            sizes = splat(w, 0.0)
+            for j in range(first, least(count, first + block), lanes(w)):
+                sizes = sizes + absolute(load_head(w, j, least(lanes(w), count - j)))
+            total += l1 * sum_across(sizes)
+    if l2 != 0.0:
+        squares = _sum_of_squares(w, count, 1.0)
+        if squares == math.inf:
+            scale = 1.0 / far_scale(splat(w, 0.0))
+            squares = _sum_of_squares(w, count, scale) / scale / scale
+        total += 0.5 * l2 * squares
     return total

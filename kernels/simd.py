@@ -643,6 +643,7 @@ def _limit(of):
 
 
 largest = _limit(lambda kind: kind.max)
+least_normal = _limit(lambda kind: kind.tiny)
 floor_of_normals = _limit(lambda kind: kind.tiny * 2.0 ** (kind.nmant + 3))
 # the root of what adding and taking away that floor rounds to
 least_root = _limit(lambda kind: (kind.tiny * 2.0**3) ** 0.5)

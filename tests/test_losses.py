@@ -355,3 +355,21 @@ def test_a_loss_and_a_last_layer_that_do_not_belong_together_are_refused(last, l
 
 def net_compare(net):
     return lambda X, y, loss: fj.compare(net, X, y, loss)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e-37), ("float64", 1e-309)])
+@pytest.mark.parametrize("make", [lambda: fj.QuantileLoss(0.5), fj.MeanAbsoluteError, fj.Huber, fj.MeanSquaredError])
+def test_numbers_below_the_normal_ones_count_as_0_by_hand_as_in_fit(make, dtype, scale):
+    rng = np.random.default_rng(5)
+    X, y = (rng.normal(size=(64, n)).astype(dtype) * np.array(scale, dtype) for n in (3, 2))
+
+    def network():
+        return fj.Sequential([fj.Dense(3, 8, activation="relu"), fj.Dense(8, 2)], seed=0, dtype=dtype)
+
+    net, loss, sgd = network(), make(), fj.SGD(0.1, momentum=0.9)
+    for _ in range(5):
+        net.backward(loss(net.forward(X), y)[1])
+        sgd.step(net)
+    whole = network()
+    whole.fit(X, y, loss=make(), optimizer=fj.SGD(0.1, momentum=0.9), epochs=5, batch_size=64, shuffle=False)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 import re
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -751,3 +752,34 @@ def test_evaluate_is_the_loss_and_the_share_of_right_answers():
     bits = (random(50, 3, seed=3) > 0) * 1.0
     expected = np.mean((logits > 0) == (bits > 0.5))
     assert net.evaluate(X, bits, "binary_cross_entropy")["accuracy"] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("activation", [fj.leaky_relu(1e-46), fj.leaky_relu(1e-30), fj.elu(1e-39), fj.elu(1e-46)])
+def test_a_unit_whose_output_is_too_small_for_a_number_is_still_below_0(activation):
+    def layers():
+        return [fj.Dense(1, 1, activation=activation, weight_init=1.0), fj.Dense(1, 1, weight_init=1.0)]
+
+    for path in ("fused", "unfused"):
+        net = fj.Sequential(layers(), seed=0)
+        net.path = path
+        net.forward([[-1e-9]])
+        assert abs(net.backward([[1.0]]).item() - activation.parameter) < 2e-38, path
+    net = fj.Sequential(layers(), seed=0)
+    net.fit([[-2.0]], [1.0], loss="mean_squared_error", optimizer=fj.SGD(0.1))
+    assert net.layers[0].weight.item() == 1.0  # its gradient is as small
+
+
+def test_rows_of_any_strides_are_not_copied_for_training():
+    X = np.asfortranarray(np.random.default_rng(0).normal(size=(50_000, 20)).astype("f4"))
+    y = np.zeros(len(X), int)
+    nets = [fj.Sequential([fj.Activation("tanh"), fj.Dense(20, 2)], seed=0) for _ in range(2)]
+    options = {"loss": "softmax_cross_entropy", "progress": False}
+    nets[0].fit(np.ascontiguousarray(X), y, **options)
+    tracemalloc.start()
+    try:
+        nets[1].fit(X, y, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < X.nbytes
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)

@@ -452,3 +452,42 @@ def test_a_gradient_whose_square_overflows_moves_adam_no_more(dtype, large):
         net.gradients[:] = 1
     assert net.parameters[7] == start[7]
     assert (np.delete(net.parameters - start, 7) < -0.1).all()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda limit: fj.SGD(1.0, clip_norm=limit), lambda limit: fj.AdamW(1.0, clip_norm=limit)]
+)
+@pytest.mark.parametrize("limit", [1.0, 1e-3, 1e-6])
+@pytest.mark.parametrize("size", [1e30, 1e35, 1e37, 1e38, 3e38])
+def test_a_gradient_near_the_largest_numbers_is_clipped_to_the_limit(make, limit, size):
+    """The factor is then below what float32 holds, the clipped gradient is not."""
+    net = fj.Sequential([fj.Dense(2, 2, bias=False, weight_init=np.zeros((2, 2)))], seed=0)
+    net.gradients[:] = [size, -size, size, -size]
+    optimizer = make(limit)
+    optimizer.step(net)
+    if isinstance(optimizer, fj.SGD):
+        np.testing.assert_allclose(net.parameters, [-limit / 2, limit / 2] * 2, rtol=1e-6)
+    else:
+        assert (np.sign(net.parameters) == [-1, 1, -1, 1]).all()
+        m = optimizer.state(net).moments[:4]
+        np.testing.assert_allclose(m, np.array([limit / 2, -limit / 2] * 2) * 0.1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [fj.Huber, lambda: fj.QuantileLoss(0.5)])
+def test_a_losss_number_that_a_callback_changes_counts_from_the_next_step_on(make):
+    def losses(loss, change):
+        def between(epoch, logs):
+            if change is not None and epoch == 1:
+                name = "delta" if isinstance(loss, fj.Huber) else "quantile"
+                setattr(loss, name, change)
+
+        net = fj.Sequential([fj.Dense(1, 1, weight_init=np.zeros((1, 1)))], seed=0, dtype="float64")
+        X, y = np.ones((4, 1)), np.full(4, 5.0)
+        return net.fit(
+            X, y, loss=loss, optimizer=fj.SGD(1e-9), epochs=4, validation_data=(X, y), callbacks=between
+        )  # fmt: skip
+
+    history = losses(make(), 0.25)
+    assert history["loss"][:2] == pytest.approx(losses(make(), None)["loss"][:2])
+    np.testing.assert_allclose(history["loss"][2:], history["val_loss"][2:], rtol=1e-6)
+    assert abs(history["loss"][2] - history["loss"][1]) > 0.5

@@ -96,3 +96,12 @@ def test_a_penalty_that_is_no_number_is_refused(name, value):
     with pytest.raises((TypeError, ValueError), match=rf"{name} is"):
         net.fit(X, y, loss="softmax_cross_entropy", progress=False, **{name: value})
     np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize(("penalty", "expected"), [({"l1": 1e-30}, 1e-30 * 2e20), ({"l2": 1e-38}, 0.5e-38 * 2e40)])
+def test_the_penalty_of_weights_whose_squares_overflow(penalty, expected):
+    net = fj.Sequential([fj.Dense(2, 1, bias=False, weight_init=1e20)], seed=0)
+    history = net.fit(
+        np.zeros((1, 2)), np.zeros(1), loss="mean_squared_error", optimizer=fj.SGD(1e-30), **penalty
+    )  # fmt: skip
+    assert history["loss"] == pytest.approx([expected], rel=1e-6)

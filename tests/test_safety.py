@@ -222,12 +222,21 @@ def one_case(rng):
             weight = None if rng.random() < 0.5 else np.abs(rng.normal(size=n + int(rng.random() < 0.1)))
             kernels.softmax_cross_entropy(A, labels(rng, n, o), sample_weight=weight, out=out)
         elif what == 6:
-            kernels.binary_cross_entropy(A, array(rng, (n, o)), out=out)
-            kernels.mean_squared_error(A, array(rng, (n, o)), sample_weight=array(rng, (n,)))
-            kernels.huber(A, array(rng, (n, o)), rng.choice([1.0, 0.1, -1.0, np.nan], p=[0.6, 0.3, 0.05, 0.05]))
-            kernels.quantile(A, array(rng, (n, o)), rng.choice([0.5, 0.9, 1.5], p=[0.6, 0.3, 0.1]), out=out)
-            kernels.absolute_error(A, array(rng, (n, o)), out=out)
-            kernels.poisson(A, np.abs(rng.normal(size=(n, o))), sample_weight=np.abs(rng.normal(size=n)), out=out)
+            chosen = rng.integers(6)  # one of them: what is refused leaves ``out`` as it was
+            if chosen == 0:
+                kernels.binary_cross_entropy(A, array(rng, (n, o)), out=out)
+            elif chosen == 1:
+                kernels.mean_squared_error(A, array(rng, (n, o)), sample_weight=array(rng, (n,)), out=out)
+            elif chosen == 2:
+                delta = rng.choice([1.0, 0.1, -1.0, np.nan], p=[0.6, 0.3, 0.05, 0.05])
+                kernels.huber(A, array(rng, (n, o)), delta, out=out)
+            elif chosen == 3:
+                quantile = rng.choice([0.5, 0.9, 1.5], p=[0.6, 0.3, 0.1])
+                kernels.quantile(A, array(rng, (n, o)), quantile, out=out)
+            elif chosen == 4:
+                kernels.absolute_error(A, array(rng, (n, o)), out=out)
+            else:
+                kernels.poisson(A, np.abs(rng.normal(size=(n, o))), sample_weight=np.abs(rng.normal(size=n)), out=out)
         else:
             net = fj.Sequential([fj.Dense(max(i, 1), 5, activation="relu"), fj.Dropout(0.1), fj.Dense(5, max(o, 1))],
                                 seed=0, dtype=str(rng.choice(["float32", "float64"])))  # fmt: skip

@@ -527,3 +527,32 @@ def test_a_first_fit_and_predict_with_threads_of_small_stacks(size):
     print(json.dumps([len(history["loss"]), bool(np.isfinite(a).all())]))
     """
     assert alone(code, size)[0] == [2, True]
+
+
+def test_a_part_that_never_begins_leaves_parameters_and_moments_as_they_were(threads_as_asked, monkeypatch):
+    """A signal's handler raises as the first part begins: the others have begun, and must change nothing."""
+    rows, net, adam = np.random.default_rng(0).normal(size=(512, 64)), network_of(64), fj.Adam()
+    options = {"loss": "softmax_cross_entropy", "optimizer": adam, "shuffle": False, "threads": 2}
+    labels = np.arange(512) % 10
+    net.fit(rows, labels, **options)
+    parameters, moments = net.parameters.copy(), adam.state(net).moments.copy()
+    usual = Workers.run
+
+    def run(self, parts, work, state):
+        def begins(part):
+            if part == 0:
+                raise TimeoutError
+            work(part)
+
+        return usual(self, parts, begins, state)
+
+    monkeypatch.setattr(Workers, "run", run)
+    for batch_size in (64, 256, 512):
+        with pytest.raises(TimeoutError):
+            net.fit(rows, labels, batch_size=batch_size, **options)
+        np.testing.assert_array_equal(net.parameters, parameters)
+        np.testing.assert_array_equal(adam.state(net).moments, moments)
+
+
+def network_of(inputs):
+    return fj.Sequential([fj.Dense(inputs, 300, activation="relu"), fj.Dense(300, 10)], seed=0)
