@@ -549,7 +549,7 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
             penalty = weight_sum * _penalty(plan, w, l1, l2)
             write(sync, TURN, 0)
         barrier(sync, parts)
-        if read(sync, FAILED) != 0:  # somebody will not come, and some steps change W before anyone asks again
+        if read(sync, FAILED) != 0:  # somebody never began; whoever is here now comes to the end of the step
             return
         loss, hits = 0.0, 0.0
         if apart:
@@ -576,8 +576,6 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
                 )  # fmt: skip
                 loss += sums[0]
                 hits += sums[1]
-        if read(sync, FAILED) != 0:
-            return
         if not np.isfinite(loss) and learning.numbers[GOES_ON] == 0.0:
             if part == 0:
                 learning.counters[NOT_FINITE] = THE_LOSS

@@ -437,6 +437,25 @@ def a_part_that_fails():
     raise AssertionError("the error was lost")
 
 
+@case
+def gradients_near_the_largest_numbers():
+    import fastjac as fj
+
+    net = network(2, 2)
+    net.gradients[:] = 3e38
+    fj.SGD(1.0, clip_norm=1.0).step(net)
+
+
+@case
+def penalties_of_huge_weights():
+    import numpy as np
+
+    net = network(3, 2)
+    net.parameters[:6] = 1e20
+    fit(net, 4, l2=1e-38, X=np.zeros((4, 3), "f4"))
+    fit(network(3, 2), 4, l1=0.1)
+
+
 # --- how training comes back to Python ----------------------------------------------------------------------------
 
 

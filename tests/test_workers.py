@@ -447,6 +447,10 @@ def test_a_handler_that_raises_again_and_again_ends_fit_with_its_error(threads):
                         pass
         except TimeOut:
             ended += 1
+        except RuntimeError as error:
+            # Thread.start waits with a lock of Python's own, which complains where a handler raises within it
+            assert str(error) == "release unlocked lock" and isinstance(error.__context__, TimeOut)
+            ended += 1
         assert np.isfinite(net.parameters).all()
         assert len(train(net, threads)["loss"]) == 2
     print(json.dumps([rounds, ended]))

@@ -59,7 +59,7 @@ def check_inside(name: str, value: float, high: float) -> None:
     wanted = f"a number above 0 and below {high:g}"
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}, expected {wanted}")
-    if isinstance(value, numbers.Integral) and value.bit_length() > 1023:  # more than a float holds
+    if isinstance(value, int) and value.bit_length() > 1023:  # more than a float holds
         raise ValueError(f"{name} is a whole number of {value.bit_length()} bits, expected {wanted}")
     if not 0 < value < high:
         raise ValueError(f"{name} is {value!r}, expected {wanted}")
