@@ -31,8 +31,13 @@ class WarmUp:
     seconds: float
     cache: CacheInfo
 
+    @property
+    def lost(self) -> bool:
+        """Whether a later process will have to compile again."""
+        return not self.cache.enabled or bool(self.compiled and self.cache.reason)
+
     def __str__(self) -> str:
-        kept = f"kept in {self.cache.folder}" if self.cache.enabled else f"not kept: {self.cache.reason}"
+        kept = f"not kept: {self.cache.reason}" if self.lost else f"kept in {self.cache.folder}"
         return f"{self.compiled} kernels compiled and {self.loaded} loaded in {self.seconds:.1f} s; {kept}"
 
 

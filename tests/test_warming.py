@@ -1,5 +1,6 @@
 """``fj.warm_up`` and ``fastjac info --warm-up`` leave nothing to compile."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -8,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from fastjac.kernels._jit import cache_info
 
 import fastjac as fj
+from fastjac import warming
 
 KERNELS = Path(fj.kernels.__file__).parent
 
@@ -93,6 +96,19 @@ def test_by_command_where_nothing_can_be_kept(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and "can't be kept" in done.stderr and "is not a folder" in done.stderr
     assert "compiling" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("compiled", "enabled", "reason", "lost"),
+    [(0, True, "", False), (3, True, "", False), (0, True, "it can only be read", False),
+     (3, True, "it can only be read", True), (0, False, "no folder", True), (3, False, "no folder", True)],
+)  # fmt: skip
+def test_it_says_kept_where_a_later_process_will_compile_nothing(compiled, enabled, reason, lost):
+    """A folder that can only be read serves what is in it, and keeps nothing new."""
+    cache = dataclasses.replace(cache_info(), enabled=enabled, reason=reason)
+    done = warming.WarmUp(compiled, 26, 1.0, cache)
+    assert done.lost is lost
+    assert (f"not kept: {reason}" in str(done)) is lost and (f"kept in {cache.folder}" in str(done)) is not lost
 
 
 @pytest.mark.parametrize("path", ["unfused", "reference"])

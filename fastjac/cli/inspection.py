@@ -79,6 +79,8 @@ def info(clear_cache: bool, warm: bool, as_json: bool) -> None:
         click.echo("compiling all kernels, which takes up to a minute the first time", err=True)
         done = fj.warm_up()
         cache = done.cache
+        if done.lost:
+            raise click.ClickException(str(done))
     size_of_vector = register_bytes()
     processor, features = compiler_target()
     if as_json:

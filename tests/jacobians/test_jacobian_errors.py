@@ -216,3 +216,7 @@ def test_network_chain_says_what_its_cut_costs():
     assert exact.ravel()[0] == -1
     assert "4.2e-6" in J.network_chain.__doc__
     assert len(repr(chain)) < 100
+
+
+def test_numbers_of_numpy_are_numbers():
+    np.testing.assert_array_equal(J.huber(HALF, HALF, np.int64(1)), J.huber(HALF, HALF, 1))
