@@ -228,6 +228,40 @@ def test_a_pickle_between_partial_fits_changes_nothing_as_in_scikit_learn():
     _assert_same(theirs, ours)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"learning_rate": "constant"}, {"learning_rate": "invscaling"}),
+        ({"learning_rate": "invscaling"}, {"learning_rate": "constant"}),
+        ({"learning_rate": "invscaling"}, {"power_t": 0.1, "learning_rate_init": 0.5}),
+        ({"learning_rate": "constant"}, {"learning_rate_init": 0.5, "momentum": 0.1, "nesterovs_momentum": False}),
+        ({"learning_rate": "adaptive", "tol": 10.0, "n_iter_no_change": 1}, {"learning_rate": "constant"}),
+        ({"learning_rate": "constant", "tol": 10.0, "n_iter_no_change": 1}, {"learning_rate": "adaptive"}),
+        ({"learning_rate": "adaptive", "tol": 0.0}, {"tol": 10.0, "n_iter_no_change": 1}),
+        ({"learning_rate": "invscaling"}, {"solver": "adam"}),
+        ({"solver": "adam", "learning_rate": "invscaling"}, {"solver": "sgd"}),
+        ({"solver": "adam", "learning_rate": "adaptive"}, {"solver": "sgd", "tol": 10.0, "n_iter_no_change": 1}),
+        ({"solver": "adam"}, {"learning_rate_init": 0.5, "beta_1": 0.5, "epsilon": 0.1}),
+        ({}, {"alpha": 3.0, "batch_size": 10, "shuffle": False}),
+    ],
+    ids=str,
+)
+def test_partial_fit_goes_on_with_the_settings_that_scikit_learns_goes_on_with(before, after):
+    X, y = load_iris(return_X_y=True)
+    settings = {"solver": "sgd", "learning_rate_init": 0.05, "random_state": 0, **before}
+    theirs, ours = _pair("MLPClassifier", (5,), **settings)
+    for net in (theirs, ours):
+        for _ in range(3):
+            net.partial_fit(X, y, classes=[0, 1, 2])
+        net.set_params(**after)
+        for _ in range(5):
+            net.partial_fit(X, y)
+    _assert_same(theirs, ours)
+    for net in (theirs, ours):  # a fit begins with the settings of now
+        net.set_params(max_iter=5).fit(X, y)
+    _assert_same(theirs, ours)
+
+
 def test_meta_estimators_that_copy_between_partial_fits():
     X, Y = make_regression(120, 4, n_targets=2, random_state=0)
     scores = []
@@ -565,6 +599,25 @@ def test_a_batch_without_weight_changes_nothing_but_what_momentum_does():
                        alpha=0, random_state=0)  # fmt: skip
     alone = clone(net).fit(X[:75], y[:75])
     np.testing.assert_array_equal(net.fit(X, y, sample_weight=weight).coefs_[0], alone.coefs_[0])
+
+
+def test_partial_fit_refuses_another_loss_and_a_fit_takes_it():
+    X, y = load_iris(return_X_y=True)
+    net = MLPRegressor("squared_error", (4,), solver="sgd", momentum=0, alpha=0, max_iter=1, batch_size=150,
+                       warm_start=True, random_state=0).partial_fit(X, y)  # fmt: skip
+    before = net.network_.parameters.copy()
+    net.set_params(loss="absolute_error")
+    with pytest.raises(ValueError, match="loss is 'absolute_error', but the solver that partial_fit goes on with"):
+        net.partial_fit(X, y)
+    np.testing.assert_array_equal(net.network_.parameters, before)
+    of_loss = fj.MeanAbsoluteError()
+    core = copy.deepcopy(net.network_)
+    core.fit(X, y, loss=of_loss, optimizer=fj.SGD(0.001), epochs=1, batch_size=150, shuffle=False, progress=False)
+    net.fit(X, y)
+    np.testing.assert_allclose(net.network_.parameters, core.parameters, rtol=1e-9)
+    core.fit(X, y, loss=of_loss, optimizer=fj.SGD(0.001), epochs=1, batch_size=150, shuffle=False, progress=False)
+    net.partial_fit(X, y)
+    np.testing.assert_allclose(net.network_.parameters, core.parameters, rtol=1e-9)
 
 
 def test_what_is_refused_that_scikit_learn_takes():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import chain
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -79,6 +79,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         "threads": [None, Interval(Integral, 1, None, closed="left")],
     }
 
+    loss: str
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
 
@@ -152,7 +153,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if first:
             self._activation_names(len(hidden))
         else:
-            self._check_that_it_can_go_on(hidden)
+            self._check_that_it_can_go_on(hidden, incremental)
         before = dict(vars(self))
         try:
             train = self._prepared(
@@ -248,7 +249,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                                  " fit")  # fmt: skip
         return callbacks
 
-    def _check_that_it_can_go_on(self, hidden: list[int]) -> None:
+    def _check_that_it_can_go_on(self, hidden: list[int], incremental: bool) -> None:
         """Before anything is changed: whether the parameters are those of the fitted network."""
         network = self._use_network()
         units = [layer.outputs for layer in dense(network)[:-1]]
@@ -258,6 +259,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if self._out_activation() != self.out_activation_:
             raise ValueError(f"the network to go on with ends in {self.out_activation_!r}, which its loss of now does"
                              " not go with; fit with warm_start=False")  # fmt: skip
+        if incremental and vars(self).get("_optimizer") is not None and self.loss != self._schedule.loss:
+            raise ValueError(f"loss is {self.loss!r}, but the solver that partial_fit goes on with was made for"
+                             f" {self._schedule.loss!r}; call fit, which makes a new one")  # fmt: skip
 
     def _activation_names(self, hidden: int) -> list[str]:
         given = self.activation
@@ -460,8 +464,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             for callback in callbacks:
                 callback.on_epoch_end(epoch, dict(logs))
             stopped = tasks is not None and tasks.end()
-            if self.solver == "sgd" and self.learning_rate == "invscaling":
-                self._change_rate(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
+            if self._schedule.name == "invscaling":
+                self._change_rate(float(self._schedule.first) / (self.t_ + 1) ** self._schedule.power)
             if self._no_improvement_count > self.n_iter_no_change:
                 if self._has_converged():
                     return False
@@ -504,7 +508,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         """Whether too long a time without improvement ends training; with "adaptive", it lowers the rate first."""
         what = "Validation score" if self.early_stopping else "Training loss"
         message = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
-        if self.solver != "sgd" or self.learning_rate != "adaptive":
+        if self._schedule.name != "adaptive":
             self._say(message + " Stopping.")
             return True
         if self._rate <= 1e-6:
@@ -527,6 +531,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             self._optimizer.clip_norm = self._clip(factor)
             return
         self._optimizer = self._new_optimizer(factor)
+        self._schedule = _Schedule(
+            self.learning_rate if self.solver == "sgd" else "constant", self.learning_rate_init, self.power_t, self.loss
+        )
         self._rate: float = float(self.learning_rate_init)
         self._rate_factor = factor if self.solver == "sgd" else 1.0
 
@@ -687,6 +694,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
 def _units(network: Sequential) -> list[int]:
     return [network.inputs, *(layer.outputs for layer in dense(network))]
+
+
+class _Schedule(NamedTuple):
+    """What an optimizer was made for and goes on with, whatever the estimator's parameters are set to later."""
+
+    name: str
+    first: float
+    power: float
+    loss: str
 
 
 class _Best:
