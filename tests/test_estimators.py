@@ -18,6 +18,7 @@ from sklearn.metrics import mean_pinball_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import compute_sample_weight
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import has_fit_parameter
 
@@ -305,6 +306,28 @@ def test_a_validation_set_of_ones_own():
         assert early.best_validation_score_ == max(early.validation_scores_)
     assert stopped["loss"] == stopped["neg_log_loss"]  # the same thing twice
     assert early.score(X_val, y_val) > 0.9
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0, 1: 0.1}])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_class_weights_count_in_given_validation_rows_as_in_training(class_weight, solver):
+    X, y = _digits()
+    y = (y == 0).astype(int)
+    X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.2, random_state=0, stratify=y)
+    weight = compute_sample_weight(class_weight, y_train)
+    factors = {label: weight[y_train == label][0] for label in (0, 1)}
+    weight_val = np.array([factors[label] for label in y_val])
+    settings = {"hidden_layer_sizes": (5,), "solver": solver, "max_iter": 5, "random_state": 0}
+    given = MLPClassifier(**settings, class_weight=class_weight).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+    by_hand = MLPClassifier(**settings).fit(
+        X_train, y_train, weight, X_val=X_val, y_val=y_val, sample_weight_val=weight_val
+    )
+    np.testing.assert_allclose(given.validation_loss_curve_, by_hand.validation_loss_curve_, rtol=1e-12)
+    if solver == "adam":
+        early = {"early_stopping": True, "early_stopping_metric": "loss"}
+        once = MLPClassifier(**settings, **early, class_weight=class_weight)
+        once.fit(X_train, y_train, X_val=X_val, y_val=y_val, sample_weight_val=np.full(len(y_val), 2.0))
+        np.testing.assert_allclose(once.validation_loss_curve_, by_hand.validation_loss_curve_, rtol=1e-12)
 
 
 def test_partial_fit_keeps_scores_of_a_validation_set():

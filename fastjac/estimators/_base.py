@@ -99,8 +99,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         """Checked y (2-D) as ``self._loss()`` takes it."""
         raise NotImplementedError
 
-    def _class_factors(self, y: np.ndarray) -> np.ndarray | None:
-        """The weight of each sample by its class; None for 1."""
+    def _class_factors(self, y: np.ndarray, of: np.ndarray) -> np.ndarray | None:
+        """The weight of each sample by its class, as these weigh in the targets ``of``; None for 1."""
         return None
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:
@@ -194,8 +194,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             raise ValueError(f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network"
                              " has outputs")  # fmt: skip
         self.n_outputs_ = y.shape[1]
-        weight = self._weighted(y, sample_weight)
-        held_out = self._held_out(*validation)
+        weight = self._weighted(y, y, sample_weight)
+        held_out = self._held_out(*validation, y)
         self._random_state = check_random_state(self.random_state)
         # SciPy's solver works in float64, and so does scikit-learn, whatever X is
         dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
@@ -347,8 +347,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             start += [(array, np.array(value, array.dtype)) for array, value in zip(own, given, strict=True)]
         return start
 
-    def _held_out(self, X: Any, y: Any, weight: Any) -> Any:
-        """The explicit validation set: X, y as ``fit`` has it after its checks, y as given, and weights."""
+    def _held_out(self, X: Any, y: Any, weight: Any, trained: np.ndarray) -> Any:
+        """The explicit validation set: X, y as ``fit`` has it after its checks, y as given, and weights.
+
+        Classes weigh as in the targets that are trained on, as they do where a part of these is held out.
+        """
         if X is None and y is None:
             if weight is not None:
                 raise ValueError("sample_weight_val is given, but not X_val and y_val")
@@ -359,10 +362,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         X, y = self._validate_input(X, y, True, False)
         weight = None if weight is None else _check_sample_weight(weight, X, dtype=np.float64)
         X = X.toarray() if scipy.sparse.issparse(X) else X
-        return X, y.reshape(-1, 1) if y.ndim == 1 else y, given, weight
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        return X, y, given, self._weighted(y, trained, weight)
 
-    def _weighted(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
-        factors = self._class_factors(y)
+    def _weighted(self, y: np.ndarray, of: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        factors = self._class_factors(y, of)
         if factors is None:
             return weight
         return factors if weight is None else factors * weight

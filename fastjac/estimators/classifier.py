@@ -31,16 +31,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     Args:
         activation: a name, or a list with one for each hidden layer: logistic, or any of fastjac's.
         solver: also "adamw", with ``weight_decay``.
-        class_weight: {class: weight} or "balanced".
+        class_weight: {class: weight} or "balanced"; counts in held-out rows, too, as the classes weigh in training.
         dropout: share of the values of each hidden layer that are dropped while training.
         l1: strength of a penalty l1·Σ|w|, beside ``alpha``/2·Σw².
         clip_norm: the gradient's largest Euclidean norm.
         early_stopping_metric: "score" (default), "loss", or the name of a scikit-learn scorer.
         callbacks: fastjac's callbacks, or functions of (epoch, logs).
         progress: True, False, or "auto" for a bar where someone can see it.
-        threads: how many to use at most, as far as they pay; None for as many as there are.
+        threads: how many to use at most, as far as they pay; None for as many as there are. Training with "lbfgs" is on
+            one thread, and ``threads`` is for ``predict`` then.
 
-    What a parameter of these would have no effect on is refused, as ``weight_decay`` with another solver.
+    Apart from ``threads``, such a parameter that would have no effect is refused, as ``weight_decay`` with another
+    solver.
 
     Attributes:
         validation_loss_curve_: the loss of held-out rows after each epoch, where there are any.
@@ -140,12 +142,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.astype(self._network.dtype)
 
-    def _class_factors(self, y: np.ndarray) -> np.ndarray | None:
+    def _class_factors(self, y: np.ndarray, of: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
             return None
         if self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError("class_weight is for one class a sample, not for multilabel targets")
-        indices = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
+        indices = self._class_indices(of)
         labels = self.classes_[indices]
         if isinstance(self.class_weight, dict):
             factors = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
@@ -154,8 +156,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
             present = np.unique(indices)
             factors = np.ones(len(self.classes_))
             factors[present] = compute_class_weight("balanced", classes=self.classes_[present], y=labels)
-        weights: np.ndarray = np.asarray(factors, float)[indices]
+        weights: np.ndarray = np.asarray(factors, float)[self._class_indices(y)]
         return weights
+
+    def _class_indices(self, y: np.ndarray) -> np.ndarray:
+        """Of checked y, the places in ``classes_``."""
+        return y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:
         decoded: np.ndarray = self._label_binarizer.inverse_transform(y.astype(int))
