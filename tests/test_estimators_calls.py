@@ -335,6 +335,51 @@ def test_weights_are_lists_whose_items_can_be_replaced():
     assert not np.array_equal(again.predict_proba(X), ours.predict_proba(X))
 
 
+def test_weights_may_change_places():
+    X, y = load_iris(return_X_y=True)
+    theirs, ours = _pair("MLPClassifier", (5, 5, 5), random_state=0, max_iter=3, activation="tanh")
+    for net in (theirs, ours):
+        net.fit(X, y)
+        net.coefs_[1], net.coefs_[2] = net.coefs_[2], net.coefs_[1]
+        net.intercepts_ = tuple(net.intercepts_)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-12)
+    ours.coefs_ = tuple(ours.coefs_)
+    assert ours.set_params(solver="lbfgs", warm_start=True).fit(X.astype("f4"), y).coefs_[0].dtype == np.float64
+
+
+def test_a_list_of_weights_that_is_kept_stays_the_estimators():
+    X, y = load_iris(return_X_y=True)
+    W = np.random.default_rng(0).normal(size=(4, 5))
+    results = []
+    for net in _pair("MLPClassifier", (5, 4), random_state=0, max_iter=3, learning_rate_init=0.1):
+        net.fit(X, y)
+        given = []
+        kept, biases = net.coefs_, net.intercepts_
+        net.coefs_[0] = W.copy()
+        given.append(net.predict_proba(X))
+        kept[1] = np.ones((5, 4))
+        biases[0] = np.full(5, 0.5)
+        given.append(net.predict_proba(X))
+        kept[2][:] = 0.25
+        given.append(net.predict_proba(X))
+        net.partial_fit(X, y)
+        assert net.coefs_ is kept
+        given.extend(one.copy() for one in kept)
+        net.set_params(solver="lbfgs", warm_start=True).fit(X.astype("f4"), y)
+        assert net.coefs_ is kept
+        own = [one.copy() for one in kept]
+        net.coefs_ = own  # assigned as a whole, it is the estimator's from then on
+        net.predict(X)
+        own[2] = np.zeros((4, 3))
+        given.append(net.predict_proba(X))
+        net.set_params(warm_start=False).fit(X, y)  # a new network has new lists
+        assert net.coefs_ is not own
+        np.testing.assert_array_equal(own[2], 0)
+        results.append(given)
+    for mine, other in zip(*reversed(results), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-7)
+
+
 def test_weights_of_other_shapes_make_another_network():
     X, y = load_iris(return_X_y=True)
     theirs, ours = _pair("MLPClassifier", (5,), random_state=0, max_iter=3)

@@ -202,7 +202,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if first:
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype, X.dtype)
         elif self.solver == "lbfgs" and self._network.dtype != dtype:
-            self.coefs_ = [one.astype(dtype) for one in self.coefs_]
+            self.coefs_[:] = [one.astype(dtype) for one in self.coefs_]
             self._use_network()
         start = self._start(coefs_init, intercepts_init)
         X = X.toarray() if scipy.sparse.issparse(X) else X
@@ -281,7 +281,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         self.out_activation_ = self._out_activation()
         # draws nothing from the generator where there is nothing to be decided by it
         seed = int(self._random_state.randint(2**31)) if self.dropout else 0
-        self._take(build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype))
+        network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype)
+        self.coefs_, self.intercepts_ = views(network)  # other lists than those of the network before
+        self._take(network)
         factor = 2.0 if self.activation == "logistic" else 6.0
         for weight, bias in zip(self.coefs_, self.intercepts_, strict=True):
             bound = np.sqrt(factor / sum(weight.shape))
@@ -297,10 +299,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             self.best_loss_ = None if self.early_stopping else np.inf
 
     def _take(self, network: Sequential) -> None:
-        """Make this the network, of which ``coefs_`` and ``intercepts_`` are views."""
+        """Make this the network, of which ``coefs_`` and ``intercepts_`` are views, in the lists that there are: who
+        keeps one has the estimator's own, as in scikit-learn."""
         self._network = network
         self._made_of = self._activation_key(), self.dropout
-        self.coefs_, self.intercepts_ = views(network)
+        for name, arrays in zip(("coefs_", "intercepts_"), views(network), strict=True):
+            kept = vars(self).get(name)
+            if isinstance(kept, list):
+                kept[:] = arrays
+            else:
+                setattr(self, name, arrays)
 
     def _activation_key(self) -> Any:
         return self.activation if isinstance(self.activation, str) else tuple(self.activation)

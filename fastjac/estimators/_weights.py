@@ -41,7 +41,8 @@ def are_views(network: Sequential, coefs: Any, intercepts: Any) -> bool:
     """Whether these lists are what ``views`` gives."""
     weights, biases = views(network)
     own, given = [*weights, *biases], [*coefs, *intercepts]
-    return len(given) == len(own) and len(coefs) == len(weights) and all(map(_is, given, own))
+    lists = isinstance(coefs, list) and isinstance(intercepts, list)
+    return lists and len(given) == len(own) and len(coefs) == len(weights) and all(map(_is, given, own))
 
 
 def _is(a: Any, b: Any) -> bool:
@@ -49,7 +50,7 @@ def _is(a: Any, b: Any) -> bool:
 
 
 def checked(coefs: Any, intercepts: Any) -> tuple[list[np.ndarray], list[np.ndarray], np.dtype[Any]]:
-    """Lists of arrays that are the weights and biases of layers, one after the other, and their type.
+    """Copies of arrays that are the weights and biases of layers, one after the other, and their type.
 
     Raises:
         ValueError: shapes that don't fit together, or something that is not numbers.
@@ -61,8 +62,8 @@ def checked(coefs: Any, intercepts: Any) -> tuple[list[np.ndarray], list[np.ndar
     weights, biases = [], []
     for k, (weight, bias) in enumerate(zip(coefs, intercepts, strict=True)):
         try:
-            weights.append(np.asarray(weight, dtype))
-            biases.append(np.asarray(bias, dtype))
+            weights.append(np.array(weight, dtype))  # views of one network may have changed places
+            biases.append(np.array(bias, dtype))
         except (TypeError, ValueError) as error:
             raise ValueError(f"coefs_[{k}] or intercepts_[{k}] is no array of numbers: {error}") from error
         shape = weights[k].shape
