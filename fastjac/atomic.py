@@ -29,7 +29,8 @@ def destination(path: str | os.PathLike[str]) -> str:
     """The file that a path names, its links resolved. To be asked before long work whose result is written there.
 
     Raises:
-        OSError: there is no folder to put it in, or what is there is no regular file but, say, a folder or a device.
+        OSError: there is no folder to put it in, or what is there is no regular file but, say, a folder or a device; or
+            it is a file that this process or another writes to as a stream: ``/dev/stdout``, or what that leads to.
     """
     given = os.fsdecode(path)
     resolved = os.path.realpath(given)
@@ -47,7 +48,28 @@ def destination(path: str | os.PathLike[str]) -> str:
     # /dev/stdout, for one, leads to a pipe, or to a file whose name may be gone
     if not stat.S_ISREG(status.st_mode) or not (os.path.exists(resolved) and os.path.samefile(given, resolved)):
         raise OSError(errno.EINVAL, "this is not a regular file, expected one or none", given)
+    if _is_a_stream(status) or _through_a_handle(given):
+        raise OSError(errno.EINVAL, "this file is open as a stream, and would be replaced, expected another", given)
     return resolved
+
+
+def _is_a_stream(status: os.stat_result) -> bool:
+    """Whether a file is this process's standard input, output or error, such as a log that others write to."""
+    for handle in range(3):
+        with contextlib.suppress(OSError):  # closed
+            if os.path.samestat(os.fstat(handle), status):
+                return True
+    return False
+
+
+def _through_a_handle(path: str) -> bool:
+    """Whether a path leads through a name that the system gives an open file: /dev/stderr, /dev/fd/5, /proc/7/fd/1."""
+    while os.path.islink(path):
+        folder = os.path.realpath(os.path.dirname(path))
+        if folder == "/dev" or folder.startswith("/proc/"):
+            return True
+        path = os.path.join(folder, os.readlink(path))
+    return False
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,43 @@ def test_the_standard_output_is_refused_where_it_is_a_pipe_and_where_it_is_a_fil
             [sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     assert "not a regular file" in done.stderr
+
+
+@posix
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link", "log.txt"])
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_file_that_this_process_is_given_as_a_stream_is_not_replaced(path, stream, tmp_path):
+    """``>> log.txt``: what was there, and what others write there, would be gone."""
+    if not path.endswith(("link", "log.txt")) and not (stream == "stdout" and os.path.exists(path)):
+        pytest.skip("that names another stream")
+    log = tmp_path / "log.txt"
+    log.write_text("a line\n")
+    (tmp_path / "link").symlink_to("/dev/stdout" if stream == "stdout" else "log.txt")
+    code = (
+        "import sys; from fastjac.atomic import destination\n"
+        "try: destination(sys.argv[1])\n"
+        "except OSError as error: sys.exit(0 if error.filename == sys.argv[1] and 'stream' in str(error) else 3)\n"
+        "sys.exit(4)"
+    )
+    with open(log, "r+" if stream == "stdin" else "a") as file:
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | {stream: file}
+        done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path, timeout=60, check=False, **streams)
+    assert done.returncode == 0
+    assert log.read_text() == "a line\n"
+
+
+@posix
+def test_an_open_file_named_by_its_number_is_not_replaced_and_one_in_shared_memory_is(tmp_path):
+    with open(tmp_path / "there", "a+") as file:
+        for path in (f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}"):
+            if os.path.exists(path) and os.path.islink(path):
+                with pytest.raises(OSError, match="stream"):
+                    atomic.destination(path)
+    if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+            os.symlink(tmp_path / "there", f"{folder}/link")
+            _write(f"{folder}/link", b"through the link")
+    assert (tmp_path / "there").exists()
 
 
 @posix
