@@ -27,7 +27,7 @@ def count(name: str, value: Any, least: int = 1, most: int | None = _LARGEST) ->
     if number < least:
         raise ValueError(f"{name} is {shown(number)}, expected at least {least}")
     if most is not None and number > most:
-        raise ValueError(f"{name} is {shown(number)}, expected at most {most}")
+        raise ValueError(f"{name} is {shown(number)}, expected at most {shown(most)}")
     return number
 
 

@@ -26,6 +26,12 @@ _BUILT_IN = (Dense, Activation, Softmax, Dropout)
 _OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
 
 
+def _object_or_none(name: str, value: Any) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise TypeError(f"{name} is {value!r}, expected a dictionary, or None")
+    return value
+
+
 class _Pass(NamedTuple):
     """A ``forward`` that ``backward`` may come after."""
 
@@ -70,14 +76,14 @@ class Sequential(Strict, strict=True):
     stop_training: bool
     preprocessing: Any
 
-    _checks: ClassVar = {"epochs_trained": partial(_arguments.count, least=0)}
+    _checks: ClassVar = {"epochs_trained": partial(_arguments.count, least=0), "preprocessing": _object_or_none}
 
     def __init__(
         self, layers: Sequence[Layer], seed: int | None = None, dtype: Any = "float32", *, inputs: int | None = None
     ) -> None:
         self._layers = _as_layers(layers)
         self._dtype = float_type(dtype)
-        self._seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0, None)
+        self._seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0, storage.LARGEST_SEED)
         self._inputs = self._build(None if inputs is None else _arguments.count("inputs", inputs))
         self._outputs = self._widths[-1]
         self.epochs_trained = 0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastjac.network import Sequential
 
 VERSION = 1
+LARGEST_SEED = 2**4096 - 1
 _HEADER_LIMIT = 64 << 20  # bytes; a header is some hundred bytes a layer
 _WIDEST_WITHOUT_WEIGHTS = 1 << 24  # of a network without dense layers, whose width no tensor proves
 _NO_DIGEST = b"0" * 64
@@ -49,6 +50,7 @@ def describe(network: Sequential) -> dict[str, Any]:
 
     Raises:
         TypeError: a layer of a user's own, which no file can describe.
+        ValueError: what ``parameter_shapes`` would refuse when it is read, such as a width.
 
     >>> import fastjac as fj
     >>> describe(fj.Sequential([fj.Dense(2, 1)], seed=0))["layers"]
@@ -74,10 +76,15 @@ def describe(network: Sequential) -> dict[str, Any]:
                 f"layers[{k}] is {type(layer).__name__}, which is code of your own and can't be put into a model file:"
                 " expected Dense, Activation, Softmax or Dropout"
             )
-    return {
+    description = {
         "dtype": str(network.dtype), "inputs": network.inputs, "seed": network.seed,
         "epochs_trained": network.epochs_trained, "training_step": network._training_step, "layers": layers,
     }  # fmt: skip
+    try:
+        parameter_shapes(description)
+    except ValueError as error:
+        raise ValueError(f"this network can't be put into a model file: {error}") from error
+    return description
 
 
 def _expect(condition: bool, what: str) -> None:
@@ -85,8 +92,8 @@ def _expect(condition: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def _whole(value: Any, what: str, low: int = 0) -> int:
-    _expect(type(value) is int and low <= value < 2**62, f"{what} is {str(value)[:40]!r}")
+def _whole(value: Any, what: str, low: int = 0, high: int = 2**62 - 1) -> int:
+    _expect(type(value) is int and low <= value <= high, f"{what} is {str(value)[:40]!r}")
     return int(value)
 
 
@@ -110,7 +117,8 @@ def parameter_shapes(description: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     _expect(isinstance(description, dict), "the network is not described")
     dtype = description.get("dtype")
     _expect(isinstance(dtype, str) and dtype in _DTYPES, f"dtype is {str(dtype)[:40]!r}")
-    for name in ("seed", "epochs_trained", "training_step"):
+    _whole(description.get("seed"), "seed", 0, LARGEST_SEED)
+    for name in ("epochs_trained", "training_step"):
         _whole(description.get(name), name)
     width = _whole(description.get("inputs"), "inputs", 1)
     layers = description.get("layers")

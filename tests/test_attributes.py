@@ -79,6 +79,7 @@ WRONG = [
     (network, "epochs_trained", [-3, "x", 1.5]),
     (network, "path", [-3, "x"]),
 ]
+    (network, "preprocessing", [-3, "x", ["x"]]),
 
 
 @pytest.mark.parametrize(("make", "name", "values"), WRONG, ids=[name for _, name, _ in WRONG])

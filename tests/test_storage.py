@@ -151,7 +151,7 @@ HOSTILE = {
     "a rate that is no number": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": float("nan")}]}, TENSORS,
                                       BODY),
     "a list for rate": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": [0.5]}]}, TENSORS, BODY),
-    "a seed beyond 64 bits": _with(GOOD | {"seed": 2**70}, TENSORS, BODY),
+    "a seed of too many bits": _with(GOOD | {"seed": 2**4096}, TENSORS, BODY),
     "a layer that is a number": _with(GOOD | {"layers": [7]}, TENSORS, BODY),
     "a tensor without a name": _with(GOOD, TENSORS | {"": _tensor("F32", [0], 12, 12)}, BODY),
     "a hole between tensors": _with(GOOD, TENSORS | {"0.bias": _tensor("F32", [1], 12, 16)}, BODY + BODY[:4]),
@@ -271,6 +271,31 @@ def test_the_longest_header_that_is_written_is_read_and_one_more_byte_is_refused
             kept = more
             assert fj.load(tmp_path / "net").preprocessing == net.preprocessing
     assert 790 < kept < 810
+
+
+@pytest.mark.parametrize("seed", [2**62, 2**70, 2**4096 - 1], ids=["62 bits", "70 bits", "4096 bits"])
+def test_a_large_seed_is_written_and_read(seed, tmp_path):
+    net = fj.Sequential([fj.Dense(2, 1), fj.Dropout(0.5)], seed=seed)
+    net.save(tmp_path / "net")
+    again = fj.load(tmp_path / "net")
+    assert again.seed == seed and again.dropout_seed == net.dropout_seed
+    for wrong in (2**4096, 10**5000):
+        with pytest.raises(ValueError, match=r"seed is a whole number of .* bits, expected at most .* 4096 bits"):
+            fj.Sequential([fj.Dense(2, 1)], seed=wrong)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    wide = fj.Sequential([fj.Activation("relu")], inputs=2**25, seed=0)
+    old = fj.Sequential([fj.Dense(2, 1)], seed=0)
+    old.epochs_trained = 2**62
+    for net, message in ((wide, "inputs is too large"), (old, "epochs_trained is '4611")):
+        with pytest.raises(ValueError, match=message):
+            net.save(tmp_path / "net")
+        checkpoint = fj.Checkpoint(tmp_path / "run")
+        with pytest.raises(ValueError, match=message):
+            net.fit(np.zeros((1, net.inputs), "f4"), np.zeros((1, net.outputs), "f4"), loss="huber",
+                    callbacks=[checkpoint], progress=False)  # fmt: skip
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_preprocessing_within_itself_is_refused(tmp_path):
