@@ -64,7 +64,7 @@ class Callback(Strict):
         """After an epoch and its validation."""
 
     def on_train_end(self) -> None:
-        """After the last epoch, also when training was interrupted."""
+        """After the last epoch, also when training was interrupted, or ended by an error."""
 
 
 class EpochFunction(Callback, strict=True):

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -519,9 +519,11 @@ def fit(
             progress.bar(show_progress, epochs) as show,
             _interruptible() as interruption,
         ):
-            for callback in all_callbacks:
-                callback.on_train_begin()
+            begun: list[Callback] = []
             try:
+                for callback in all_callbacks:
+                    callback.on_train_begin()
+                    begun.append(callback)
                 begin = _attach(run, history, all_callbacks)
                 nobody_looks = type(run) is _Run and validation is None and not all_callbacks
                 epoch = begin
@@ -537,8 +539,9 @@ def fit(
                         break
                     epoch += several
             finally:
-                for callback in all_callbacks:
-                    callback.on_train_end()
+                with ExitStack() as ends:  # which goes on with the others where one raises
+                    for callback in reversed(begun):
+                        ends.callback(callback.on_train_end)
     except KeyboardInterrupt:
         history.interrupted = True
     if history.interrupted:

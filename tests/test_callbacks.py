@@ -228,3 +228,53 @@ def test_validation_is_evaluated_without_dropout_and_changes_nothing():
     result = watched.evaluate(X, Y, "softmax_cross_entropy", sample_weight=weight)
     assert history["val_loss"][-1] == result["loss"]
     assert history["val_accuracy"][-1] == result["accuracy"]
+
+
+@pytest.mark.parametrize("where", ["on_train_begin", "on_train_end", "on_epoch_end"])
+def test_a_callback_that_raises_keeps_no_other_from_its_end(where):
+    """Those whose training began are told that it ended, in their order."""
+    ended = []
+
+    class Open(fj.Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_train_end(self):
+            ended.append(self.name)
+            if where == "on_train_end":
+                raise ValueError(f"the end of {self.name}")
+
+    class Bad(fj.Callback):
+        def on_train_begin(self):
+            if where == "on_train_begin":
+                raise ValueError("the beginning")
+
+        def on_epoch_end(self, epoch, logs):
+            if where == "on_epoch_end":
+                raise ValueError("an epoch")
+
+    early = fj.EarlyStopping("loss")
+    with pytest.raises(ValueError, match="the beginning" if where == "on_train_begin" else "the end of|an epoch"):
+        fit(network(), epochs=2, callbacks=[Open("first"), Open("second"), Bad(), early, Open("last")])
+    assert ended == (["first", "second"] if where == "on_train_begin" else ["first", "second", "last"])
+    assert early._parameters is None
+
+
+def test_the_best_parameters_are_put_back_though_another_callback_raises_at_the_end():
+    class Bad(fj.Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 0:
+                self.first = self.network.parameters.copy()
+            logs["loss"] = epoch
+
+        def on_train_end(self):
+            raise ValueError("the end")
+
+    class Worse(fj.EarlyStopping):
+        def on_epoch_end(self, epoch, logs):
+            super().on_epoch_end(epoch, {"loss": float(epoch)})
+
+    net, bad = network(), Bad()
+    with pytest.raises(ValueError, match="the end"):
+        fit(net, epochs=4, callbacks=[bad, Worse("loss")])
+    np.testing.assert_array_equal(net.parameters, bad.first)
