@@ -185,7 +185,7 @@ class EarlyStopping(Callback, strict=True):
 
     def on_train_end(self) -> None:
         if self._parameters is not None:
-            self.network.parameters[:] = self._parameters
+            self.network.parameters = self._parameters
             self._parameters = None
 
 

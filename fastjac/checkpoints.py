@@ -213,8 +213,9 @@ class Checkpoint(Callback, strict=True):
 
         def go_on() -> None:
             self._restore_callbacks(states)
-            for name, value in storage.tensors_of(network).items():
-                value[...] = own[name]
+            with network._lock:
+                for name, value in storage.tensors_of(network).items():
+                    value[...] = own[name]
             run.learner.state[:] = moments
             run.learner.counters[0] = steps
             run.sums[:] = sums

@@ -188,7 +188,9 @@ class Sequential(Strict, strict=True):
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        self._parameters[:] = floats("parameters", value, self._parameters.shape, self._dtype)
+        values = floats("parameters", value, self._parameters.shape, self._dtype)
+        with self._lock:
+            self._parameters[:] = values
 
     @property
     def gradients(self) -> np.ndarray:
@@ -196,7 +198,9 @@ class Sequential(Strict, strict=True):
 
     @gradients.setter
     def gradients(self, value: Any) -> None:
-        self._gradients[:] = floats("gradients", value, self._gradients.shape, self._dtype)
+        values = floats("gradients", value, self._gradients.shape, self._dtype)
+        with self._lock:
+            self._gradients[:] = values
 
     # --- running ----------------------------------------------------------------------------------------------
 

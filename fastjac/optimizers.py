@@ -169,11 +169,13 @@ class Optimizer(Strict):
         """``step`` with a learning rate that is known already. False, and no step, where ``clip_norm`` is set and the
         gradient is not finite."""
         state = self.state(network)
-        step = int(state.counters[0])
-        done: bool = optimizer_update(
-            self.rule, network._parameters, network._gradients, state.moments, rate, self.settings(), step + 1
-        )
-        state.counters[0] += done
+        settings = self.settings()
+        with network._lock:
+            step = int(state.counters[0])
+            done: bool = optimizer_update(
+                self.rule, network._parameters, network._gradients, state.moments, rate, settings, step + 1
+            )
+            state.counters[0] += done
         return done
 
     def __repr__(self) -> str:

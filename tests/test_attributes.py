@@ -328,3 +328,41 @@ def test_what_parameters_are_views_of_cannot_be_resized():
         assert view.base is not None
         with pytest.raises(ValueError, match="resize"):
             view.base.resize(1, refcheck=False)
+
+
+class Watched:
+    """In place of a network's lock: what its vector is where the lock is taken and where it is let go."""
+
+    def __init__(self, vector):
+        self.vector, self.taken, self.let_go = vector, [], []
+
+    def __enter__(self):
+        self.taken.append(self.vector.copy())
+
+    def __exit__(self, *_):
+        self.let_go.append(self.vector.copy())
+
+
+@pytest.mark.parametrize("change", ["step", "step_at", "parameters", "gradients", "early stopping"])
+def test_a_network_is_locked_for_each_change(change):
+    """A process that is forked meanwhile waits for the lock, and gets no half of a change."""
+    net = network()
+    net.gradients = np.ones(net.gradients.size)
+    early = fj.EarlyStopping("loss")
+    early.network = net
+    early.on_epoch_end(0, {"loss": 1.0})
+    net.parameters[:] += 1
+    vector = net.gradients if change == "gradients" else net.parameters
+    before, lock = vector.copy(), Watched(vector)
+    net._lock = lock
+    if change == "step":
+        fj.SGD(0.5).step(net)
+    elif change == "step_at":
+        fj.Adam().step_at(net, 0.5)
+    elif change == "early stopping":
+        early.on_train_end()
+    else:
+        setattr(net, change, vector + 1)
+    assert not np.array_equal(vector, before)
+    np.testing.assert_array_equal(lock.taken[0], before)
+    np.testing.assert_array_equal(lock.let_go[-1], vector)
