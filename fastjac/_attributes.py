@@ -73,6 +73,16 @@ def checks_keywords(function: Function) -> Function:
     return checked  # type: ignore[return-value]
 
 
+def refuse_own_code(one: Any, base: type, names: Iterable[str]) -> None:
+    """Raise TypeError where an object computes something by a function of its own that kernels know nothing of."""
+    for name in names:
+        if getattr(getattr(one, name), "__func__", None) is not getattr(base, name):
+            raise TypeError(
+                f"{type(one).__name__} has a {name} of its own, which compiled training does not call: it runs the"
+                f" kernels of fastjac's own classes. Step by hand instead: forward, your own code, backward"
+            )
+
+
 class Strict:
     """Base of classes whose objects take no other attributes than they have.
 

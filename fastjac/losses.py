@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastjac._attributes import Strict, checks_keywords
+from fastjac._attributes import Strict, checks_keywords, refuse_own_code
 from fastjac.kernels import losses as codes
 from fastjac.kernels.arrays import float_of, rows, unknown, weights
 from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
@@ -329,12 +329,15 @@ def get(loss: Any) -> Loss:
 
     Raises:
         ValueError: unknown name.
-        TypeError: anything else.
+        TypeError: anything else, or a loss with code of its own, which compiled training would not run.
     """
-    if isinstance(loss, Loss):
-        return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
-        return loss()
+        loss = loss()
+    if isinstance(loss, Loss):
+        if not hasattr(loss, "row_code"):
+            raise TypeError(f"{type(loss).__name__} is a base of losses, expected one such as {', '.join(BY_NAME)}")
+        refuse_own_code(loss, Loss, ("sums", "code", "__call__"))
+        return loss
     if isinstance(loss, str):
         if loss not in BY_NAME:
             raise unknown("loss", loss, list(BY_NAME), _ELSEWHERE)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from fastjac import _arguments
-from fastjac._attributes import Strict, checks_keywords
+from fastjac._attributes import Strict, checks_keywords, refuse_own_code
 from fastjac.errors import NonFiniteError
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
@@ -337,10 +337,14 @@ def get(optimizer: Any) -> Optimizer:
 
     Raises:
         ValueError: unknown name.
-        TypeError: anything else.
+        TypeError: anything else, or an optimizer with code of its own, which compiled training would not run.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
+        if not hasattr(optimizer, "rule"):
+            raise TypeError(f"{type(optimizer).__name__} is a base of optimizers, expected one such as"
+                            f" {', '.join(BY_NAME)}")  # fmt: skip
+        refuse_own_code(optimizer, Optimizer, ("step_at", "step"))
     if isinstance(optimizer, type) and optimizer in BY_NAME.values():
         made: Optimizer = optimizer()
         return made

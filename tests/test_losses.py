@@ -373,3 +373,36 @@ def test_numbers_below_the_normal_ones_count_as_0_by_hand_as_in_fit(make, dtype,
     whole = network()
     whole.fit(X, y, loss=make(), optimizer=fj.SGD(0.1, momentum=0.9), epochs=5, batch_size=64, shuffle=False)
     np.testing.assert_array_equal(net.parameters, whole.parameters)
+
+
+def test_a_loss_that_training_would_not_call_is_refused():
+    class Doubled(fj.MeanSquaredError):
+        def sums(self, output, labels, targets, weight, gradient):
+            loss, hits, weights = super().sums(output, labels, targets, weight, gradient)
+            return 2 * loss, hits, weights
+
+    class Other(fj.MeanSquaredError):
+        def code(self, labels):
+            return super().code(labels)
+
+    class Called(fj.MeanSquaredError):
+        def __call__(self, output, y, sample_weight=None):
+            return super().__call__(output, y, sample_weight)
+
+    class Named(fj.Huber):
+        """Only its settings are its own."""
+
+        def __repr__(self):
+            return "Named()"
+
+    net = fj.Sequential([fj.Dense(2, 1)], seed=0)
+    X, y = np.zeros((3, 2)), np.zeros(3)
+    for loss, name in ((Doubled, "sums"), (Other, "code"), (Called, "__call__")):
+        for given in (loss, loss()):
+            for use in (lambda given: net.fit(X, y, loss=given), lambda given: net.evaluate(X, y, given)):
+                with pytest.raises(TypeError, match=rf"{loss.__name__} has a {name} of its own"):
+                    use(given)
+    for given in (losses.Loss, losses.Loss()):
+        with pytest.raises(TypeError, match="Loss is a base of losses"):
+            net.fit(X, y, loss=given)
+    assert net.evaluate(X, y, Named(2.0)) == net.evaluate(X, y, fj.Huber(2.0))

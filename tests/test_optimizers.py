@@ -491,3 +491,29 @@ def test_a_losss_number_that_a_callback_changes_counts_from_the_next_step_on(mak
     assert history["loss"][:2] == pytest.approx(losses(make(), None)["loss"][:2])
     np.testing.assert_allclose(history["loss"][2:], history["val_loss"][2:], rtol=1e-6)
     assert abs(history["loss"][2] - history["loss"][1]) > 0.5
+
+
+def test_an_optimizer_that_training_would_not_call_is_refused():
+    class Signed(fj.SGD):
+        def step_at(self, network, rate):
+            network.parameters -= rate * np.sign(network.gradients)
+            return True
+
+    class Loud(fj.Adam):
+        def step(self, network):
+            super().step(network)
+
+    class Scaled(fj.SGD):
+        """Only its settings are its own."""
+
+        def settings(self):
+            return super().settings()
+
+    net = fj.Sequential([fj.Dense(2, 1)], seed=0)
+    X, y = np.zeros((3, 2)), np.zeros(3)
+    for optimizer, name in ((Signed(), "step_at"), (Loud(), "step")):
+        with pytest.raises(TypeError, match=rf"{type(optimizer).__name__} has a {name} of its own"):
+            net.fit(X, y, loss="huber", optimizer=optimizer)
+    with pytest.raises(TypeError, match="Optimizer is a base of optimizers"):
+        net.fit(X, y, loss="huber", optimizer=fj.optimizers.Optimizer(0.1, None))
+    assert net.fit(X, y, loss="huber", optimizer=Scaled(), progress=False)["loss"]
