@@ -104,6 +104,9 @@ class Layer(Strict):
     parameters: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
     path: ModuleType
+    _used: ClassVar[tuple[str, ...]] = ()  # what ``forward`` keeps for ``backward``, and no copy does
+    _stays: ClassVar[tuple[str, ...]] = ()  # what is set once
+
 
     def __init__(self) -> None:
         self._prepare()
@@ -121,8 +124,7 @@ class Layer(Strict):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a file holds: nothing of the network's memory, nor what ``backward`` was to use."""
         left_out = ("parameters", "gradients", "path", "_network")
-        used = ("_X", "_Z", "_A", "_mask")
-        return {k: None if k in used else v for k, v in vars(self).items() if k not in left_out}
+        return {k: None if k in self._used else v for k, v in vars(self).items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._prepare()
@@ -247,6 +249,8 @@ class Dense(Layer, strict=True):
         "outputs": _arguments.count,
         "activation": lambda name, value: activations.get(value),
     }
+    _used: ClassVar = ("_X", "_Z", "_A")
+    _stays: ClassVar = ("inputs", "outputs", "has_bias")
 
     def __init__(
         self,
@@ -390,6 +394,9 @@ class Activation(Layer, strict=True):
         self.activation = activations.get(activation)
         self._X: np.ndarray | None = None
         self._A: np.ndarray | None = None
+    _used: ClassVar = ("_X", "_A")
+    _checks: ClassVar = {"activation": lambda name, value: activations.get(value)}
+
 
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
         self._X = X
@@ -418,6 +425,8 @@ class Softmax(Layer, strict=True):
         self._A: np.ndarray | None = None
 
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+    _used: ClassVar = ("_A",)
+
         self._A = self.path.softmax_forward(X)
         return self._A
 
@@ -450,6 +459,7 @@ class Dropout(Layer, strict=True):
     def __init__(self, rate: float) -> None:
         self._prepare()
         self.rate = rate
+    _used: ClassVar = ("_mask",)
         self.seed, self.step, self.place = 0, 0, 0  # set by the network before each training pass
         self._mask: np.ndarray | None = None
 
@@ -500,6 +510,9 @@ class Elementwise(Layer, strict=True):
         if not callable(f) or not callable(slope):
             raise TypeError(f"Elementwise takes two functions, f and its slope, not {f!r} and {slope!r}")
         self.f, self.slope = f, slope
+    _used: ClassVar = ("_X",)
+    _stays: ClassVar = ("f", "slope")
+
         self.name = name or str(getattr(f, "__name__", "f"))
         try:
             plain = [_wrapped(g) for g in (f, slope)]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -271,3 +272,28 @@ def test_elementwise_refuses_a_gradient_of_another_shape_than_its_output(shape):
     with pytest.raises(ValueError, match=r"dA has shape .*expected \(3, 4\)"):
         layer.backward(np.ones(shape))
     np.testing.assert_array_equal(layer.backward(np.full((3, 4), 2.0)), np.full((3, 4), 2.0))
+
+
+class Masked(fj.Layer):
+    """Multiplies each column by its own factor, which it was made with."""
+
+    def __init__(self, *factors):
+        self._mask, self._X, self._Z, self._A = np.array(factors), 1, 2, 3
+
+    def forward(self, X, training):
+        return X * self._mask
+
+    def backward(self, dA):
+        return dA * self._mask
+
+
+def test_a_users_layer_keeps_its_attributes_in_copies_whatever_they_are_called():
+    net = fj.Sequential([fj.Dense(3, 2), Masked(1.0, 0.5)], seed=0)
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    net.forward(X)
+    for twin in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        own, ours = vars(twin.layers[1]), vars(twin.layers[0])
+        assert (own["_X"], own["_Z"], own["_A"]) == (1, 2, 3)
+        assert ours["_X"] is ours["_Z"] is ours["_A"] is None
+        np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    assert fj.check_gradients(net, X, np.zeros((5, 2)), "mean_squared_error").passed
