@@ -56,8 +56,7 @@ Initializer = str | Callable[[np.random.Generator, tuple[int, ...]], Any] | Any
 _HE = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")  # activations that keep about half of the variance
 
 
-# what a user may set on a layer of a network, and what the network sets
-_SET_IN_A_NETWORK = ("weight", "bias", "path", "seed", "step", "place")
+_SET_IN_A_NETWORK = ("weight", "bias")  # what a user may set on a layer of a network
 
 
 class Views(dict[str, np.ndarray]):
@@ -104,9 +103,9 @@ class Layer(Strict):
     parameters: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
     path: ModuleType
+
     _used: ClassVar[tuple[str, ...]] = ()  # what ``forward`` keeps for ``backward``, and no copy does
     _stays: ClassVar[tuple[str, ...]] = ()  # what is set once
-
 
     def __init__(self) -> None:
         self._prepare()
@@ -202,7 +201,10 @@ def _copied(value: Any) -> Any:
 
 
 def _set_attribute(self: Layer, name: str, value: Any) -> None:
-    """Of our own layers: nothing unknown, and nothing that a network has built upon."""
+    """Of our own layers: nothing unknown, and nothing that a network or the rest of the layer has built upon."""
+    if name == "path" and "_network" in vars(self):
+        raise AttributeError(f"path of a {type(self).__name__} that belongs to a network can't be changed; a network"
+                             ' sets it for all its layers: net.path = "unfused"')  # fmt: skip
     if name[0] != "_" and name not in _SET_IN_A_NETWORK and name in self._settable and "_network" in vars(self):  # type: ignore[operator]
         raise AttributeError(
             f"{name} of a {type(self).__name__} that belongs to a network can't be changed: the network is built on it."
@@ -213,6 +215,9 @@ def _set_attribute(self: Layer, name: str, value: Any) -> None:
             f"path of a layer is {value!r}, expected a module of fastjac.paths; a network sets it for all its layers:"
             ' net.path = "unfused"'
         )
+    if name in self._stays and name in vars(self):
+        raise AttributeError(f"{name} of a {type(self).__name__} can't be changed: the rest of it was made for it. Make"
+                             " a new layer")  # fmt: skip
     refuse_unknown(self, name, value)
 
 
@@ -244,13 +249,13 @@ class Dense(Layer, strict=True):
     activation: ActivationFunction
     has_bias: bool
 
+    _used: ClassVar = ("_X", "_Z", "_A")
+    _stays: ClassVar = ("inputs", "outputs", "has_bias")
     _checks: ClassVar = {
         "inputs": _arguments.count,
         "outputs": _arguments.count,
         "activation": lambda name, value: activations.get(value),
     }
-    _used: ClassVar = ("_X", "_Z", "_A")
-    _stays: ClassVar = ("inputs", "outputs", "has_bias")
 
     def __init__(
         self,
@@ -389,14 +394,14 @@ class Activation(Layer, strict=True):
 
     activation: ActivationFunction
 
-    def __init__(self, activation: str | ActivationFunction) -> None:
-        self._prepare()
-        self.activation = activations.get(activation)
-        self._X: np.ndarray | None = None
-        self._A: np.ndarray | None = None
     _used: ClassVar = ("_X", "_A")
     _checks: ClassVar = {"activation": lambda name, value: activations.get(value)}
 
+    def __init__(self, activation: str | ActivationFunction) -> None:
+        self._prepare()
+        self.activation = activation  # type: ignore[assignment]
+        self._X: np.ndarray | None = None
+        self._A: np.ndarray | None = None
 
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
         self._X = X
@@ -420,13 +425,13 @@ class Softmax(Layer, strict=True):
     exact at the edges. With this layer last, the loss is "categorical_cross_entropy".
     """
 
+    _used: ClassVar = ("_A",)
+
     def __init__(self) -> None:
         self._prepare()
         self._A: np.ndarray | None = None
 
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
-    _used: ClassVar = ("_A",)
-
         self._A = self.path.softmax_forward(X)
         return self._A
 
@@ -454,12 +459,12 @@ class Dropout(Layer, strict=True):
     step: int
     place: int
 
+    _used: ClassVar = ("_mask",)
     _checks: ClassVar = {"rate": lambda name, value: _arguments.real(name, value, 0, 1)}
 
     def __init__(self, rate: float) -> None:
         self._prepare()
         self.rate = rate
-    _used: ClassVar = ("_mask",)
         self.seed, self.step, self.place = 0, 0, 0  # set by the network before each training pass
         self._mask: np.ndarray | None = None
 
@@ -505,14 +510,14 @@ class Elementwise(Layer, strict=True):
     slope: Callable[[float], float]
     name: str
 
+    _used: ClassVar = ("_X",)
+    _stays: ClassVar = ("f", "slope")
+
     def __init__(self, f: Callable[[float], float], slope: Callable[[float], float], name: str | None = None) -> None:
         self._prepare()
         if not callable(f) or not callable(slope):
             raise TypeError(f"Elementwise takes two functions, f and its slope, not {f!r} and {slope!r}")
         self.f, self.slope = f, slope
-    _used: ClassVar = ("_X",)
-    _stays: ClassVar = ("f", "slope")
-
         self.name = name or str(getattr(f, "__name__", "f"))
         try:
             plain = [_wrapped(g) for g in (f, slope)]

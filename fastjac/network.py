@@ -215,7 +215,7 @@ class Sequential(Strict, strict=True):
             raise unknown("path", name, list(PATHS))
         self._path = name
         for layer in self._layers:
-            layer.path = PATHS[name]
+            vars(layer)["path"] = PATHS[name]
 
     @property
     def program(self) -> Program | None:
@@ -266,7 +266,7 @@ class Sequential(Strict, strict=True):
         A = X
         for k, layer in enumerate(self._layers):
             if isinstance(layer, Dropout):
-                layer.seed, layer.step = self._dropout_seed, step
+                vars(layer).update(seed=self._dropout_seed, step=step)
             if type(layer) in _OURS:
                 A = layer.forward(A, training)
                 continue

@@ -231,10 +231,11 @@ class SGD(Optimizer, strict=True):
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0; momentum is 0")
+        SGD.settings(self)  # which looks at two together
 
     def settings(self) -> np.ndarray:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0; momentum is 0")
         values = super().settings()
         values[rules.MOMENTUM] = self.momentum
         values[rules.NESTEROV] = float(self.nesterov)
@@ -340,11 +341,11 @@ def get(optimizer: Any) -> Optimizer:
         TypeError: anything else, or an optimizer with code of its own, which compiled training would not run.
     """
     if isinstance(optimizer, Optimizer):
-        return optimizer
         if not hasattr(optimizer, "rule"):
             raise TypeError(f"{type(optimizer).__name__} is a base of optimizers, expected one such as"
                             f" {', '.join(BY_NAME)}")  # fmt: skip
         refuse_own_code(optimizer, Optimizer, ("step_at", "step"))
+        return optimizer
     if isinstance(optimizer, type) and optimizer in BY_NAME.values():
         made: Optimizer = optimizer()
         return made

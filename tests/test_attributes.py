@@ -1,6 +1,7 @@
 """Names that do not exist are refused with the nearest one, and what the library has built on can't be changed."""
 
 import copy
+import math
 import pickle
 import re
 
@@ -9,6 +10,7 @@ import pytest
 
 import fastjac as fj
 from fastjac import losses, optimizers
+from fastjac.paths import PATHS
 
 
 def network():
@@ -67,9 +69,8 @@ WRONG = [
     (fj.Huber, "delta", [-3, "x", 0]),
     (fj.QuantileLoss, "quantile", [-3, "x", 1]),
     (lambda: fj.Dropout(0.1), "rate", [-3, "x", 1]),
-    (lambda: fj.Dense(2, 3), "inputs", [-3, "x", 0, 1.5]),
-    (lambda: fj.Dense(2, 3), "outputs", [-3, "x", 0, 1.5]),
     (lambda: fj.Dense(2, 3), "activation", [-3, "x"]),
+    (lambda: fj.Activation("tanh"), "activation", [-3, "x"]),
     (fj.EarlyStopping, "monitor", [-3, "x"]),
     (fj.EarlyStopping, "patience", [-3, "x", 1.5]),
     (fj.EarlyStopping, "min_delta", [-3, "x", np.nan]),
@@ -78,8 +79,8 @@ WRONG = [
     (lambda: fj.Checkpoint("run.safetensors"), "every_batches", [-3, "x", 0]),
     (network, "epochs_trained", [-3, "x", 1.5]),
     (network, "path", [-3, "x"]),
-]
     (network, "preprocessing", [-3, "x", ["x"]]),
+]
 
 
 @pytest.mark.parametrize(("make", "name", "values"), WRONG, ids=[name for _, name, _ in WRONG])
@@ -100,9 +101,9 @@ def test_a_right_value_is_taken_with_the_type_that_the_constructor_gives_it():
         " weight_decay=0.0)"  # fmt: skip
     adam.clip_norm, adam.learning_rate = None, fj.cosine_decay(0.1, 5)
     assert adam.clip_norm is None and callable(adam.learning_rate)
-    dense = fj.Dense(2, 3)
-    dense.activation = "relu"
-    assert dense.activation == fj.relu()
+    for layer in (fj.Dense(2, 3), fj.Activation("tanh")):
+        layer.activation = "relu"
+        assert layer.activation == fj.relu()
 
     class OfOnesOwn(fj.Adam):
         pass
@@ -192,7 +193,7 @@ def test_what_a_network_is_built_on_can_not_be_assigned(name):
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [(0, "inputs", 1), (0, "outputs", 10**6), (0, "activation", fj.relu()), (0, "has_bias", False), (1, "rate", 0.5),
-     (0, "parameters", {}), (0, "gradients", {}), (2, "outputs", 9)],
+     (0, "parameters", {}), (0, "gradients", {}), (2, "outputs", 9), (1, "place", 9), (1, "seed", 9), (1, "step", 9)],
 )  # fmt: skip
 def test_what_a_layer_of_a_network_is_can_not_be_changed(place, name, value):
     net = network()
@@ -286,11 +287,46 @@ def test_optimizers_of_other_libraries_are_known_in_hints(given, near):
         optimizers.get(given)
 
 
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (lambda: fj.Dense(2, 3, weight_init=np.zeros((2, 3))), "inputs", 3),
+        (lambda: fj.Dense(2, 3, weight_init=np.zeros((2, 3))), "outputs", 4),
+        (lambda: fj.Dense(2, 3), "has_bias", False),
+        (lambda: fj.Elementwise(math.sin, math.cos), "f", math.cos),
+        (lambda: fj.Elementwise(math.sin, math.cos), "slope", math.sin),
+    ],
+)
+def test_what_the_rest_of_a_layer_was_made_for_can_not_be_changed_even_before_there_is_a_network(make, name, value):
+    for layer in (make(), copy.deepcopy(make()), pickle.loads(pickle.dumps(make()))):
+        before = getattr(layer, name)
+        with pytest.raises(AttributeError, match=f"{name} of a .* can't be changed.*[Mm]ake a new layer"):
+            setattr(layer, name, value)
+        assert getattr(layer, name) == before
+
+
+def test_nesterov_without_momentum_is_refused_before_the_first_step_also_when_it_is_assigned():
+    net = network()
+    before = net.parameters.copy()
+    for optimizer, name, value in ((fj.SGD(), "nesterov", True), (fj.SGD(0.1, 0.9, nesterov=True), "momentum", 0)):
+        setattr(optimizer, name, value)
+        with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
+            optimizer.step(net)
+        with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
+            net.fit(np.ones((2, 2)), [0, 1], loss="categorical_cross_entropy", optimizer=optimizer)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 @pytest.mark.parametrize("value", ["unfused", None, np.zeros(2), 10**400])
-def test_a_layers_path_is_a_module_of_paths(value):
-    net = fj.Sequential([fj.Dense(3, 2)], seed=0)
+def test_a_layers_path_is_a_module_of_paths_and_a_networks_to_set(value):
+    layer = fj.Dense(3, 2)
     with pytest.raises(TypeError, match=r"path of a layer is .*net\.path = "):
-        net.layers[0].path = value
+        layer.path = value
+    layer.path = PATHS["unfused"]
+    net = fj.Sequential([layer], seed=0)
+    for one in (value, PATHS["reference"]):
+        with pytest.raises(AttributeError, match=r"path of a Dense that belongs to a network .*net\.path = "):
+            net.layers[0].path = one
     net.path = "unfused"
     assert net.predict(np.zeros((1, 3))).shape == (1, 2)
 

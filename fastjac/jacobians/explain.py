@@ -313,7 +313,7 @@ def _of_layer(net: Sequential, twin: Sequential, k: int, name: str, X: Array, fu
     layer: Any = twin.layers[k]
     n, out = k + 1, f"a{k + 1}"
     if isinstance(layer, Dropout):
-        layer.seed, layer.step = net._dropout_seed, net._training_step
+        vars(layer).update(seed=net._dropout_seed, step=net._training_step)
     A = np.asarray(layer.forward(fused_X, True))
     given = A + 0  # without -0.0, the kernels' mark of a dead unit
 
