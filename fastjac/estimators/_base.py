@@ -162,8 +162,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             name = "iteration" if self.solver == "lbfgs" else "epoch"
             tasks = None if incremental else Tasks(self, X, y, sample_weight, name, self.max_iter)
         except BaseException:  # refused: what there was before stays
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             if not first:
                 self._take(self._network)
             raise
