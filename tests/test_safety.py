@@ -282,6 +282,10 @@ def run_cases(count, seed):
 
 
 def main(count, seed):
+    if sys.platform.startswith("linux"):  # a number that is broadcast to billions is refused here, not by the system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
     accepted = 0
     for case in range(count):
         rng = np.random.default_rng([seed, case])
