@@ -115,7 +115,7 @@ class Strict:
             if "__setattr__" not in vars(cls):
                 cls.__setattr__ = refuse_unknown  # type: ignore[method-assign]
         elif "__setattr__" not in vars(cls):
-            cls.__setattr__ = _set_checked if cls._checks else object.__setattr__  # type: ignore[assignment,method-assign]
+            cls.__setattr__ = _set_checked if cls._checks else object.__setattr__  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if kwargs and cls._settable is not None:

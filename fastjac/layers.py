@@ -86,7 +86,7 @@ class Views(dict[str, np.ndarray]):
     def _refuse(self, *_: Any, **__: Any) -> Any:
         raise TypeError("the parameters and gradients of a layer are parts of its network's: they can't be taken out")
 
-    __delitem__ = __ior__ = clear = pop = popitem = setdefault = _refuse  # type: ignore[assignment]
+    __delitem__ = __ior__ = clear = pop = popitem = setdefault = _refuse
 
 
 class Layer(Strict):

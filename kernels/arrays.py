@@ -317,5 +317,5 @@ def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     dtype = np.dtype(dtype)
     count = shape if isinstance(shape, int) else math.prod(shape)
     raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)  # NumPy asks for huge pages where it is large
-    values = np.frombuffer(memoryview(raw), dtype, count, -address_of(raw) % ALIGNMENT)
+    values = np.frombuffer(raw.data, dtype, count, -address_of(raw) % ALIGNMENT)
     return values if isinstance(shape, int) else values.reshape(shape)
