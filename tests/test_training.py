@@ -956,7 +956,15 @@ def test_a_programs_own_handler_of_ctrl_c_is_left_alone():
         signal.signal(signal.SIGINT, held)
 
 
-def test_ctrl_c_as_soon_as_its_handler_is_set_leaves_pythons_own_behind(monkeypatch):
+@pytest.fixture
+def pythons_own_ctrl_c():
+    """Ctrl-C as a program has it that says nothing of it, whatever the test runner does with it."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, held)
+
+
+def test_ctrl_c_as_soon_as_its_handler_is_set_leaves_pythons_own_behind(monkeypatch, pythons_own_ctrl_c):
     usual = signal.signal
 
     def set_and_press(number, handler):
@@ -965,8 +973,6 @@ def test_ctrl_c_as_soon_as_its_handler_is_set_leaves_pythons_own_behind(monkeypa
             signal.raise_signal(number)
         return before
 
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        pytest.skip("the test runner handles Ctrl-C itself")
     X, y = problem("softmax_cross_entropy", 32)
     with monkeypatch.context() as patch:
         patch.setattr(signal, "signal", set_and_press)
@@ -975,7 +981,7 @@ def test_ctrl_c_as_soon_as_its_handler_is_set_leaves_pythons_own_behind(monkeypa
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_within_a_callback_ends_after_it_and_train_end_is_called():
+def test_ctrl_c_within_a_callback_ends_after_it_and_train_end_is_called(pythons_own_ctrl_c):
     X, y = problem("softmax_cross_entropy", 100)
     ended = []
 
@@ -987,8 +993,6 @@ def test_ctrl_c_within_a_callback_ends_after_it_and_train_end_is_called():
         def on_train_end(self):
             ended.append(True)
 
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        pytest.skip("the test runner handles Ctrl-C itself")
     with pytest.warns(RuntimeWarning, match="interrupted after 2 whole epochs"):
         history = network().fit(X, y, loss="softmax_cross_entropy", epochs=30, callbacks=[Interrupts()])
     assert len(history["loss"]) == 2

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -324,7 +325,7 @@ def test_an_exception_at_any_place_of_run_waits_for_all_parts():
     assert found > 10
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signal to a thread")
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_an_exception_that_comes_while_run_waits_for_the_others_comes_out_when_they_have_ended():
     """The first part is done by then: nothing else would tell that the call was to be ended."""
     ended, state, done, main = [], np.zeros(STATE_SIZE, np.int64), threading.Event(), threading.get_ident()
