@@ -55,17 +55,24 @@ def padded_count(count):
 
 @inline
 def norm(g, count):
-    """Euclidean length of the gradient, whatever its scale: squares that would overflow or vanish are scaled first.
+    """Euclidean length of the gradient, whatever its scale.
 
-    Infinite or NaN only where an entry is.
+    Infinite or NaN only where an entry is, or where the length of float64 numbers is none itself.
     """
+    total, scale = _squares(g, count)
+    return math.sqrt(total) / scale
+
+
+@inline
+def _squares(g, count):
+    """Σ (scale·g)², and the scale: 1, or another where squares would overflow or vanish."""
     total, scale = _sum_of_squares(g, count, 1.0), 1.0
     if total == math.inf or total < few_squares(splat(g, 0.0)):
         scale = far_scale(splat(g, 0.0))
         if total == math.inf:
             scale = 1.0 / scale
         total = _sum_of_squares(g, count, scale)
-    return math.sqrt(total) / scale
+    return total, scale
 
 
 @inline
@@ -276,9 +283,6 @@ def penalty(w, count, l1, l2):
                 sizes = sizes + absolute(load_head(w, j, least(lanes(w), count - j)))
             total += l1 * sum_across(sizes)
     if l2 != 0.0:
-        squares = _sum_of_squares(w, count, 1.0)
-        if squares == math.inf:
-            scale = 1.0 / far_scale(splat(w, 0.0))
-            squares = _sum_of_squares(w, count, scale) / scale / scale
-        total += 0.5 * l2 * squares
+        squares, scale = _squares(w, count)
+        total += 0.5 * l2 / scale * squares / scale
     return total

@@ -64,7 +64,7 @@ TABLE = [
     ("losses.loss_rows: code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
     # optimizers
     ("network._update: clips", "two chunks", "clipping"),
-    ("optimizers.norm: total == math.inf",
+    ("optimizers._squares: total == math.inf",
      "clipping at the ends of the range", "clipping at the ends of the range"),
 ]  # fmt: skip
 
