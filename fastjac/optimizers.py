@@ -139,11 +139,14 @@ class Optimizer(Strict):
         """
         if not callable(self.learning_rate):
             return np.full(count, self.learning_rate)
-        values = np.array([self.learning_rate(step) for step in range(first, first + count)], np.float64)
-        wrong = ~(np.isfinite(values) & (values >= 0))
-        if wrong.any():
-            k = int(np.argmax(wrong))
-            raise ValueError(f"learning_rate gave {values[k]} for step {first + k}, expected a finite number ≥ 0")
+        given = [self.learning_rate(step) for step in range(first, first + count)]
+        try:
+            values = np.array(given, np.float64)
+        except (TypeError, ValueError):  # texts, or lists of several lengths
+            values = np.empty(0)
+        if values.shape != (count,) or not (np.isfinite(values) & (values >= 0)).all():
+            k = next(k for k, value in enumerate(given) if not _is_rate(value))
+            raise ValueError(f"learning_rate gave {given[k]!r} for step {first + k}, expected a finite number ≥ 0")
         return values
 
     def step(self, network: Sequential) -> None:
@@ -355,6 +358,13 @@ def get(optimizer: Any) -> Optimizer:
         named: Optimizer = BY_NAME[optimizer]()
         return named
     raise TypeError(f"optimizer is {optimizer!r}, expected a name ({', '.join(BY_NAME)}) or an optimizer object")
+
+
+def _is_rate(value: Any) -> bool:
+    try:
+        return bool(np.ndim(value) == 0 and 0 <= float(value) < math.inf)
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)

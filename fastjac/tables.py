@@ -211,8 +211,9 @@ def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
 
 
 def _are_names(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether a record without numbers has the names of those after it: they have a column of numbers."""
-    if not rest or any(len(record) != len(first) for record in rest):
+    """Whether a record without numbers has the names of those after it: they have a column of numbers, and it is more
+    than missing values."""
+    if not rest or any(len(record) != len(first) for record in rest) or all(cell in MISSING_WORDS for cell in first):
         return False
     columns_of_rest = ([cell for cell in column if cell not in MISSING_WORDS] for column in zip(*rest, strict=True))
     return any(cells and all(map(is_number, cells)) for cells in columns_of_rest)

@@ -140,6 +140,8 @@ def test_categories_of_numbers_and_booleans_are_the_same_in_every_form(tmp_path,
         ("a.csv", "#by hand, 2024\na,b\n1,x\n,y\n", {"a": [1, None], "b": ["x", "y"]}),
         ("a.csv", "#a,b\nx,y\nx,1\ny,z\n", {"#a": ["x", "x", "y"], "b": ["y", "1", "z"]}),
         ("a.csv", "#by hand\n#or so\na,b\n1,2\n", {"a": [1], "b": [2]}),
+        ("a.csv", "#id\nNA\n1.5\n", {"#id": [None, 1.5]}),  # no name, but a missing value
+        ("a.csv", "#id,x\n,\n1,2\n", {"#id": [None, 1], "x": [None, 2]}),
         ("a.csv", "a,b\n#,1\n# b,2\n", {"a": ["#", "# b"], "b": [1, 2]}),
         ("a.csv", "# alone\n", {"# alone": []}),
         ("a.csv", "a,b\n", {"a": [], "b": []}),

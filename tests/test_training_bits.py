@@ -16,13 +16,8 @@ from fastjac import program
 
 WIDTHS = (1, 3, 15, 16, 17, 64, 128, 160, 161, 200, 300, 496, 500, 784)
 ROWS = (1, 2, 31, 64, 248, 249, 255, 256, 257, 600)
-MODES = {
-    "plain": {},
-    "clipped": {"clip_norm": 1e-3},
-    "kept": {"keep": True},
-    "penalized": {"l1": 1e-3, "l2": 1e-2},
-    "all": {"clip_norm": 1e-3, "keep": True, "l1": 1e-3, "l2": 1e-2},
-}
+CLIPPED, KEPT, PENALIZED = {"clip_norm": 1e-3}, {"keep": True}, {"l1": 1e-3, "l2": 1e-2}
+MODES = {"plain": {}, "clipped": CLIPPED, "kept": KEPT, "penalized": PENALIZED, "all": CLIPPED | KEPT | PENALIZED}
 
 
 class Keep(fj.Callback):
@@ -84,19 +79,22 @@ def adam(clip):
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("outputs", WIDTHS)
 def test_a_step_has_the_bits_of_the_layers_one_by_one(outputs, rows):
-    """Every width comes with every number of rows, and with every other width and every setting for some of them."""
+    """Every width with every number of rows, in a first and a later layer, in both types, with and without clipping,
+    kept gradients and penalties. The other width and the optimizer take turns."""
     turn = WIDTHS.index(outputs) + 3 * ROWS.index(rows)
-    others = [mode for mode in MODES if mode != "plain"]
     for k, (first, dtype) in enumerate(itertools.product((True, False), ("float32", "float64"))):
-        for mode in ("plain", others[(turn + k) % len(others)]):
-            inputs = WIDTHS[(turn + 5 * k) % len(WIDTHS)]
-            make_optimizer = (sgd, adam)[(turn + k) % 2]
-            net = make(inputs, outputs, first, dtype)
-            X, y = data(net, rows)
-            expected = step(net, X, y, 600, make_optimizer, whole=False, **MODES[mode])
-            for threads in (1, 2, 3):
-                got = step(make(inputs, outputs, first, dtype), X, y, 600, make_optimizer, threads, **MODES[mode])
-                same(got, expected, f"{inputs} × {outputs}, first {first}, {dtype}, {mode}, {threads} threads")
+        inputs = WIDTHS[(turn + 5 * k) % len(WIDTHS)]
+        net = make(inputs, outputs, first, dtype)
+        X, y = data(net, rows)
+        start = net.parameters.copy()
+        for n, (clip, keep, penalty) in enumerate(itertools.product(({}, CLIPPED), ({}, KEPT), ({}, PENALIZED))):
+            setting = clip | keep | penalty
+            make_optimizer = (sgd, adam)[(turn + k + n) % 2]
+            results = []
+            for whole, threads in ((False, 1), (True, 1), (True, 2), (True, 3)):
+                net.parameters[:] = start
+                results.append(step(net, X, y, 600, make_optimizer, threads, whole, **setting))
+                same(results[-1], results[0], f"{inputs} × {outputs}, first {first}, {dtype}, {setting}, {threads} threads")
 
 
 @pytest.mark.parametrize("first", [True, False])
