@@ -201,19 +201,24 @@ def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
         # "#id,x", or "# a,b", as numpy.savetxt writes the names, or "# written by …"?
         records = _records(lines[k:], tab_first)[1]
         names, first = [*records, [], []][:2]
-        named = any(map(is_number, first)) or not (lines[k][1:2].isspace() or _are_names(first, records[2:]))
+        named = any(map(_is_value, first)) or not (lines[k][1:2].isspace() or _are_names(first, records[2:]))
         last = k == before - 1
-        if (last and not first) or (len(names) == len(first) and named and (last or len(names) > 1)):
+        enough = last or len(names) > 1 or first[:1] == ["#N/A"]
+        if (last and not first) or (len(names) == len(first) and named and enough):
             before = k
             break
     delimiter, records = _records(lines[before:], tab_first)
     return delimiter, len(records[0]) if records else 1, before
 
 
+def _is_value(cell: str) -> bool:
+    return is_number(cell) or cell.lower() in ("true", "false")
+
+
 def _are_names(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether a record without numbers has the names of those after it: they have a column of numbers, and it is more
-    than missing values."""
-    if not rest or any(len(record) != len(first) for record in rest) or all(cell in MISSING_WORDS for cell in first):
+    """Whether a record without numbers has the names of those after it: they have a column of numbers, and it has no
+    missing values."""
+    if not rest or any(len(record) != len(first) for record in rest) or any(cell in MISSING_WORDS for cell in first):
         return False
     columns_of_rest = ([cell for cell in column if cell not in MISSING_WORDS] for column in zip(*rest, strict=True))
     return any(cells and all(map(is_number, cells)) for cells in columns_of_rest)
@@ -244,6 +249,9 @@ def _records(lines: list[str], tab_first: bool) -> tuple[str, list[list[str]]]:
     parted = any(rows and (min(rows) > 1 or max(rows) > 1 < names) for names, *rows in widths.values())
     if parted or not even:
         delimiter = max(found, key=lambda one: widths[one][0])
+    else:  # quotes were put around what the writer's delimiter would have parted
+        quoted = (one for one in even if any(one in cell for record in found[one] for cell in record))
+        delimiter = next(quoted, delimiter)
     return delimiter, found[delimiter]
 
 

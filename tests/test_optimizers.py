@@ -251,7 +251,7 @@ def test_a_schedule_is_asked_for_every_step_from_0_on():
     np.testing.assert_allclose(start - net.parameters, 0.1 * (1 + 1 / 2 + 1 / 3 + 1 / 4), rtol=1e-12)
 
 
-@pytest.mark.parametrize("value", [math.nan, -1.0, math.inf, None, "slow", [0.1], [0.1, 0.2], np.full(3, 0.1)], ids=repr)
+@pytest.mark.parametrize("value", [math.nan, -1.0, math.inf, None, "slow", [0.1], [0.1, 0.2], np.full(3, 0.1)])
 def test_a_schedule_that_gives_nonsense_is_refused_and_nothing_changes(value):
     net, optimizer = quadratic(), fj.SGD(lambda step: 0.1 if step < 1 else value)
     net.gradients[:] = 1
@@ -265,10 +265,10 @@ def test_a_schedule_that_gives_nonsense_is_refused_and_nothing_changes(value):
 @pytest.mark.parametrize("value", [[0.1], [0.1, 0.2], "0.x", (0.1, 0.2, 0.3, 0.4)])
 def test_a_schedule_that_gives_lists_is_refused_by_fit(value):
     """The first numbers of the lists would be the rates of other steps."""
-    net = fj.Sequential([fj.Dense(2, 1)], seed=0)
+    net, optimizer = fj.Sequential([fj.Dense(2, 1)], seed=0), fj.SGD(lambda step: value)
     before = net.parameters.copy()
     with pytest.raises(ValueError, match=r"learning_rate gave .* for step 0, expected a finite number ≥ 0"):
-        net.fit(np.ones((8, 2)), np.ones(8), loss="mean_squared_error", optimizer=fj.SGD(lambda step: value), batch_size=2)
+        net.fit(np.ones((8, 2)), np.ones(8), loss="mean_squared_error", optimizer=optimizer, batch_size=2)
     np.testing.assert_array_equal(net.parameters, before)
 
 

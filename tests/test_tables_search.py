@@ -52,6 +52,8 @@ class Drawn:
             name: str(rng.choice(["float", "whole", "huge", "boolean", "text", "constant"])) for name in names
         }
         self.values = {name: self._column(rng, kind) for name, kind in self.kinds.items()}
+        if names == ["#id"] and str(self.values["#id"][0]).startswith("#"):  # which may be two lines of a comment
+            self.kinds, self.values = {"x": self.kinds["#id"]}, {"x": self.values["#id"]}
 
     def _column(self, rng, kind):
         n = self.rows

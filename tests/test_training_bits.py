@@ -89,12 +89,13 @@ def test_a_step_has_the_bits_of_the_layers_one_by_one(outputs, rows):
         start = net.parameters.copy()
         for n, (clip, keep, penalty) in enumerate(itertools.product(({}, CLIPPED), ({}, KEPT), ({}, PENALIZED))):
             setting = clip | keep | penalty
+            what = f"{inputs} × {outputs}, first {first}, {dtype}, {setting}"
             make_optimizer = (sgd, adam)[(turn + k + n) % 2]
             results = []
             for whole, threads in ((False, 1), (True, 1), (True, 2), (True, 3)):
                 net.parameters[:] = start
                 results.append(step(net, X, y, 600, make_optimizer, threads, whole, **setting))
-                same(results[-1], results[0], f"{inputs} × {outputs}, first {first}, {dtype}, {setting}, {threads} threads")
+                same(results[-1], results[0], f"{what}, {threads} threads")
 
 
 @pytest.mark.parametrize("first", [True, False])
