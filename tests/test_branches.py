@@ -6,6 +6,7 @@ this machine, and with the other number of registers, whose tiles are others.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,8 +78,9 @@ NEVER = {
 
 def taken(*options):
     result = subprocess.run(
-        [sys.executable, HERE / "branch_cases.py", *options], capture_output=True, text=True, check=False, timeout=1800
-    )
+        [sys.executable, HERE / "branch_cases.py", *options], capture_output=True, text=True, check=False, timeout=1800,
+        env=os.environ | {"NUMBA_OPT": "0"},  # the way is the same, and sooner compiled
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -619,6 +619,17 @@ def test_global_state_is_as_before():
 # --- losses that are not finite -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_infinite_gradients_under_dropout_are_an_error_and_no_warning(whole):
+    """∞ · 0 is NaN, of which NumPy would warn where compiled code says nothing."""
+    net = fj.Sequential([fj.Dense(4, 3), fj.Dropout(0.5), fj.Dense(3, 1)], seed=0)
+    net._whole = whole
+    net.parameters[:] = 1e20
+    X = np.full((8, 4), 1e18)
+    with pytest.raises(fj.NonFiniteError, match="in epoch 0, batch 0"):
+        net.fit(X, np.ones(8), loss="mean_squared_error", optimizer=fj.SGD(1.0), progress=False)
+
+
 @pytest.mark.usefixtures("threads_as_asked")
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
