@@ -559,6 +559,19 @@ def test_what_would_have_no_effect_is_refused(kind, settings, validated, message
     assert not hasattr(net, "coefs_")
 
 
+@pytest.mark.parametrize(("load", "seed"), [(load_breast_cancer, 0), (load_wine, 1)])
+def test_lbfgs_computes_in_float32_where_scikit_learn_does(load, seed):
+    X, y = load(return_X_y=True)
+    theirs, ours = _pair("MLPClassifier", (8,), solver="lbfgs", max_iter=5, random_state=seed, warm_start=True)
+    for _ in range(2):  # the second begins with what SciPy gave, which is float64
+        for net in (theirs, ours):
+            net.fit(X.astype("f4"), y)
+        assert ours.n_iter_ == theirs.n_iter_
+        assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-5)  # not as high as it can be in float64
+        assert ours.coefs_[0].dtype == theirs.coefs_[0].dtype == np.float64
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-3)
+
+
 def test_lbfgs_says_that_it_does_not_stop_early():
     X, y = load_iris(return_X_y=True)
     with pytest.warns(UserWarning, match="early_stopping has no effect with solver='lbfgs'"):

@@ -27,9 +27,9 @@ from fastjac import activations, losses, optimizers, training
 from fastjac.callbacks import Callback, as_callbacks
 from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, typed, with_callbacks
 from fastjac.estimators._formulas import Adam
-from fastjac.estimators._lbfgs import minimizer
+from fastjac.estimators._lbfgs import Objective, minimizer
 from fastjac.estimators._warnings import warn
-from fastjac.estimators._weights import are_views, build, checked, dense, views
+from fastjac.estimators._weights import are_views, build, checked, dense, views, widths
 from fastjac.network import Sequential
 from fastjac.progress import bar
 
@@ -91,8 +91,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     def _out_activation(self) -> str:
         raise NotImplementedError
 
-    def _loss(self) -> tuple[losses.Loss, float, float]:
-        """The loss, what its gradient is multiplied by to be scikit-learn's, and what its value is."""
+    def _loss(self, dtype: Any = None) -> tuple[losses.Loss, float, float]:
+        """The loss, what its gradient is multiplied by to be scikit-learn's, and what its value is.
+
+        ``dtype``: what the output is computed in, None for the network's.
+        """
         raise NotImplementedError
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
@@ -197,8 +200,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         weight = self._weighted(y, y, sample_weight)
         held_out = self._held_out(*validation, y)
         self._random_state = check_random_state(self.random_state)
-        # SciPy's solver works in float64, and so does scikit-learn, whatever X is
+        # SciPy's solver ends with weights in float64, whatever those are that it starts from
         dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
+        start_type = X.dtype if first else self._network.dtype
         if first:
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype, X.dtype)
         elif self.solver == "lbfgs" and self._network.dtype != dtype:
@@ -207,8 +211,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         start = self._start(coefs_init, intercepts_init)
         X = X.toarray() if scipy.sparse.issparse(X) else X
         if self.solver == "lbfgs":
-            held = None if held_out is None else _HeldOut(self, self._loss()[0], *held_out)
-            train = minimizer(self, X, self._targets(y), weight, held, callbacks)
+            objective = Objective(self, X, self._targets(y), weight, start_type)
+            held = None if held_out is None else _HeldOut(self, objective.loss, *held_out)
+            train = minimizer(self, objective, len(X), held, callbacks)
         else:
             train = self._stochastic(X, y, weight, held_out, callbacks, incremental, first)
         for own, value in start:
@@ -325,10 +330,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             return network
         weights, biases, dtype = checked(self.coefs_, self.intercepts_)
         units = [len(weights[0]), *(weight.shape[1] for weight in weights)]
-        if network is None or made_of != self._made_of or dtype != network.dtype or units != _units(network):
+        if network is None or made_of != self._made_of or dtype != network.dtype or units != widths(network):
             before, seed = network, 0 if network is None else network.seed
             network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype)
-            if before is not None and units == _units(before):
+            if before is not None and units == widths(before):
                 self._go_on_with(before, network)
         for own, value in zip(chain(*views(network)), [*weights, *biases], strict=True):
             own[...] = value
@@ -702,10 +707,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _units(network: Sequential) -> list[int]:
-    return [network.inputs, *(layer.outputs for layer in dense(network))]
 
 
 class _Schedule(NamedTuple):

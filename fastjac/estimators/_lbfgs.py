@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
@@ -13,19 +14,38 @@ from fastjac import training
 from fastjac.callbacks import Callback
 from fastjac.estimators._callbacks import Tasks
 from fastjac.estimators._warnings import warn
-from fastjac.estimators._weights import dense
+from fastjac.estimators._weights import build, dense, widths
 from fastjac.kernels.arrays import weights
 from fastjac.progress import bar
 
 _BLOCK = 2048  # rows whose values are kept at a time: 10⁶ rows and 100 hidden units would be more than 2 GB
 
 
-class _Objective:
-    """The penalized mean loss of all rows as a function of the parameters, and its gradient."""
+# whether the parameters that SciPy calls a function with have the type of those it was given to start from
+_KEEPS_TYPE = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 12)
 
-    def __init__(self, estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
-        self.network = network = estimator._network
-        self.loss, self._gradient_factor, self._value_factor = estimator._loss()
+
+class Objective:
+    """The penalized mean loss of all rows as a function of the parameters, and its gradient.
+
+    It is computed in float32 where both X and ``start_type`` are, as in scikit-learn, though SciPy and the estimator's
+    network, which is given the same parameters, have float64.
+
+    Raises:
+        ValueError: targets or weights that the loss does not take.
+    """
+
+    def __init__(
+        self, estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, start_type: Any
+    ) -> None:  # fmt: skip
+        self.start_type = np.dtype(start_type if _KEEPS_TYPE else "f8")
+        self._network = network = estimator._network
+        dtype = np.promote_types(X.dtype, self.start_type)
+        if dtype != network.dtype:
+            units = widths(network)
+            network = build(units, estimator._activation_names(len(units) - 2), 0.0, 0, dtype)
+        self.network = network
+        self.loss, self._gradient_factor, self._value_factor = estimator._loss(dtype)
         if weight is not None:
             weight = weights("sample_weight", weight, len(X))
         self._weight_sum = float(len(X)) if weight is None else float(weight.sum())
@@ -43,7 +63,7 @@ class _Objective:
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
         network = self.network
-        network.parameters[:] = parameters
+        network.parameters[:] = self._network.parameters[:] = parameters
         gradient = np.zeros(len(parameters))
         value = 0.0
         for s in self._blocks:
@@ -60,28 +80,23 @@ class _Objective:
             with np.errstate(all="ignore"):
                 value += self._l1 * float(np.abs(w).sum()) + self._l2 / 2 * float(np.square(w).sum())
                 layer.weight_gradient[...] += self._l1 * np.sign(w) + self._l2 * w
-        return value, network.gradients.copy()
+        self._network.gradients[:] = network.gradients
+        return value, self._network.gradients.copy()
 
 
 def minimizer(
-    estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, held: Any,
-    callbacks: list[Callback],
+    estimator: Any, objective: Objective, samples: int, held: Any, callbacks: list[Callback]
 ) -> Callable[[Any], None]:  # fmt: skip
-    """A function that minimises the penalized loss over the network's parameters, and sets ``n_iter_`` and ``loss_``.
-
-    Raises:
-        ValueError: targets or weights that the loss does not take.
-    """
-    objective = _Objective(estimator, X, targets, weight)
+    """A function that minimises the penalized loss over the network's parameters, and sets ``n_iter_`` and ``loss_``."""
 
     def train(tasks: Tasks) -> None:
-        _minimize(estimator, objective, len(X), held, callbacks, tasks)
+        _minimize(estimator, objective, samples, held, callbacks, tasks)
 
     return train
 
 
 def _minimize(
-    estimator: Any, objective: _Objective, samples: int, held: Any, callbacks: list[Callback], tasks: Tasks
+    estimator: Any, objective: Objective, samples: int, held: Any, callbacks: list[Callback], tasks: Tasks
 ) -> None:
     network = estimator._network
     iterations = 0
@@ -95,7 +110,7 @@ def _minimize(
         """An iteration begins with the first step away from where the one before has ended: SciPy says only when it has
         ended, and then may find that it was the last."""
         nonlocal begun
-        if not begun and not np.array_equal(parameters, network.parameters):
+        if not begun and not np.array_equal(parameters, network.parameters.astype(parameters.dtype)):
             begun = True
             for callback in callbacks:
                 callback.on_epoch_begin(iterations)
@@ -126,7 +141,7 @@ def _minimize(
             for callback in callbacks:
                 callback.on_train_begin()
             result = optimize.minimize(
-                value, network.parameters.copy(), method="L-BFGS-B", jac=True, callback=after_iteration,
+                value, network.parameters.astype(objective.start_type), method="L-BFGS-B", jac=True, callback=after_iteration,
                 options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
             )  # fmt: skip
             network.parameters[:] = result.x

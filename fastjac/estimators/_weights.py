@@ -31,6 +31,11 @@ def dense(network: Sequential) -> list[Dense]:
     return [layer for layer in network.layers if isinstance(layer, Dense)]
 
 
+def widths(network: Sequential) -> list[int]:
+    """Inputs of the network, and units of each layer."""
+    return [network.inputs, *(layer.outputs for layer in dense(network))]
+
+
 def views(network: Sequential) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights and biases of each layer: views of the network's parameters, the same objects at every call."""
     layers = dense(network)

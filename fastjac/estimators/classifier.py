@@ -133,11 +133,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
-    def _loss(self) -> tuple[losses.Loss, float, float]:
+    def _loss(self, dtype: Any = None) -> tuple[losses.Loss, float, float]:
+        dtype = self._network.dtype if dtype is None else dtype
         if self.out_activation_ == "softmax":
-            return LogLoss(self._network.dtype), 1.0, 1.0
+            return LogLoss(dtype), 1.0, 1.0
         # ours is a mean over outputs, scikit-learn's a sum
-        return BinaryLogLoss(self._network.dtype), float(self.n_outputs_), float(self.n_outputs_)
+        return BinaryLogLoss(dtype), float(self.n_outputs_), float(self.n_outputs_)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.astype(self._network.dtype)

@@ -115,7 +115,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     def _out_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
-    def _loss(self) -> tuple[losses.Loss, float, float]:
+    def _loss(self, dtype: Any = None) -> tuple[losses.Loss, float, float]:
         outputs = float(self.n_outputs_)
         if self.loss == "squared_error":
             # scikit-learn: half the mean of squares as value, and the errors themselves as gradient
