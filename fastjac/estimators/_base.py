@@ -211,7 +211,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         start = self._start(coefs_init, intercepts_init)
         X = X.toarray() if scipy.sparse.issparse(X) else X
         if self.solver == "lbfgs":
-            objective = Objective(self, X, self._targets(y), weight, start_type)
+            objective = Objective(self, X, y, weight, start_type)
             held = None if held_out is None else _HeldOut(self, objective.loss, *held_out)
             train = minimizer(self, objective, len(X), held, callbacks)
         else:

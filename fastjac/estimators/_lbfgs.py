@@ -28,19 +28,23 @@ _KEEPS_TYPE = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 12)
 class Objective:
     """The penalized mean loss of all rows as a function of the parameters, and its gradient.
 
-    It is computed in float32 where both X and ``start_type`` are, as in scikit-learn, though SciPy and the estimator's
-    network, which is given the same parameters, have float64.
+    It is computed in the type that X, ``start_type`` and the targets have together, as in scikit-learn, though SciPy
+    and the estimator's network, which is given the same parameters, have float64. Rates don't ask for the targets'
+    type: they overflow before they are compared with these.
 
     Raises:
         ValueError: targets or weights that the loss does not take.
     """
 
     def __init__(
-        self, estimator: Any, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, start_type: Any
+        self, estimator: Any, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start_type: Any
     ) -> None:  # fmt: skip
         self.start_type = np.dtype(start_type if _KEEPS_TYPE else "f8")
         self._network = network = estimator._network
-        dtype = np.promote_types(X.dtype, self.start_type)
+        compared = [] if estimator.out_activation_ == "exp" else [y.dtype]  # which for classes is bool
+        single = np.result_type(X.dtype, self.start_type, *compared) == np.float32
+        dtype = np.dtype("f4" if single else "f8")
+        targets = estimator._targets(y)
         if dtype != network.dtype:
             units = widths(network)
             network = build(units, estimator._activation_names(len(units) - 2), 0.0, 0, dtype)
@@ -141,7 +145,8 @@ def _minimize(
             for callback in callbacks:
                 callback.on_train_begin()
             result = optimize.minimize(
-                value, network.parameters.astype(objective.start_type), method="L-BFGS-B", jac=True, callback=after_iteration,
+                value, network.parameters.astype(objective.start_type), method="L-BFGS-B", jac=True,
+                callback=after_iteration,
                 options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
             )  # fmt: skip
             network.parameters[:] = result.x
