@@ -91,7 +91,7 @@ class Objective:
 def minimizer(
     estimator: Any, objective: Objective, samples: int, held: Any, callbacks: list[Callback]
 ) -> Callable[[Any], None]:  # fmt: skip
-    """A function that minimises the penalized loss over the network's parameters, and sets ``n_iter_`` and ``loss_``."""
+    """A function that minimises the objective over the network's parameters, and sets ``n_iter_`` and ``loss_``."""
 
     def train(tasks: Tasks) -> None:
         _minimize(estimator, objective, samples, held, callbacks, tasks)
