@@ -354,7 +354,8 @@ def _quantile(p, y, q, d, columns, scale):
 def _poisson(z, y, plain, d, columns, scale):
     """Mean over the outputs of e^z - y + y·(log y - z), and (e^z - y)·scale/K: z is the log of the rate (F4).
 
-    Where ``plain`` is not 0, the value is y·log(y/e^z) - y + e^z whatever e^z is: infinite from 0, NaN from infinity.
+    Where ``plain`` is not 0, the value is y·log(y/e^z) - y + e^z whatever e^z is: infinite from 0, NaN from infinity,
+    and from 0 where y is 0, too.
     """
     total = splat(z, 0.0)
     for j in range(0, columns, lanes(z)):
@@ -365,7 +366,8 @@ def _poisson(z, y, plain, d, columns, scale):
         gap = where(target == 0.0, 0.0, target * (vectormath.log(target) - x))
         value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
         if plain != 0.0:
-            value = where(target == 0.0, 0.0, target * vectormath.log(target / rate)) + slope
+            nothing = where(x < vectormath.exp_is_zero_below(x), splat(x, np.nan), 0.0)  # 0·log(0/0)
+            value = where(target == 0.0, nothing, target * vectormath.log(target / rate)) + slope
         total = total + where(lane_numbers(total) < tail, value, 0.0)
         store_head(d, j, slope * (scale * (1.0 / columns)), tail)
     return sum_across(total) * (1.0 / columns)

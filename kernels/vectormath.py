@@ -103,6 +103,7 @@ _EXP_DOUBLE = _polynomial(*([c * 2.0 ** (k + 1) for k, c in enumerate(table)] fo
 
 _EXP_LOW = _constant(-110.0, -760.0)  # below, e^x is 0, and x·e^x too
 _EXP_HIGH = _constant(89.0, 710.0)  # from here on it is inf
+exp_is_zero_below = _constant(-103.97208, -745.1332191019411)  # also where numbers below the normal ones count
 _MANTISSA_BITS = _constant(23, 52)
 _BIAS = _constant(127, 1023)
 # A number below 2^22 (2^51) added to this is rounded to a whole number, which then stands in the lowest bits, and

@@ -106,6 +106,18 @@ def test_finite_weights_are_returned_though_a_loss_was_infinite():
         assert net.n_iter_ == 2
 
 
+@pytest.mark.skipif("loss" not in neural_network.MLPRegressor().get_params(), reason="scikit-learn has no Poisson loss")
+def test_a_count_of_0_at_a_rate_of_0_has_no_loss_as_in_scikit_learn():
+    X, y = np.array([[1e4], [2e4], [3e4], [-1.0]]), [0.0, 0.0, 0.0, 1.0]
+    for net in _pair("MLPRegressor", (2,), loss="poisson", activation="identity", solver="sgd", max_iter=6,
+                     learning_rate_init=1e-12, n_iter_no_change=1, random_state=1):  # fmt: skip
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            net.fit(X, y)
+        assert np.isnan(net.loss_curve_).all()
+        assert net.n_iter_ == 6
+
+
 # --- Ctrl-C --------------------------------------------------------------------------------------------------------
 
 

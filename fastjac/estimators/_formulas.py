@@ -37,7 +37,8 @@ class BinaryLogLoss(losses.BinaryCrossEntropy):
 
 
 class PoissonDeviance(losses.Poisson):
-    """Half the Poisson deviance, computed from the rate as it is: infinite for 0, NaN for infinity."""
+    """Half the Poisson deviance, computed from the rate as it is: infinite for 0, NaN for infinity, and for 0 where
+    the target is 0, too."""
 
     @property
     def parameter(self) -> float:
