@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import threading
 import uuid
@@ -510,6 +511,8 @@ class Sequential(Strict, strict=True):
     def _begin(self, entry: tuple[int, weakref.ref[_Call]]) -> bool:
         """Whether this call of ``fit`` is the only one from now on."""
         held = self._trained_by.setdefault("call", entry)
+        if held is not entry and held[1]() is not None:
+            gc.collect()  # exceptions and their frames may keep in a circle what has ended
         if held is not entry and held[1]() is None:  # a call that was ended twice, the second time as it cleared up
             with self._lock:
                 if self._trained_by.get("call") is held:
