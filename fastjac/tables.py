@@ -195,16 +195,15 @@ def _layout(start: bytes, tab_first: bool) -> tuple[str, int, int]:
     if len(start) == _LOOKED_AT and len(lines) > 1:
         lines.pop()  # cut off
     before = 0
-    while before < len(lines) and lines[before].strip("\r\n").startswith("#"):
-        before += 1
+    while before < len(lines) and lines[before].startswith("#") and not lines[before].startswith("#N/A"):
+        before += 1  # a comment, or names; but that is a missing value
     for k in range(before):
         # "#id,x", or "# a,b", as numpy.savetxt writes the names, or "# written by …"?
         records = _records(lines[k:], tab_first)[1]
         names, first = [*records, [], []][:2]
         named = any(map(_is_value, first)) or not (lines[k][1:2].isspace() or _are_names(first, records[2:]))
         last = k == before - 1
-        enough = last or len(names) > 1 or first[:1] == ["#N/A"]
-        if (last and not first) or (len(names) == len(first) and named and enough):
+        if (last and not first) or (len(names) == len(first) and named and (last or len(names) > 1)):
             before = k
             break
     delimiter, records = _records(lines[before:], tab_first)

@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import joblib
+import scipy.special
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_regression
@@ -28,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastjac as fj
 from fastjac import estimators
-from fastjac.estimators import MLPClassifier, MLPRegressor, _lbfgs
+from fastjac.estimators import MLPClassifier, MLPRegressor, _formulas, _lbfgs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -116,6 +117,23 @@ def test_a_count_of_0_at_a_rate_of_0_has_no_loss_as_in_scikit_learn():
             net.fit(X, y)
         assert np.isnan(net.loss_curve_).all()
         assert net.n_iter_ == 6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loss_of_counts_is_the_formula_wherever_the_rate_becomes_0(dtype):
+    """On both sides of the normal numbers' end, and of that of all numbers."""
+    ends = (-87.3, -103.9, -104.1) if dtype == "float32" else (-708.3, -745.1, -745.2)
+    tiny = np.finfo(dtype).tiny  # a rate below it may count as 0
+    for z in (*ends, -1000.0, -1.0, 0.0, 5.0):
+        rate = np.exp(np.array(z, dtype))
+        for y in (0.0, 2.5):
+            if y > 0 and 0 < rate < tiny:
+                continue  # a quotient by these has few digits
+            with np.errstate(all="ignore"):
+                wanted = scipy.special.xlogy(y, y / rate) - y + rate
+            got, _ = _formulas.PoissonDeviance()(np.array([[z]], dtype), np.array([[y]]))
+            close = 1e-5 if dtype == "float32" else 1e-12
+            np.testing.assert_allclose(got, wanted, rtol=close, atol=tiny, err_msg=f"{z} {y}")
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------------------------------

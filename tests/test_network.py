@@ -783,3 +783,11 @@ def test_rows_of_any_strides_are_not_copied_for_training():
         tracemalloc.stop()
     assert peak < X.nbytes
     np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+@pytest.mark.parametrize(("path", "wanted"), [("fused", 0.0), ("unfused", 1e-310), ("reference", 1e-310)])
+def test_numbers_below_the_normal_ones_count_as_0_in_whole_networks_alone(path, wanted):
+    net = fj.Sequential([fj.Dense(1, 1, weight_init=np.ones((1, 1)))], dtype="float64")
+    net.path = path
+    assert net.predict([[1e-310]]) == wanted
+    assert net.forward([[1e-310]]) == wanted

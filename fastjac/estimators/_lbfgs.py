@@ -19,8 +19,6 @@ from fastjac.kernels.arrays import weights
 from fastjac.progress import bar
 
 _BLOCK = 2048  # rows whose values are kept at a time: 10⁶ rows and 100 hidden units would be more than 2 GB
-
-
 # whether the parameters that SciPy calls a function with have the type of those it was given to start from
 _KEEPS_TYPE = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 12)
 
