@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import math
+import sys
 import threading
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -43,7 +45,16 @@ class _Pass(NamedTuple):
 
 
 class _Call:
-    """A call of ``fit``, which lives as long as it runs."""
+    """A call of ``fit``, which lives as long as it runs; exceptions may keep it longer, in a circle of frames."""
+
+    def __init__(self, frame: FrameType) -> None:
+        self.frame: FrameType | None = frame
+
+    def is_on_the_stack_of(self, thread: int) -> bool:
+        frame = sys._current_frames().get(thread)
+        while frame is not None and frame is not self.frame:
+            frame = frame.f_back
+        return frame is not None
 
 
 class Sequential(Strict, strict=True):
@@ -495,7 +506,7 @@ class Sequential(Strict, strict=True):
             RuntimeError: the network is already being trained by another thread; a thread cannot be started; this is
                 not the main thread, and that one has come to its end, so that the interpreter is about to.
         """
-        call = _Call()
+        call = _Call(sys._getframe())
         entry = threading.get_ident(), weakref.ref(call)
         try:  # the dictionary and no lock: a signal's handler can raise between taking one and knowing it
             if not self._begin(entry):
@@ -507,12 +518,15 @@ class Sequential(Strict, strict=True):
         finally:
             if "call" in self._trained_by and self._trained_by["call"] is entry:
                 del self._trained_by["call"]
+            call.frame = None
 
     def _begin(self, entry: tuple[int, weakref.ref[_Call]]) -> bool:
         """Whether this call of ``fit`` is the only one from now on."""
         held = self._trained_by.setdefault("call", entry)
-        if held is not entry and held[1]() is not None:
-            gc.collect()  # exceptions and their frames may keep in a circle what has ended
+        thread, call = held[0], held[1]()
+        if held is not entry and call is not None and not call.is_on_the_stack_of(thread):
+            del call
+            gc.collect()  # it has ended, or waits in another stack, as greenlets have
         if held is not entry and held[1]() is None:  # a call that was ended twice, the second time as it cleared up
             with self._lock:
                 if self._trained_by.get("call") is held:

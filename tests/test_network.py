@@ -1,6 +1,7 @@
 """`Sequential`: shapes and views, forward, backward and predict, copies, seeds, and what it refuses."""
 
 import copy
+import functools
 import math
 import pickle
 import re
@@ -207,13 +208,23 @@ class Scaled(fj.Layer):
         return dA * self.parameters["scale"]
 
 
+@functools.cache
+def elementwise(f, slope):
+    """Compiled once; copies have it, too."""
+    return fj.Elementwise(f, slope)
+
+
+def arctan_slope(z):
+    return 1 / (1 + z * z)
+
+
 ROUTES = {
     "whole": (True, "fused"), "by layers": (False, "fused"), "unfused": (True, "unfused"),
     "reference": (True, "reference"),
 }  # fmt: skip
 EXTRAS = {
     "none": lambda: [],
-    "Elementwise": lambda: [fj.Elementwise(math.sin, math.cos)],
+    "Elementwise": lambda: [copy.deepcopy(elementwise(math.sin, math.cos))],
     "user": lambda: [Scaled(), fj.Dropout(0.3), fj.Activation("relu")],
     "nested user": lambda: [Scaled(True), fj.Softmax(), fj.Dropout(0.3)],
 }
@@ -414,7 +425,7 @@ def built_in(kind):
         "Activation": lambda: fj.Activation("silu"),
         "Softmax": fj.Softmax,
         "Dropout": lambda: fj.Dropout(0.3),
-        "Elementwise": lambda: fj.Elementwise(math.atan, lambda z: 1 / (1 + z * z), name="atan"),
+        "Elementwise": lambda: copy.deepcopy(elementwise(math.atan, arctan_slope)),
         "user": Shift,
     }[kind]()
 
@@ -513,7 +524,7 @@ def test_a_copy_predicts_the_same_bits_and_is_independent(copied, path, dtype):
     def layers():
         return [
             fj.Dense(5, 7, activation=fj.leaky_relu(0.2)), fj.Dropout(0.1), fj.Activation("silu"), Shift(),
-            fj.Elementwise(halve, half), fj.Dense(7, 3),
+            copy.deepcopy(elementwise(halve, half)), fj.Dense(7, 3),
         ]  # fmt: skip
 
     net = trained(layers, dtype=dtype)

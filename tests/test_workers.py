@@ -460,9 +460,10 @@ def test_a_handler_that_raises_again_and_again_ends_fit_with_its_error(threads):
 
 
 def test_a_call_that_ended_untidily_and_is_kept_by_a_circle_stops_no_other():
-    """As exceptions make them, whose frames hold them; a call that is still running holds its own."""
+    """As exceptions make them, whose frames hold them; a call that is still running holds its own, also where it is on
+    no stack that can be seen, as a greenlet's."""
     net = fj.Sequential([fj.Dense(2, 1)], seed=0)
-    circle = [_Call()]
+    circle = [_Call(None)]
     circle.append(circle)
     net._trained_by["call"] = threading.get_ident(), weakref.ref(circle[0])
     fit = functools.partial(net.fit, np.ones((4, 2)), np.ones(4), loss="mean_squared_error", progress=False)
@@ -475,6 +476,33 @@ def test_a_call_that_ended_untidily_and_is_kept_by_a_circle_stops_no_other():
     finally:
         gc.enable()
     assert net.epochs_trained == 1
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_call_that_is_seen_to_run_is_refused_at_once(inside, monkeypatch):
+    """Without looking for garbage, which takes long where there are many objects."""
+    net = fj.Sequential([fj.Dense(2, 1)], seed=0)
+    fit = functools.partial(net.fit, np.ones((4, 2)), np.ones(4), loss="mean_squared_error", progress=False)
+    refused = []
+
+    def try_again():
+        with pytest.raises(RuntimeError, match="already being trained"):
+            fit()
+        refused.append(True)
+
+    def on_epoch_end(epoch, logs):
+        if inside:
+            try_again()
+        else:
+            thread = threading.Thread(target=try_again)
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr(gc, "collect", lambda: pytest.fail("collected"))
+    fit(callbacks=[on_epoch_end])
+    fit()
+    assert refused
+    assert net.epochs_trained == 2
 
 
 # --- the interpreter ends -----------------------------------------------------------------------------------------
