@@ -255,8 +255,9 @@ class Sequential(Strict, strict=True):
         if len(X) == 0:
             raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self._inputs})")
         training = bool(training)
+        own = vars(self)  # to write to at once: this is called for every step
         with self._lock:
-            self._seen = self._kept = None
+            own["_seen"] = own["_kept"] = None
             step = self._training_step
             program = self.program
             if program is not None:
@@ -267,8 +268,8 @@ class Sequential(Strict, strict=True):
                 held = Borrowed("X", X)
                 # + 0 turns -0.0, our mark of a dead unit, into +0.0
                 output = self.forward_layers(held.array, training, step) + 0
-            self._training_step = step + training
-            self._seen = _Pass(held, training, program, self._path)
+            own["_training_step"] = step + training
+            own["_seen"] = _Pass(held, training, program, self._path)
         return output
 
     def forward_layers(self, X: np.ndarray, training: bool, step: int) -> np.ndarray:

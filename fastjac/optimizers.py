@@ -128,7 +128,8 @@ class Optimizer(Strict):
             if state is None or state.moments.size != size or state.moments.dtype != network.dtype:
                 state = _State(size, network._dtype)
             self._states[network] = state
-        self._counters = state.counters
+        if self._counters is not state.counters:
+            self._counters = state.counters
         return state
 
     def rates(self, first: int, count: int) -> np.ndarray:
