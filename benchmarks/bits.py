@@ -208,7 +208,8 @@ def estimator_hashes() -> dict[str, str]:
                 if one["solver"] != "lbfgs" and "early_stopping" not in one:
                     model.partial_fit(X, y)
                 given = ", ".join(f"{name}={value}" for name, value in one.items())
-                found[f"{kind.__name__}; {given}"] = _hash(*model.coefs_, *model.intercepts_, model.loss_, model.n_iter_)
+                arrays = *model.coefs_, *model.intercepts_, model.loss_, model.n_iter_
+                found[f"{kind.__name__}; {given}"] = _hash(*arrays)
     return found
 
 

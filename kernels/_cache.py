@@ -35,6 +35,7 @@ import llvmlite
 import numba
 import numpy as np
 
+from ._importing import refresh
 from ._lock import Lock
 from ._private import GUARDED, Folder, UnusableError
 from ._target import target
@@ -336,7 +337,7 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         begun = time.perf_counter()
-        target_context.refresh()
+        refresh(target_context)
         result = None
         if self._enabled and self._ours:
             result = self._load(signature, target_context, self._way(False))

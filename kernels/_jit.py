@@ -25,6 +25,7 @@ from ._cache import CacheInfo, CacheWarning, Statistics, cache_info, clear_cache
 from ._cache import install as _install
 from ._cache import name_apart as _name_apart
 from ._cache import warn as _warn
+from ._importing import refresh as _refresh
 
 __all__ = [
     "CacheInfo",
@@ -101,7 +102,10 @@ def _helper(function: Function, **options: Any) -> Function:
 
 def transient(function: Callable[..., Any]) -> Any:
     """Compile a function that lives as long as the process, such as a user's: Numba's own way, without the cache."""
-    return njit(**_ENTRY)(function)
+    compiled = njit(**_ENTRY)(function)
+    if hasattr(compiled, "targetctx"):
+        _refresh(compiled.targetctx)
+    return compiled
 
 
 # --- which way ----------------------------------------------------------------------------------------------

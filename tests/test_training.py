@@ -929,10 +929,13 @@ def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
     """
 
     def run(wait, folder):
-        return subprocess.run(
-            [sys.executable, "-c", COMPILES, str(wait)], capture_output=True, text=True, timeout=300, check=True,
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILES, str(wait)], capture_output=True, text=True, timeout=300, check=False,
             env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path / folder)},
-        ).stdout.split()  # fmt: skip
+        )  # fmt: skip
+        # Python ends as if by Ctrl-C, when all is done, where an exec of a text was interrupted, and Numba has some
+        assert done.returncode in (0, -signal.SIGINT), f"interrupted after {wait} seconds:\n{done.stderr}"
+        return done.stdout.split()
 
     begin = time.perf_counter()
     (bits,) = run(0, "whole")
