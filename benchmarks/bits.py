@@ -25,10 +25,11 @@ import numpy as np
 
 import fastjac as fj
 from fastjac import activations, losses
+from fastjac.optimizers import Optimizer
 
 BATCHES = (1, 7, 32, 64, 255, 256, 257, 600)
 WIDTHS = ((5, 7, 3), (20, 33, 4), (64, 160, 17, 5), (100, 161, 10), (41, 300, 64, 6), (784, 128, 10))
-OPTIMIZERS: dict[str, Callable[[], fj.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "sgd": lambda: fj.SGD(0.05),
     "momentum": lambda: fj.SGD(0.05, momentum=0.9),
     "nesterov": lambda: fj.SGD(0.02, momentum=0.9, nesterov=True, weight_decay=1e-3),
@@ -110,14 +111,14 @@ class Case:
         settings: dict[str, Any] = {"l1": 1e-4, "l2": 1e-3} if self.penalty else {}
         if self.weighted:
             settings["sample_weight"] = np.arange(len(X)) % 5 / 4
+        given: tuple[Any, Any]
+        loss: Any = self.loss  # one of the names
         if self.stream:
             parts = range(0, len(X), self.batch)
             given = [(X[k : k + self.batch], y[k : k + self.batch]) for k in parts], None
         else:
             given, settings["batch_size"] = (X, y), self.batch
-        history = net.fit(
-            *given, loss=self.loss, optimizer=optimizer, epochs=3, threads=threads, progress=False, **settings
-        )
+        history = net.fit(*given, loss=loss, optimizer=optimizer, epochs=3, threads=threads, progress=False, **settings)
         return _hash(net.parameters, optimizer.state(net).moments, _figures(history), net.predict(X, threads=threads))
 
 
