@@ -25,6 +25,7 @@ import numpy as np
 
 import fastjac as fj
 from fastjac import activations, losses
+from fastjac.atomic import atomic_file
 from fastjac.optimizers import Optimizer
 
 BATCHES = (1, 7, 32, 64, 255, 256, 257, 600)
@@ -221,7 +222,8 @@ def main(record: Path | None, compare: Path | None) -> None:
     """Train small networks of every kind and hash their bits."""
     found = hashes() | estimator_hashes()
     if record is not None:
-        record.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        with atomic_file(record) as file:
+            file.write(json.dumps(found, indent=1).encode())
     if compare is None:
         for name, value in found.items():
             click.echo(f"{value[:16]}  {name}")
