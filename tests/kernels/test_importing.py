@@ -1,6 +1,5 @@
 """Ctrl-C while Numba is imported: it waits, for what is half imported can't be imported again in that process."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,8 +8,6 @@ import threading
 import numpy as np
 import pytest
 from fastjac.kernels import _importing, _jit
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 PROGRAM = """
 import signal, sys
