@@ -3,7 +3,7 @@
 What is exported here checks its arguments; the compiled functions behind it, in the other files, do not.
 """
 
-from . import _importing as _importing  # the first that imports Numba
+from . import _interrupts as _interrupts  # the first that imports Numba
 from .checked import absolute_error as absolute_error
 from .checked import activation_backward as activation_backward
 from .checked import activation_forward as activation_forward

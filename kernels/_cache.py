@@ -35,7 +35,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from ._importing import refresh
+from ._interrupts import interrupts_outside_of_llvm, refresh
 from ._lock import Lock
 from ._private import GUARDED, Folder, UnusableError
 from ._target import target
@@ -464,10 +464,11 @@ def install(dispatcher: Any, way: Callable[[bool], tuple[str, ...]]) -> None:
     usual = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        try:
-            return usual(signature)
-        finally:
-            cache.release(signature)
+        with interrupts_outside_of_llvm():
+            try:
+                return usual(signature)
+            finally:
+                cache.release(signature)
 
     dispatcher.compile = compile
 

@@ -25,7 +25,8 @@ from ._cache import CacheInfo, CacheWarning, Statistics, cache_info, clear_cache
 from ._cache import install as _install
 from ._cache import name_apart as _name_apart
 from ._cache import warn as _warn
-from ._importing import refresh as _refresh
+from ._interrupts import interrupts_outside_of_llvm as _interrupts_outside_of_llvm
+from ._interrupts import refresh as _refresh
 
 __all__ = [
     "CacheInfo",
@@ -105,6 +106,13 @@ def transient(function: Callable[..., Any]) -> Any:
     compiled = njit(**_ENTRY)(function)
     if hasattr(compiled, "targetctx"):
         _refresh(compiled.targetctx)
+        usual = compiled.compile
+
+        def compile(signature: Any) -> Any:
+            with _interrupts_outside_of_llvm():
+                return usual(signature)
+
+        compiled.compile = compile
     return compiled
 
 

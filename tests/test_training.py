@@ -935,7 +935,7 @@ def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
     """Reliability test 23: the next call of fit compiles what is missing, and has the bits of any other.
 
     ``pytest -m slow tests/test_training.py -k first_compilation -s`` takes a quarter of an hour and shows how the calls
-    ended. A signal may be lost where Python's code runs inside LLVM's: the call then goes on to its end.
+    ended.
     """
 
     def run(wait, folder):

@@ -1,0 +1,235 @@
+"""Ctrl-C while Numba is imported, or compiles: it waits, for what is half done can crash, or fail in later calls."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from fastjac.kernels import _interrupts, _jit
+from llvmlite.binding import ModuleRef
+from numba.core.typed_passes import NopythonTypeInference
+
+PROGRAM = """
+import signal, sys
+import numpy as np
+import fastjac as fj
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupts:
+    tried = 0
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "numba.core.datamodel.models" and not cls.tried:
+            cls.tried += 1
+            signal.raise_signal(signal.SIGINT)
+
+def train():
+    net = fj.Sequential([fj.Dense(2, 3, activation="relu"), fj.Dense(3, 1)], seed=0)
+    return net.fit(np.ones((4, 2)), np.ones(4), loss="mean_squared_error", progress=False)
+
+sys.meta_path.insert(0, Interrupts)
+ended = "the end"
+try:
+    train()
+except KeyboardInterrupt:
+    ended = "KeyboardInterrupt"
+history = train()
+print(ended, Interrupts.tried, len(history["loss"]), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_the_next_call_after_an_interrupted_import_trains():
+    """It failed with "module 'numba' has no attribute 'core'", or another such thing, until Python was started anew."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.split() == ["KeyboardInterrupt", "1", "1", "True"], done.stderr
+
+
+class Context:
+    """A target of Numba's, whose import is interrupted."""
+
+    def __init__(self):
+        self.typing_context = self
+        self.whole = 0
+
+    def refresh(self):
+        signal.raise_signal(signal.SIGINT)
+        self.whole += 1
+
+
+@pytest.fixture
+def handler():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    yield seen
+    signal.signal(signal.SIGINT, before)
+
+
+def test_what_numba_imports_later_is_imported_whole_too(handler):
+    context = Context()
+    _interrupts.refresh(context)
+    assert context.whole == 2
+    assert handler == [signal.SIGINT]  # a program's own handler is called, too, and once
+
+
+def test_every_way_to_a_first_compilation_begins_with_it(monkeypatch):
+    begun = []
+    monkeypatch.setattr(_jit, "_refresh", begun.append)
+    assert _jit.transient(lambda z: z + 1)(np.float32(2)) == 3
+    assert len(begun) == 1
+
+
+@pytest.fixture
+def default():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(params=[_jit.kernel, _jit.transient])
+def compiled(request):
+    return request.param(lambda z: z + 1)
+
+
+def test_what_llvm_does_comes_to_its_end(monkeypatch, default, compiled):
+    """Where LLVM joins two modules, one is no more: who was interrupted before that was noted freed it again."""
+    usual, ended = ModuleRef.link_in, []
+
+    def interrupted(self, other, preserve=False):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.05)  # it is tried again, and again
+        usual(self, other, preserve)
+        ended.append(signal.getsignal(signal.SIGINT) is not signal.default_int_handler)
+        monkeypatch.undo()
+
+    def call():
+        compiled(np.float32(2))
+        time.sleep(5)  # for what comes a little later
+
+    monkeypatch.setattr(ModuleRef, "link_in", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    assert ended == [True]
+    assert compiled(np.float32(2)) == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_no_thread_can_be_started_it_waits_for_the_end_of_the_compilation(monkeypatch, default, compiled):
+    usual = ModuleRef.link_in
+
+    def interrupted(self, other, preserve=False):
+        signal.raise_signal(signal.SIGINT)
+        usual(self, other, preserve)
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ModuleRef, "link_in", interrupted)
+    monkeypatch.setattr(threading.Timer, "start", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        compiled(np.float32(2))
+    assert len(compiled.signatures) == 1  # whole
+    assert compiled(np.float32(2)) == 3
+
+
+def test_the_rest_of_a_compilation_is_interrupted_at_once(monkeypatch, default, compiled):
+    lowered = []
+
+    def lower(self, state):
+        signal.raise_signal(signal.SIGINT)
+        lowered.append(state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NopythonTypeInference, "run_pass", lower)
+        with pytest.raises(KeyboardInterrupt):
+            compiled(np.float32(2))
+    assert not lowered
+    assert compiled(np.float32(2)) == 3
+
+
+CRASH = """
+import gc, signal
+import numpy as np
+import fastjac as fj
+from llvmlite.binding import linker
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ffi = linker.ffi
+joined = 0
+
+class Functions:
+    def __getattr__(self, name):
+        return getattr(ffi.lib, name)
+
+    def LLVMPY_LinkModules(self, *modules):
+        global joined
+        result = ffi.lib.LLVMPY_LinkModules(*modules)
+        joined += 1
+        if joined == 40:  # as if it had been pressed while LLVM was at it
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+class Library:
+    lib = Functions()
+
+    def __getattr__(self, name):
+        return getattr(ffi, name)
+
+linker.ffi = Library()
+
+def train():
+    net = fj.Sequential([fj.Dense(2, 3, activation="relu"), fj.Dense(3, 1)], seed=0)
+    return net.fit(np.ones((4, 2)), np.ones(4), loss="mean_squared_error", progress=False)
+
+try:
+    ended = "interrupted" if train().interrupted else "the end"
+except KeyboardInterrupt:
+    ended = "KeyboardInterrupt"
+gc.collect()
+print(ended, joined >= 40, len(train()["loss"]))
+"""
+
+
+def test_an_interrupted_compilation_frees_nothing_twice(tmp_path):
+    """It was a segmentation fault."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CRASH], capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["interrupted", "True", "1"]
+
+
+def test_nothing_is_done_where_python_calls_no_handlers(handler):
+    inside = []
+
+    def work():
+        with _interrupts.interrupts_postponed():
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    usual = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work()
+    assert inside == [usual, signal.SIG_IGN]
+
+
+def test_an_error_within_goes_on_and_the_handler_is_put_back(handler):
+    usual = signal.getsignal(signal.SIGINT)
+
+    def work():
+        with _interrupts.interrupts_postponed():
+            assert signal.getsignal(signal.SIGINT) is not usual
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert signal.getsignal(signal.SIGINT) is usual
+    assert not handler
