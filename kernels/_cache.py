@@ -35,7 +35,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from ._interrupts import interrupts_outside_of_llvm, refresh
+from ._interrupts import compiling, interrupts_let_through, refresh
 from ._lock import Lock
 from ._private import GUARDED, Folder, UnusableError
 from ._target import target
@@ -417,7 +417,9 @@ class KernelCache:
             name = self._key(signature, way)[1]
             folder = _open(create=True)
             self._locks[signature] = lock = Lock(folder, name)
-            if not lock.wait_for(name, _patience):
+            with interrupts_let_through():
+                come = lock.wait_for(name, _patience)
+            if not come:
                 _patience = 0.0
                 warn(f"another process did not finish compiling {self._label}; it is compiled here as well.")
             kept = folder.has(name)
@@ -464,7 +466,7 @@ def install(dispatcher: Any, way: Callable[[bool], tuple[str, ...]]) -> None:
     usual = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        with interrupts_outside_of_llvm():
+        with compiling():
             try:
                 return usual(signature)
             finally:

@@ -25,7 +25,7 @@ from ._cache import CacheInfo, CacheWarning, Statistics, cache_info, clear_cache
 from ._cache import install as _install
 from ._cache import name_apart as _name_apart
 from ._cache import warn as _warn
-from ._interrupts import interrupts_outside_of_llvm as _interrupts_outside_of_llvm
+from ._interrupts import compiling as _compiling
 from ._interrupts import refresh as _refresh
 
 __all__ = [
@@ -109,7 +109,7 @@ def transient(function: Callable[..., Any]) -> Any:
         usual = compiled.compile
 
         def compile(signature: Any) -> Any:
-            with _interrupts_outside_of_llvm():
+            with _compiling():
                 return usual(signature)
 
         compiled.compile = compile
