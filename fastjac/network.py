@@ -500,7 +500,7 @@ class Sequential(Strict, strict=True):
             accuracy of an epoch are means over its batches, each before its own update.
 
             Ctrl-C ends training after the batch at hand: a warning, ``history.interrupted``, and the network as it is.
-            While a kernel is compiled, it waits for that; pressed again, it does not.
+            While a kernel is being compiled, it waits for that; pressed again, it does not.
 
         Raises:
             TypeError, ValueError: arguments that don't fit; nothing is changed.

@@ -35,7 +35,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from ._interrupts import compiling, interrupts_let_through, refresh
+from ._interrupts import interrupts_let_through
 from ._lock import Lock
 from ._private import GUARDED, Folder, UnusableError
 from ._target import target
@@ -337,7 +337,7 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         begun = time.perf_counter()
-        refresh(target_context)
+        target_context.refresh()
         result = None
         if self._enabled and self._ours:
             result = self._load(signature, target_context, self._way(False))
@@ -418,8 +418,8 @@ class KernelCache:
             folder = _open(create=True)
             self._locks[signature] = lock = Lock(folder, name)
             with interrupts_let_through():
-                come = lock.wait_for(name, _patience)
-            if not come:
+                in_time = lock.wait_for(name, _patience)
+            if not in_time:
                 _patience = 0.0
                 warn(f"another process did not finish compiling {self._label}; it is compiled here as well.")
             kept = folder.has(name)
@@ -466,11 +466,10 @@ def install(dispatcher: Any, way: Callable[[bool], tuple[str, ...]]) -> None:
     usual = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        with compiling():
-            try:
-                return usual(signature)
-            finally:
-                cache.release(signature)
+        try:
+            return usual(signature)
+        finally:
+            cache.release(signature)
 
     dispatcher.compile = compile
 

@@ -1,15 +1,14 @@
 """What Ctrl-C may not end in the middle: Numba's import, and its compiling.
 
-What is half imported can't be imported again in the same process; Numba imports itself in two parts: when it is
-imported, and when it is first to compile or to load something. Its compiling was not made for it either: of 50
+What is half imported can't be imported again in the same process. Compiling was not made for it either: of 50
 interrupted compilations one crashed, and after another none came to its end any more. The crash: an object of LLVM's
 has one owner at a time, but two between the call that gives it away and the note that it is gone; Ctrl-C arrives there
-when it was pressed in that call.
+when it was pressed in that call. The other: Numba reads its registries by generators, and one that was interrupted
+yields nothing more.
 """
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -19,54 +18,46 @@ from types import FrameType
 from typing import Any
 
 _LLVM = ("llvmlite.binding", "numba.core.codegen")  # whose functions hold LLVM's objects
-_SECONDS = 0.01  # until Ctrl-C is tried again
-_Handler = Callable[[int, FrameType | None], Any]
 
 
-class _Postponed:
-    """Ctrl-C, while it does not do what it usually does."""
+class _Handler:
+    """Calls the usual handler of Ctrl-C at once, but keeps what that raises."""
 
-    def __init__(self, usual: _Handler, says: str, again: bool) -> None:
+    def __init__(self, usual: Callable[[int, FrameType | None], Any], says: str, again: bool) -> None:
         self.usual, self.says, self.again = usual, says, again
-        self.asked: FrameType | None = None
-        self.waits = False  # for another process: then it does it
+        self.raised: BaseException | None = None
+        self.waits = False  # for another process: nothing is kept then
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        pressed_again = self.again and self.asked is not None
-        if self.waits or (pressed_again and not _in_llvm(frame)):
-            self.asked = None
+        try:
             self.usual(number, frame)
-        elif pressed_again:
-            timer = threading.Timer(_SECONDS, self._press_again)
-            timer.daemon = True
-            with suppress(RuntimeError):  # where no thread can be started, it is done at the end
-                timer.start()
-        elif self.asked is None:
-            self.asked = frame
-            if self.says:
-                with suppress(Exception):  # standard error may be closed, or be written to at this moment
-                    print(self.says, file=sys.stderr, flush=True)
+        except BaseException as error:
+            pressed_again = self.again and self.raised is not None and not _in_llvm(frame)
+            if self.waits or pressed_again:
+                self.raised = None
+                raise
+            if self.raised is None:
+                self.raised = error
+                if self.says:
+                    with suppress(Exception):  # standard error may be closed, or be written to at this moment
+                        print(self.says, file=sys.stderr, flush=True)
 
-    def _press_again(self) -> None:
-        if self.asked is not None:  # not done meanwhile
-            _thread.interrupt_main()
-
-    def catch_up(self) -> None:
-        frame, self.asked = self.asked, None
-        if frame is not None:
-            self.usual(signal.SIGINT, frame)
+    def raise_what_was_kept(self) -> None:
+        error, self.raised = self.raised, None
+        if error is not None:
+            raise error
 
 
-_now: _Postponed | None = None
+_now: _Handler | None = None
 
 
 @contextmanager
 def interrupts_postponed(says: str = "", again: bool = False) -> Iterator[None]:
-    """Let Ctrl-C do what it does at the end of the block, and not within it.
+    """Let what Ctrl-C raises be raised at the end of the block, and not within it.
 
     Args:
         says: what to tell who has pressed it.
-        again: pressed again, it does it at once, but waits for the end of functions that hold LLVM's objects.
+        again: whether it is raised at once when it is pressed again, but in functions that hold LLVM's objects.
 
     >>> ended = False
     >>> try:
@@ -83,7 +74,7 @@ def interrupts_postponed(says: str = "", again: bool = False) -> Iterator[None]:
     if _now is not None or threading.current_thread() is not threading.main_thread() or not callable(usual):
         yield
         return
-    mine = _Postponed(usual, says, again)
+    mine = _Handler(usual, says, again)
     try:
         _now = mine
         signal.signal(signal.SIGINT, mine)
@@ -91,27 +82,26 @@ def interrupts_postponed(says: str = "", again: bool = False) -> Iterator[None]:
     finally:
         _now = None
         signal.signal(signal.SIGINT, usual)
-        mine.catch_up()
+        mine.raise_what_was_kept()
 
 
 @contextmanager
 def interrupts_let_through() -> Iterator[None]:
-    """For a wait within such a block: Ctrl-C does at once what it does, now and if it was pressed before."""
+    """For a wait within such a block: Ctrl-C is as usual there, and what was kept is raised when it begins."""
     mine = _now
     if mine is None or threading.current_thread() is not threading.main_thread():
         yield
         return
     try:
         mine.waits = True
-        mine.catch_up()
+        mine.raise_what_was_kept()
         yield
     finally:
         mine.waits = False
 
 
 def compiling() -> AbstractContextManager[None]:
-    """For a compilation: Ctrl-C waits for its end. Numba's registries, for one, are read by generators that never yield
-    again once they were interrupted."""
+    """For a compilation: Ctrl-C waits for its end, and says so; pressed again, it does not."""
     return interrupts_postponed("fastjac: Ctrl-C waits for the end of a compilation; again, it does not", again=True)
 
 
@@ -121,14 +111,6 @@ def _in_llvm(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def refresh(context: Any) -> None:
-    """``context.refresh()`` of a target, which imports the second part when it is first called."""
-    with interrupts_postponed():
-        with suppress(AttributeError):  # of Numba's own: it would be imported a little later
-            context.typing_context.refresh()
-        context.refresh()
 
 
 with interrupts_postponed():

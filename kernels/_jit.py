@@ -26,7 +26,6 @@ from ._cache import install as _install
 from ._cache import name_apart as _name_apart
 from ._cache import warn as _warn
 from ._interrupts import compiling as _compiling
-from ._interrupts import refresh as _refresh
 
 __all__ = [
     "CacheInfo",
@@ -70,7 +69,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     if compiled is function:  # Numba is told to compile nothing
         return _refuser(function)
     _install(compiled, _ways)
-    return compiled
+    return _uninterrupted(compiled)
 
 
 def _refuser(function: Callable[..., Any]) -> Any:
@@ -104,16 +103,19 @@ def _helper(function: Function, **options: Any) -> Function:
 def transient(function: Callable[..., Any]) -> Any:
     """Compile a function that lives as long as the process, such as a user's: Numba's own way, without the cache."""
     compiled = njit(**_ENTRY)(function)
-    if hasattr(compiled, "targetctx"):
-        _refresh(compiled.targetctx)
-        usual = compiled.compile
+    return compiled if compiled is function else _uninterrupted(compiled)
 
-        def compile(signature: Any) -> Any:
-            with _compiling():
-                return usual(signature)
 
-        compiled.compile = compile
-    return compiled
+def _uninterrupted(dispatcher: Any) -> Any:
+    """The same, and Ctrl-C waits for the end of what it compiles."""
+    usual = dispatcher.compile
+
+    def compile(signature: Any) -> Any:
+        with _compiling():
+            return usual(signature)
+
+    dispatcher.compile = compile
+    return dispatcher
 
 
 # --- which way ----------------------------------------------------------------------------------------------

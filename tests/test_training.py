@@ -934,8 +934,8 @@ print(train())
 def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
     """Reliability test 23: the next call of fit compiles what is missing, and has the bits of any other.
 
-    ``pytest -m slow tests/test_training.py -k first_compilation -s`` takes a quarter of an hour and shows how the calls
-    ended.
+    ``pytest -m slow tests/test_training.py -k first_compilation -s`` takes some twenty minutes and shows how the
+    calls ended.
     """
 
     def run(wait, folder):
@@ -943,8 +943,7 @@ def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
             [sys.executable, "-c", COMPILES, str(wait)], capture_output=True, text=True, timeout=300, check=False,
             env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path / folder)},
         )  # fmt: skip
-        # Python ends as if by Ctrl-C, when all is done, where an exec of a text was interrupted, and Numba has some
-        assert done.returncode in (0, -signal.SIGINT), f"interrupted after {wait} seconds:\n{done.stderr}"
+        assert done.returncode == 0, f"interrupted after {wait} seconds:\n{done.stderr}"
         return done.stdout.split()
 
     begin = time.perf_counter()

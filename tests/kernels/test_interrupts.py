@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -51,38 +50,13 @@ def test_the_next_call_after_an_interrupted_import_trains():
     assert done.stdout.split() == ["KeyboardInterrupt", "1", "1", "True"], done.stderr
 
 
-class Context:
-    """A target of Numba's, whose import is interrupted."""
-
-    def __init__(self):
-        self.typing_context = self
-        self.whole = 0
-
-    def refresh(self):
-        signal.raise_signal(signal.SIGINT)
-        self.whole += 1
-
-
 @pytest.fixture
 def handler():
+    """A program's own, that raises nothing."""
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     yield seen
     signal.signal(signal.SIGINT, before)
-
-
-def test_what_numba_imports_later_is_imported_whole_too(handler):
-    context = Context()
-    _interrupts.refresh(context)
-    assert context.whole == 2
-    assert handler == [signal.SIGINT]  # a program's own handler is called, too, and once
-
-
-def test_every_way_to_a_first_compilation_begins_with_it(monkeypatch):
-    begun = []
-    monkeypatch.setattr(_jit, "_refresh", begun.append)
-    assert _jit.transient(lambda z: z + 1)(np.float32(2)) == 3
-    assert len(begun) == 1
 
 
 @pytest.fixture
@@ -132,36 +106,34 @@ def test_pressed_again_it_ends_a_compilation_at_once(monkeypatch, default, compi
     assert compiled(np.float32(2)) == 3
 
 
-@pytest.mark.parametrize("threads", [True, False])
-def test_pressed_again_it_waits_for_the_end_of_what_llvm_does(monkeypatch, default, compiled, threads):
-    """Or, where no thread can be started that presses it once more, of the compilation."""
-    usual, ended = ModuleRef.link_in, []
+def test_pressed_again_it_waits_where_llvm_is_at_work(monkeypatch, default, compiled):
+    usual, joined = ModuleRef.link_in, []
 
     def interrupted(self, other, preserve=False):
-        if not ended:
+        if not joined:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
-            time.sleep(0.05)  # it is tried again, and again
-        usual(self, other, preserve)
-        ended.append(len(compiled.signatures))
+        joined.append(usual(self, other, preserve))
 
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
-
-    def call():
+    monkeypatch.setattr(ModuleRef, "link_in", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         compiled(np.float32(2))
-        time.sleep(5)  # for what comes a little later
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ModuleRef, "link_in", interrupted)
-        if not threads:
-            patch.setattr(threading.Timer, "start", refuse)
-        with pytest.raises(KeyboardInterrupt):
-            call()
-    assert ended
-    assert threads or len(compiled.signatures) == 1
-    time.sleep(0.1)  # nothing is left to come
+    assert joined and len(compiled.signatures) == 1
     assert compiled(np.float32(2)) == 3
+
+
+def test_a_programs_own_handler_that_raises_nothing_is_called_at_once(monkeypatch, handler, compiled, capsys):
+    usual, seen = ModuleRef.link_in, []
+
+    def interrupted(self, other, preserve=False):
+        signal.raise_signal(signal.SIGINT)
+        seen.append(len(handler))
+        usual(self, other, preserve)
+
+    monkeypatch.setattr(ModuleRef, "link_in", interrupted)
+    assert compiled(np.float32(2)) == 3
+    assert seen == list(range(1, len(seen) + 1))
+    assert not capsys.readouterr().err
 
 
 def test_waiting_for_another_process_is_interrupted_at_once(monkeypatch, default, tmp_path):
@@ -199,12 +171,22 @@ def test_what_was_asked_before_a_wait_is_done_when_it_begins(default):
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_block_within_a_block_ends_with_the_outer_one(handler):
-    with _interrupts.interrupts_postponed():
+def test_a_block_within_a_block_ends_with_the_outer_one(default):
+    done = []
+
+    def work():
         with _interrupts.interrupts_postponed():
+            with _interrupts.interrupts_postponed():
+                signal.raise_signal(signal.SIGINT)
+            done.append("inner")
             signal.raise_signal(signal.SIGINT)
-        assert not handler
-    assert handler == [signal.SIGINT]
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["inner", "outer"]
+    with _interrupts.interrupts_postponed():
+        done.append("nothing is left of it")
 
 
 CRASH = """
