@@ -320,10 +320,11 @@ def test_an_exception_at_any_place_of_run_waits_for_all_parts():
             assert injection.raised or len(left) == 4, chosen
         assert threads_end(), chosen
         return injection
-    places = once().count
-    for k in range(1, places + 1):
-        assert once(k).raised == 1
-    print(json.dumps(places))
+    assert once().raised == 0
+    place = 1
+    while once(place).raised:  # until there is none so late: waiting for a thread has more of them when it is slow
+        place += 1
+    print(json.dumps(place - 1))
     """)
     assert found > 10
 
