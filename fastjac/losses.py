@@ -11,19 +11,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fastjac._attributes import Strict, checks_keywords, refuse_own_code
-from fastjac.kernels import losses as codes
+from fastjac.kernels import losses as table
 from fastjac.kernels.arrays import float_of, rows, unknown, weights
-from fastjac.kernels.checked import AMOUNTS, BITS, LABELS, NUMBERS, loss_parameter, loss_sums, loss_targets
+from fastjac.kernels.checked import loss_parameter, loss_sums, loss_targets
 
 
 class Loss(Strict):
     """Base of the losses; not used by itself."""
 
-    name: ClassVar[str]  # as in fit(loss="…"), and in every path
-    kind: ClassVar[int]  # what targets may be
-    label_code: ClassVar[int]  # the kernel for class indices
-    row_code: ClassVar[int]  # the kernel for rows
-    counts_hits: ClassVar[bool] = True  # whether there is an accuracy
+    name: ClassVar[str]  # as in fit(loss="…"), in every path, and in the kernels' table
     probabilities: ClassVar[bool] = False  # whether the network's output must lie in [0, 1]
 
     @property
@@ -36,9 +32,19 @@ class Loss(Strict):
         """The same as the kernels take it: 0 for a loss that has none."""
         return self.parameters[0] if self.parameters else 0.0
 
+    @property
+    def kind(self) -> int:
+        """What targets may be: see ``kernels.losses``."""
+        return table.kind_of(self.name)
+
+    @property
+    def counts_hits(self) -> bool:
+        """Whether there is an accuracy."""
+        return table.counts_hits(self.name)
+
     def code(self, labels: np.ndarray | None) -> int:
         """The kernel for these targets."""
-        return self.row_code if labels is None else self.label_code
+        return table.code_of(self.name, labels is not None)
 
     def targets(self, y: Any, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "y") -> Any:
         """Checked targets: (class indices, None) or (None, rows).
@@ -97,9 +103,6 @@ class SoftmaxCrossEntropy(Loss, strict=True):
     """
 
     name = "softmax_cross_entropy"
-    kind = LABELS
-    label_code = codes.SOFTMAX_CROSS_ENTROPY_LABELS
-    row_code = codes.SOFTMAX_CROSS_ENTROPY_ROWS
 
 
 class BinaryCrossEntropy(Loss, strict=True):
@@ -114,8 +117,6 @@ class BinaryCrossEntropy(Loss, strict=True):
     >>> BinaryCrossEntropy()([[0.0]], [1])[1]
     array([[-0.5]])
     """
-
-    kind = BITS
 
     def __init__(self, from_logits: bool = True) -> None:
         self._from_logits = bool(from_logits)
@@ -132,12 +133,6 @@ class BinaryCrossEntropy(Loss, strict=True):
     def name(self) -> str:  # type: ignore[override]
         return "binary_cross_entropy" if self._from_logits else "binary_cross_entropy_probabilities"
 
-    @property
-    def row_code(self) -> int:  # type: ignore[override]
-        return codes.BINARY_CROSS_ENTROPY if self._from_logits else codes.BINARY_CROSS_ENTROPY_PROBABILITIES
-
-    label_code = row_code
-
     def __repr__(self) -> str:
         return f"BinaryCrossEntropy(from_logits={self.from_logits})"
 
@@ -152,9 +147,6 @@ class CategoricalCrossEntropy(Loss, strict=True):
     """
 
     name = "categorical_cross_entropy"
-    kind = LABELS
-    label_code = codes.CATEGORICAL_CROSS_ENTROPY_LABELS
-    row_code = codes.CATEGORICAL_CROSS_ENTROPY_ROWS
     probabilities = True
 
 
@@ -168,9 +160,6 @@ class MeanSquaredError(Loss, strict=True):
     """
 
     name = "mean_squared_error"
-    kind = NUMBERS
-    label_code = row_code = codes.MEAN_SQUARED_ERROR
-    counts_hits = False
 
 
 class MeanAbsoluteError(Loss, strict=True):
@@ -183,9 +172,6 @@ class MeanAbsoluteError(Loss, strict=True):
     """
 
     name = "absolute_error"
-    kind = NUMBERS
-    label_code = row_code = codes.ABSOLUTE_ERROR
-    counts_hits = False
 
 
 class Huber(Loss, strict=True):
@@ -202,9 +188,6 @@ class Huber(Loss, strict=True):
     """
 
     name = "huber"
-    kind = NUMBERS
-    label_code = row_code = codes.HUBER
-    counts_hits = False
 
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
@@ -239,9 +222,6 @@ class QuantileLoss(Loss, strict=True):
     """
 
     name = "quantile"
-    kind = NUMBERS
-    label_code = row_code = codes.QUANTILE
-    counts_hits = False
 
     def __init__(self, quantile: float = 0.5) -> None:
         self.quantile = quantile
@@ -276,9 +256,6 @@ class Poisson(Loss, strict=True):
     """
 
     name = "poisson"
-    kind = AMOUNTS
-    label_code = row_code = codes.POISSON
-    counts_hits = False
 
 
 BY_NAME: dict[str, Loss] = {
@@ -334,7 +311,7 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, type) and issubclass(loss, Loss):
         loss = loss()
     if isinstance(loss, Loss):
-        if not hasattr(loss, "row_code"):
+        if getattr(loss, "name", None) not in BY_NAME:
             raise TypeError(f"{type(loss).__name__} is a base of losses, expected one such as {', '.join(BY_NAME)}")
         refuse_own_code(loss, Loss, ("sums", "code", "__call__"))
         return loss

@@ -39,6 +39,7 @@ from .arrays import (
 from .blocking import CHUNK, LOSS_WORK, PANEL, ZEROS
 from .counting import blocks, least, padded_row
 from .gemm import copy_rows
+from .losses import BITS, LABELS, NUMBERS
 from .random import dropout_mask as dropout_mask_rows
 from .random import key_of
 from .simd import (
@@ -495,9 +496,6 @@ def loss_sums(
     return result
 
 
-LABELS, BITS, AMOUNTS, NUMBERS = range(4)  # what a target may be
-
-
 def loss_targets(
     y: Any, kind: int, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "y"
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -545,21 +543,20 @@ def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
 
 
 def _loss_and_gradient(
-    label_code: int, row_code: int, kind: int, name: str, Z: Any, y: Any, sample_weight: Any, out: Any,
-    parameter: float = 0.0,
-) -> tuple[float, np.ndarray]:  # fmt: skip
+    loss: str, name: str, Z: Any, y: Any, sample_weight: Any, out: Any, parameter: float = 0.0
+) -> tuple[float, np.ndarray]:
     dtype = float_of(Z)
     Z = rows(name, Z, (None, None), dtype)
     _need_columns(name, Z)
-    class_of, target = loss_targets(y, kind, *Z.shape, dtype)
+    class_of, target = loss_targets(y, losses.kind_of(loss), *Z.shape, dtype)
     weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(Z))
     result = output("out", out, Z.shape, dtype)
     d = place_to_write(result, Z, class_of, target, weight)
     if len(Z) == 0:
         return float("nan"), result
-    code = label_code if target is None else row_code
-    loss, _, weight_sum = loss_sums(code, parameter, Z, class_of, target, weight, d)
-    return loss / weight_sum, _finish(d, result)
+    code = losses.code_of(loss, labels=target is None)
+    total, _, weight_sum = loss_sums(code, parameter, Z, class_of, target, weight, d)
+    return total / weight_sum, _finish(d, result)
 
 
 def softmax_cross_entropy(
@@ -583,8 +580,7 @@ def softmax_cross_entropy(
     >>> round(loss, 6), d
     (0.693147, array([[ 0.5, -0.5]]))
     """
-    codes = losses.SOFTMAX_CROSS_ENTROPY_LABELS, losses.SOFTMAX_CROSS_ENTROPY_ROWS
-    return _loss_and_gradient(*codes, LABELS, "logits", logits, y, sample_weight, out)
+    return _loss_and_gradient("softmax_cross_entropy", "logits", logits, y, sample_weight, out)
 
 
 def binary_cross_entropy(
@@ -598,8 +594,7 @@ def binary_cross_entropy(
     >>> round(loss, 6), d
     (0.693147, array([[-0.5]]))
     """
-    code = losses.BINARY_CROSS_ENTROPY
-    return _loss_and_gradient(code, code, BITS, "logits", logits, y, sample_weight, out)
+    return _loss_and_gradient("binary_cross_entropy", "logits", logits, y, sample_weight, out)
 
 
 def binary_cross_entropy_probabilities(
@@ -614,8 +609,7 @@ def binary_cross_entropy_probabilities(
     (0.693147, array([[-2.]]))
     """
     _check_probabilities(p)
-    code = losses.BINARY_CROSS_ENTROPY_PROBABILITIES
-    return _loss_and_gradient(code, code, BITS, "p", p, y, sample_weight, out)
+    return _loss_and_gradient("binary_cross_entropy_probabilities", "p", p, y, sample_weight, out)
 
 
 def categorical_cross_entropy(
@@ -630,8 +624,7 @@ def categorical_cross_entropy(
     (0.693147, array([[ 0., -2.]]))
     """
     _check_probabilities(p)
-    codes = losses.CATEGORICAL_CROSS_ENTROPY_LABELS, losses.CATEGORICAL_CROSS_ENTROPY_ROWS
-    return _loss_and_gradient(*codes, LABELS, "p", p, y, sample_weight, out)
+    return _loss_and_gradient("categorical_cross_entropy", "p", p, y, sample_weight, out)
 
 
 def _check_probabilities(p: Any) -> None:
@@ -649,8 +642,7 @@ def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = 
     >>> mean_squared_error([[3.0]], [1.0])
     (4.0, array([[4.]]))
     """
-    code = losses.MEAN_SQUARED_ERROR
-    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out)
+    return _loss_and_gradient("mean_squared_error", "p", p, y, sample_weight, out)
 
 
 def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
@@ -661,8 +653,7 @@ def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
     >>> absolute_error([[3.0]], [1.0])
     (2.0, array([[1.]]))
     """
-    code = losses.ABSOLUTE_ERROR
-    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out)
+    return _loss_and_gradient("absolute_error", "p", p, y, sample_weight, out)
 
 
 def huber(
@@ -675,8 +666,7 @@ def huber(
     >>> huber([[3.0]], [1.0])
     (1.5, array([[1.]]))
     """
-    code, delta = losses.HUBER, loss_parameter("delta", delta)
-    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, delta)
+    return _loss_and_gradient("huber", "p", p, y, sample_weight, out, loss_parameter("delta", delta))
 
 
 def quantile(
@@ -689,8 +679,7 @@ def quantile(
     >>> quantile([[3.0]], [1.0], 0.25)
     (1.5, array([[0.75]]))
     """
-    code, q = losses.QUANTILE, loss_parameter("quantile", quantile, 1)
-    return _loss_and_gradient(code, code, NUMBERS, "p", p, y, sample_weight, out, q)
+    return _loss_and_gradient("quantile", "p", p, y, sample_weight, out, loss_parameter("quantile", quantile, 1))
 
 
 def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
@@ -702,8 +691,7 @@ def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tu
     >>> poisson([[0.0]], [0.0])
     (1.0, array([[1.]]))
     """
-    code = losses.POISSON
-    return _loss_and_gradient(code, code, AMOUNTS, "z", z, y, sample_weight, out)
+    return _loss_and_gradient("poisson", "z", z, y, sample_weight, out)
 
 
 # --- optimizers ---------------------------------------------------------------------------------------------------

@@ -1,10 +1,16 @@
-"""Losses: value and gradient of a row in one visit (course B9, B10, C1 to C4, E2; beyond it F1 to F4).
+"""The table of losses: value and gradient of a row in one visit (course B9, B10, C1 to C4, E2; beyond it F1 to F4).
 
-Every function reads a row of the network's output (logits z or probabilities p), returns the row's loss and writes
-``scale`` times the gradient over it or beside it. ``scale`` is the row's share of the mean: 1/N, or w_i/Σw.
+A loss reads a row of the network's output (logits z or probabilities p), returns the row's loss and writes ``scale``
+times the gradient over it or beside it. ``scale`` is the row's share of the mean: 1/N, or w_i/Σw.
 The values at the edges (infinities, NaN, p of 0 or 1, log 0) are tested one by one; a term whose target is 0 counts
 as 0 even where its logarithm is infinite.
+
+Adding a loss is adding a row, and most are a mean over the outputs: then ``_mean_of`` makes it of one expression for
+value and gradient of one output. The loops, the checks and the classes of the library read this table.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,18 +35,7 @@ from .simd import (
     where,
 )
 
-# What a loss is called and whether its targets are class indices; the kernels know the number.
-SOFTMAX_CROSS_ENTROPY_LABELS = 0
-SOFTMAX_CROSS_ENTROPY_ROWS = 1
-BINARY_CROSS_ENTROPY = 2
-BINARY_CROSS_ENTROPY_PROBABILITIES = 3
-CATEGORICAL_CROSS_ENTROPY_LABELS = 4
-CATEGORICAL_CROSS_ENTROPY_ROWS = 5
-MEAN_SQUARED_ERROR = 6  # from here on targets are amounts, and no prediction is right or wrong
-ABSOLUTE_ERROR = 7
-HUBER = 8
-QUANTILE = 9
-POISSON = 10
+LABELS, BITS, AMOUNTS, NUMBERS = range(4)  # what a target may be: a class, in [0, 1], at least 0, anything finite
 
 _LOG_FLOOR = -100.0  # the logarithm of a probability is cut here, and its denominator at 1e-12, as in PyTorch
 _SMALLEST_DENOMINATOR = 1e-12
@@ -116,7 +111,7 @@ def _held(p, floor):
 
 
 @inline
-def _softmax_cross_entropy_label(z, label, floor, d, columns, scale):
+def _softmax_cross_entropy_label(z, y, label, floor, d, columns, scale):
     """-log s_label, and (s - y)·scale for the one-hot y (E2).
 
     With a floor above 0 the value is that of s cut to [floor, 1 - floor]; the gradient stays.
@@ -128,8 +123,8 @@ def _softmax_cross_entropy_label(z, label, floor, d, columns, scale):
     for j in range(0, columns, lanes(d)):
         tail = _tail(columns, j, d)
         s = load_head(d, j, tail) * inverse
-        y = where(lane_numbers(s) == label - j, splat(d, 1.0), splat(d, 0.0))
-        store_head(d, j, (s - y) * scale, tail)
+        one = where(lane_numbers(s) == label - j, splat(d, 1.0), splat(d, 0.0))
+        store_head(d, j, (s - one) * scale, tail)
     if floor > 0.0:
         return -_first(vectormath.log(_held(vectormath.exp(splat(d, -below)) / total, floor)))
     return _first(vectormath.log(splat(d, total))) + below
@@ -190,7 +185,7 @@ def _clear(gradient, losses, hits, r, columns):
 
 
 @inline
-def _softmax_cross_entropy_row(z, y, d, columns, scale):
+def _softmax_cross_entropy_row(z, y, label, parameter, d, columns, scale):
     """-Σ y·log s, and (s·Σy - y)·scale (E2, in general)."""
     top = _largest(z, columns)
     weight = splat(z, 0.0)
@@ -214,41 +209,64 @@ def _softmax_cross_entropy_row(z, y, d, columns, scale):
     return distance + weight_sum * log_total
 
 
+# --- means over the outputs ---------------------------------------------------------------------------------
+
+
+def _mean_of(value_and_gradient, silent=False):
+    """The row of a loss that is a mean over the outputs.
+
+    ``value_and_gradient(p, y, parameter, scale, columns)`` takes vectors of outputs and targets, and gives the values
+    and ``scale``/``columns`` times the slopes. ``silent``: the value is 0 where p and y are, as they are beside the
+    row; else such lanes are left out.
+    """
+
+    @inline
+    def row(p, y, label, parameter, d, columns, scale):
+        total = splat(p, 0.0)
+        for j in range(0, columns, lanes(p)):
+            tail = _tail(columns, j, p)
+            value, gradient = value_and_gradient(
+                load_head(p, j, tail), load_head(y, j, tail), parameter, scale, columns
+            )
+            total = total + (value if silent else where(lane_numbers(total) < tail, value, 0.0))
+            store_head(d, j, gradient, tail)
+        return sum_across(total) * (1.0 / columns)
+
+    return row
+
+
 @inline
-def _binary_cross_entropy(z, y, d, columns, scale):
-    """Mean over the outputs of log(1 + e^-|z|) + y·max(-z, 0) + (1 - y)·max(z, 0), and (σ(z) - y)·scale/K.
+def _bits_from_logits(z, y, floor, scale, columns):
+    """log(1 + e^-|z|) + y·max(-z, 0) + (1 - y)·max(z, 0), and σ(z) - y.
 
     For y of 0 or 1 that is softplus(±z); no term is ever 0·inf.
     """
-    total = splat(z, 0.0)
-    for j in range(0, columns, lanes(z)):
-        tail = _tail(columns, j, z)
-        x, target = load_head(z, j, tail), load_head(y, j, tail)
-        other = 1.0 - target
-        value = vectormath.log1p(vectormath.exp(-absolute(x)))
-        value = value + where(target == 0.0, 0.0, target * where(x < 0.0, -x, 0.0))
-        value = value + where(other == 0.0, 0.0, other * where(x > 0.0, x, 0.0))
-        total = total + where(lane_numbers(total) < tail, value, 0.0)
-        store_head(d, j, (vectormath.sigmoid(x) - target) * scale / columns, tail)
-    return sum_across(total) * (1.0 / columns)
+    other = 1.0 - y
+    value = vectormath.log1p(vectormath.exp(-absolute(z)))
+    value = value + where(y == 0.0, 0.0, y * where(z < 0.0, -z, 0.0))
+    value = value + where(other == 0.0, 0.0, other * where(z > 0.0, z, 0.0))
+    return value, (vectormath.sigmoid(z) - y) * scale / columns
 
 
 @inline
-def _binary_cross_entropy_held(z, y, floor, d, columns, scale):
-    """As ``_binary_cross_entropy`` for y of 0 or 1, with the value of p = σ(z) cut to [floor, 1 - floor].
+def _bits_held(z, y, floor, scale, columns):
+    """As ``_bits_from_logits`` for y of 0 or 1, with the value of p = σ(z) cut to [floor, 1 - floor].
 
     p is rounded before it is taken from 1, which shows in the value where p is nearly 1.
     """
-    total = splat(z, 0.0)
-    for j in range(0, columns, lanes(z)):
-        tail = _tail(columns, j, z)
-        target = load_head(y, j, tail)
-        p = 1.0 / (1.0 + vectormath.exp(-load_head(z, j, tail)))
-        held = _held(p, floor)
-        value = -vectormath.log(where(target > 0.5, held, 1.0 - held))
-        total = total + where(lane_numbers(total) < tail, value, 0.0)
-        store_head(d, j, (p - target) * scale / columns, tail)
-    return sum_across(total) * (1.0 / columns)
+    p = 1.0 / (1.0 + vectormath.exp(-z))
+    held = _held(p, floor)
+    return -vectormath.log(where(y > 0.5, held, 1.0 - held)), (p - y) * scale / columns
+
+
+_plain_binary, _held_binary = _mean_of(_bits_from_logits), _mean_of(_bits_held)
+
+
+@inline
+def _binary_cross_entropy(z, y, label, floor, d, columns, scale):
+    if floor > 0.0:
+        return _held_binary(z, y, label, floor, d, columns, scale)
+    return _plain_binary(z, y, label, floor, d, columns, scale)
 
 
 @inline
@@ -258,22 +276,69 @@ def _cut_log(p):
 
 
 @inline
-def _binary_cross_entropy_probabilities(p, y, d, columns, scale):
-    """Mean over the outputs of -(y·log p + (1 - y)·log(1 - p)), and (p - y)/(p·(1 - p))·scale/K (B10, C2)."""
-    total = splat(p, 0.0)
-    for j in range(0, columns, lanes(p)):
-        tail = _tail(columns, j, p)
-        x, target = load_head(p, j, tail), load_head(y, j, tail)
-        value = (target - 1.0) * _cut_log(1.0 - x) - target * _cut_log(x)
-        total = total + where(lane_numbers(total) < tail, value, 0.0)
-        spread = x * (1.0 - x)
-        spread = where(spread < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, spread)
-        store_head(d, j, (x - target) / spread * scale / columns, tail)
-    return sum_across(total) * (1.0 / columns)
+def _bits_from_probabilities(p, y, parameter, scale, columns):
+    """-(y·log p + (1 - y)·log(1 - p)), and (p - y)/(p·(1 - p)) (B10, C2)."""
+    spread = p * (1.0 - p)
+    spread = where(spread < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, spread)
+    return (y - 1.0) * _cut_log(1.0 - p) - y * _cut_log(p), (p - y) / spread * scale / columns
 
 
 @inline
-def _categorical_cross_entropy_label(p, label, d, columns, scale):
+def _squared_error(p, y, parameter, scale, columns):
+    """(y - p)², and 2·(p - y) (B9, C1)."""
+    error = p - y
+    return error * error, error * (scale * (2.0 / columns))
+
+
+@inline
+def _absolute_error(p, y, parameter, scale, columns):
+    """|p - y|, and sign(p - y), 0 at 0 (F1)."""
+    error = p - y
+    sign = where(error > 0.0, 1.0, where(error < 0.0, -1.0, error))  # a NaN passes
+    return absolute(error), sign * (scale * (1.0 / columns))
+
+
+@inline
+def _huber(p, y, delta, scale, columns):
+    """c·(r - c/2) with r = p - y and c = r cut at ±delta, and c (F2).
+
+    That is r²/2 where nothing is cut, else delta·(|r| - delta/2); a huge r is never squared.
+    """
+    error = p - y
+    cut = where(error > delta, delta, where(error < -delta, -delta, error))
+    return cut * (error - 0.5 * cut), cut * (scale * (1.0 / columns))
+
+
+@inline
+def _quantile(p, y, q, scale, columns):
+    """q·(y - p) where y > p, else (1 - q)·(p - y); -q, or 1 - q, or 0 at 0 (F3)."""
+    error = p - y
+    slope = where(error > 0.0, 1.0 - q, where(error < 0.0, -q, error))  # a NaN passes
+    return slope * error, slope * (scale * (1.0 / columns))
+
+
+@inline
+def _poisson(z, y, plain, scale, columns):
+    """e^z - y + y·(log y - z), and e^z - y: z is the log of the rate (F4).
+
+    Where ``plain`` is not 0, the value is y·log(y/e^z) - y + e^z whatever e^z is: infinite from 0, NaN from infinity,
+    and from 0 where y is 0, too.
+    """
+    rate = vectormath.exp(z)
+    slope = rate - y
+    gap = where(y == 0.0, 0.0, y * (vectormath.log(y) - z))
+    value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
+    if plain != 0.0:
+        nothing = where(z < vectormath.exp_is_zero_below(z), splat(z, np.nan), 0.0)  # 0·log(0/0)
+        value = where(y == 0.0, nothing, y * vectormath.log(y / rate)) + slope
+    return value, slope * (scale * (1.0 / columns))
+
+
+# --- sums over the outputs ----------------------------------------------------------------------------------
+
+
+@inline
+def _categorical_cross_entropy_label(p, y, label, parameter, d, columns, scale):
     """-log p_label, and -y/p·scale for the one-hot y (C3)."""
     chosen = splat(p, get(p, label))
     held = where(chosen < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, chosen)
@@ -284,7 +349,7 @@ def _categorical_cross_entropy_label(p, label, d, columns, scale):
 
 
 @inline
-def _categorical_cross_entropy_row(p, y, d, columns, scale):
+def _categorical_cross_entropy_row(p, y, label, parameter, d, columns, scale):
     """-Σ y·log p, and -y/p·scale (C3)."""
     total = splat(p, 0.0)
     for j in range(0, columns, lanes(p)):
@@ -296,81 +361,7 @@ def _categorical_cross_entropy_row(p, y, d, columns, scale):
     return sum_across(total)
 
 
-@inline
-def _mean_squared_error(p, y, d, columns, scale):
-    """Mean over the outputs of (y - p)², and 2·(p - y)·scale/K (B9, C1)."""
-    total = splat(p, 0.0)
-    for j in range(0, columns, lanes(p)):
-        tail = _tail(columns, j, p)
-        error = load_head(p, j, tail) - load_head(y, j, tail)
-        total = total + error * error
-        store_head(d, j, error * (scale * (2.0 / columns)), tail)
-    return sum_across(total) * (1.0 / columns)
-
-
-@inline
-def _absolute_error(p, y, d, columns, scale):
-    """Mean over the outputs of |p - y|, and sign(p - y)·scale/K, 0 at 0 (F1)."""
-    total = splat(p, 0.0)
-    for j in range(0, columns, lanes(p)):
-        tail = _tail(columns, j, p)
-        error = load_head(p, j, tail) - load_head(y, j, tail)
-        total = total + absolute(error)
-        sign = where(error > 0.0, 1.0, where(error < 0.0, -1.0, error))  # a NaN passes
-        store_head(d, j, sign * (scale * (1.0 / columns)), tail)
-    return sum_across(total) * (1.0 / columns)
-
-
-@inline
-def _huber(p, y, delta, d, columns, scale):
-    """Mean over the outputs of c·(r - c/2) with r = p - y and c = r cut at ±delta, and c·scale/K (F2).
-
-    That is r²/2 where nothing is cut, else delta·(|r| - delta/2); a huge r is never squared.
-    """
-    total = splat(p, 0.0)
-    for j in range(0, columns, lanes(p)):
-        tail = _tail(columns, j, p)
-        error = load_head(p, j, tail) - load_head(y, j, tail)
-        cut = where(error > delta, delta, where(error < -delta, -delta, error))
-        total = total + cut * (error - 0.5 * cut)
-        store_head(d, j, cut * (scale * (1.0 / columns)), tail)
-    return sum_across(total) * (1.0 / columns)
-
-
-@inline
-def _quantile(p, y, q, d, columns, scale):
-    """Mean over the outputs of q·(y - p) where y > p, else (1 - q)·(p - y); -q, or 1 - q, or 0 at 0, ·scale/K (F3)."""
-    total = splat(p, 0.0)
-    for j in range(0, columns, lanes(p)):
-        tail = _tail(columns, j, p)
-        error = load_head(p, j, tail) - load_head(y, j, tail)
-        slope = where(error > 0.0, 1.0 - q, where(error < 0.0, -q, error))  # a NaN passes
-        total = total + slope * error
-        store_head(d, j, slope * (scale * (1.0 / columns)), tail)
-    return sum_across(total) * (1.0 / columns)
-
-
-@inline
-def _poisson(z, y, plain, d, columns, scale):
-    """Mean over the outputs of e^z - y + y·(log y - z), and (e^z - y)·scale/K: z is the log of the rate (F4).
-
-    Where ``plain`` is not 0, the value is y·log(y/e^z) - y + e^z whatever e^z is: infinite from 0, NaN from infinity,
-    and from 0 where y is 0, too.
-    """
-    total = splat(z, 0.0)
-    for j in range(0, columns, lanes(z)):
-        tail = _tail(columns, j, z)
-        x, target = load_head(z, j, tail), load_head(y, j, tail)
-        rate = vectormath.exp(x)
-        slope = rate - target
-        gap = where(target == 0.0, 0.0, target * (vectormath.log(target) - x))
-        value = where(rate < np.inf, slope + gap, rate)  # never inf - inf
-        if plain != 0.0:
-            nothing = where(x < vectormath.exp_is_zero_below(x), splat(x, np.nan), 0.0)  # 0·log(0/0)
-            value = where(target == 0.0, nothing, target * vectormath.log(target / rate)) + slope
-        total = total + where(lane_numbers(total) < tail, value, 0.0)
-        store_head(d, j, slope * (scale * (1.0 / columns)), tail)
-    return sum_across(total) * (1.0 / columns)
+# --- whether a prediction is right --------------------------------------------------------------------------
 
 
 @inline
@@ -383,20 +374,121 @@ def _place_of_largest(z, columns):
 
 
 @inline
-def _hit(code, z, label, y, columns):
-    """1 where the prediction is right, else 0; for several binary outputs, the share that is right."""
-    if code == SOFTMAX_CROSS_ENTROPY_LABELS or code == CATEGORICAL_CROSS_ENTROPY_LABELS:
-        return 1.0 if _place_of_largest(z, columns) == label else 0.0
-    if code == SOFTMAX_CROSS_ENTROPY_ROWS or code == CATEGORICAL_CROSS_ENTROPY_ROWS:
-        return 1.0 if _place_of_largest(z, columns) == _place_of_largest(y, columns) else 0.0
-    if code >= MEAN_SQUARED_ERROR:
-        return 0.0
-    threshold = 0.0 if code == BINARY_CROSS_ENTROPY else 0.5
-    right = 0.0
-    for j in range(columns):
-        if (get(z, j) > threshold) == (get(y, j) > 0.5):
-            right += 1.0
-    return right / columns
+def _is_label(z, y, label, columns):
+    return 1.0 if _place_of_largest(z, columns) == label else 0.0
+
+
+@inline
+def _is_largest(z, y, label, columns):
+    return 1.0 if _place_of_largest(z, columns) == _place_of_largest(y, columns) else 0.0
+
+
+def _share_above(threshold):
+    """Of several outputs, the share that is on the right side."""
+
+    @inline
+    def hit(z, y, label, columns):
+        right = 0.0
+        for j in range(columns):
+            if (get(z, j) > threshold) == (get(y, j) > 0.5):
+                right += 1.0
+        return right / columns
+
+    return hit
+
+
+@inline
+def _never(z, y, label, columns):
+    """No amount is right or wrong."""
+    return 0.0
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+class Loss(NamedTuple):
+    """One row of the table.
+
+    ``row(z, y, label, parameter, d, columns, scale)`` gives the loss of a row of z and writes to d, which may be z;
+    ``hit(z, y, label, columns)`` gives 1 where the prediction is right, else 0. ``y`` is a row of targets, ``label``
+    the index of a class: one of them has a meaning.
+    """
+
+    name: str
+    targets: int  # LABELS, BITS, AMOUNTS or NUMBERS
+    row: Callable[..., Any]
+    hit: Callable[..., Any] = _never
+    takes_labels: bool = False  # where targets may be class indices, each way of giving them has a row here
+
+
+TABLE = (
+    Loss("softmax_cross_entropy", LABELS, _softmax_cross_entropy_label, _is_label, takes_labels=True),
+    Loss("softmax_cross_entropy", LABELS, _softmax_cross_entropy_row, _is_largest),
+    Loss("binary_cross_entropy", BITS, _binary_cross_entropy, _share_above(0.0)),
+    Loss("binary_cross_entropy_probabilities", BITS, _mean_of(_bits_from_probabilities), _share_above(0.5)),
+    Loss("categorical_cross_entropy", LABELS, _categorical_cross_entropy_label, _is_label, takes_labels=True),
+    Loss("categorical_cross_entropy", LABELS, _categorical_cross_entropy_row, _is_largest),
+    Loss("mean_squared_error", NUMBERS, _mean_of(_squared_error, silent=True)),
+    Loss("absolute_error", NUMBERS, _mean_of(_absolute_error, silent=True)),
+    Loss("huber", NUMBERS, _mean_of(_huber, silent=True)),
+    Loss("quantile", NUMBERS, _mean_of(_quantile, silent=True)),
+    Loss("poisson", AMOUNTS, _mean_of(_poisson)),
+)
+CODES = {(row.name, row.takes_labels): code for code, row in enumerate(TABLE)}
+_SOFTMAX_LABELS = CODES["softmax_cross_entropy", True]
+
+
+def code_of(name: str, labels: bool) -> int:
+    """The row for targets that are class indices, or rows of numbers."""
+    return CODES[name, labels]
+
+
+def kind_of(name: str) -> int:
+    """What targets may be."""
+    return TABLE[CODES[name, False]].targets
+
+
+def counts_hits(name: str) -> bool:
+    """Whether a prediction can be right or wrong."""
+    return TABLE[CODES[name, False]].hit is not _never
+
+
+def _loop(loss):
+    row, hit = loss.row, loss.hit
+
+    @inline
+    def run(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns):
+        for r in range(first, last):
+            output, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
+            scale = get(scales, r)
+            if scale == 0.0:
+                _clear(gradient, losses, hits, r, columns)
+            else:
+                label = get(labels, r)
+                put(hits, r, hit(output, target, label, columns))
+                put(losses, r, row(output, target, label, parameter, gradient, columns, scale))
+
+    return run
+
+
+def _chain(loops, wanted=0):
+    """A function that runs loop number ``code``. Few numbers a row are soon done: choosing for each takes as long."""
+    loop = loops[wanted]
+    if wanted == len(loops) - 1:
+        return loop
+    others = _chain(loops, wanted + 1)
+
+    @inline
+    def choose(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns):
+        if code == wanted:
+            loop(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns)
+        else:
+            others(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns)
+
+    return choose
+
+
+_rows = _chain([_loop(row) for row in TABLE])
 
 
 @inline
@@ -406,51 +498,11 @@ def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, los
     ``parameter``: Huber's delta, the quantile; of the cross-entropies from logits, for labels and for bits, where a
     probability is cut, 0 for nowhere; of Poisson's, whether it is ``plain``. The other losses have none.
     """
-    if code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW_LOSS:
+    if code == _SOFTMAX_LABELS and columns <= NARROW_LOSS:
         for r in range(first, last, lanes(z)):
             _softmax_cross_entropy_narrow(
                 advance(z, r * z_row), z_row, advance(labels, r), parameter, advance(scales, r), advance(d, r * d_row),
                 d_row, advance(losses, r), advance(hits, r), least(lanes(z), last - r), columns, work,
             )  # fmt: skip
-        return
-    if code == MEAN_SQUARED_ERROR:  # few numbers a row are soon done: choosing the loss for each would take as long
-        for r in range(first, last):
-            row, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
-            scale = get(scales, r)
-            if scale == 0.0:
-                _clear(gradient, losses, hits, r, columns)
-            else:
-                put(losses, r, _mean_squared_error(row, target, gradient, columns, scale))
-                put(hits, r, 0.0)
-        return
-    for r in range(first, last):
-        row, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
-        scale = get(scales, r)
-        label = get(labels, r)
-        if scale == 0.0:
-            _clear(gradient, losses, hits, r, columns)
-            continue
-        put(hits, r, _hit(code, row, label, target, columns))
-        if code == SOFTMAX_CROSS_ENTROPY_LABELS:
-            loss = _softmax_cross_entropy_label(row, label, parameter, gradient, columns, scale)
-        elif code == SOFTMAX_CROSS_ENTROPY_ROWS:
-            loss = _softmax_cross_entropy_row(row, target, gradient, columns, scale)
-        elif code == BINARY_CROSS_ENTROPY and parameter > 0.0:
-            loss = _binary_cross_entropy_held(row, target, parameter, gradient, columns, scale)
-        elif code == BINARY_CROSS_ENTROPY:
-            loss = _binary_cross_entropy(row, target, gradient, columns, scale)
-        elif code == BINARY_CROSS_ENTROPY_PROBABILITIES:
-            loss = _binary_cross_entropy_probabilities(row, target, gradient, columns, scale)
-        elif code == CATEGORICAL_CROSS_ENTROPY_LABELS:
-            loss = _categorical_cross_entropy_label(row, label, gradient, columns, scale)
-        elif code == CATEGORICAL_CROSS_ENTROPY_ROWS:
-            loss = _categorical_cross_entropy_row(row, target, gradient, columns, scale)
-        elif code == ABSOLUTE_ERROR:
-            loss = _absolute_error(row, target, gradient, columns, scale)
-        elif code == HUBER:
-            loss = _huber(row, target, parameter, gradient, columns, scale)
-        elif code == QUANTILE:
-            loss = _quantile(row, target, parameter, gradient, columns, scale)
-        else:
-            loss = _poisson(row, target, parameter, gradient, columns, scale)
-        put(losses, r, loss)
+    else:
+        _rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns)

@@ -51,10 +51,10 @@ UNKNOWN = [
 def test_an_unknown_attribute_is_refused_with_the_nearest_name(make, name, near):
     one = make()
     before = pickle.dumps(vars(one).get("learning_rate"))
-    with pytest.raises(AttributeError, match=f"has no attribute {name!r}") as caught:
+    with pytest.raises(AttributeError, match=f"has no attribute {name!r}|property {name!r} .* has no setter") as caught:
         setattr(one, name, 1)
     assert (f"did you mean {near!r}" in str(caught.value)) if near else ("did you mean" not in str(caught.value))
-    assert not hasattr(one, name) or name in ("kind", "label_code", "counts_hits")
+    assert not hasattr(one, name) or name in ("kind", "counts_hits")
     assert pickle.dumps(vars(one).get("learning_rate")) == before
 
 

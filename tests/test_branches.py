@@ -62,7 +62,7 @@ TABLE = [
     ("gemm.tile_inlined: not wide and rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
     ("gemm.copy_rows: source_column == 1", "columns of x apart and shuffled", "shuffled"),
     # losses
-    ("losses.loss_rows: code == SOFTMAX_CROSS_ENTROPY_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
+    ("losses.loss_rows: code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
     # optimizers
     ("network._update: clips", "two chunks", "clipping"),
     ("optimizers._squares: total == math.inf",

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from fastjac.kernels.checked import LABELS
+from fastjac.kernels.losses import LABELS
 
 import fastjac as fj
 from fastjac import losses

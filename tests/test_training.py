@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastjac.kernels.checked import AMOUNTS, NUMBERS
+from fastjac.kernels.losses import AMOUNTS, NUMBERS
 
 import fastjac as fj
 from fastjac.losses import BY_NAME

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from fastjac.kernels.checked import NUMBERS
+from fastjac.kernels.losses import NUMBERS
 
 import fastjac as fj
 from fastjac.activations import NAMES
