@@ -45,7 +45,7 @@ from fastjac import _arguments, activations
 from fastjac._attributes import Strict, refuse_unknown
 from fastjac.activations import ActivationFunction
 from fastjac.kernels import dropout_mask
-from fastjac.kernels import network as kinds
+from fastjac.kernels import plan as kinds
 from fastjac.kernels.arrays import float_of, floats, unknown
 from fastjac.kernels.elementwise import compile_loops
 from fastjac.paths import PATHS

@@ -16,7 +16,7 @@ from fastjac.errors import NonFiniteError
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
 from fastjac.kernels.checked import optimizer_update
-from fastjac.kernels.network import COUNTERS
+from fastjac.kernels.plan import COUNTERS
 
 if TYPE_CHECKING:
     from fastjac.network import Sequential

@@ -14,11 +14,13 @@ import numpy as np
 from fastjac.activations import IDENTITY, ActivationFunction
 from fastjac.cores import threads_at_most
 from fastjac.kernels import network as kernels
+from fastjac.kernels import plan as plans
 from fastjac.kernels.arrays import aligned, place, strides
 from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.dense import learn_memory
+from fastjac.kernels.plan import Table
 from fastjac.kernels.threads import STATE_SIZE
 from fastjac.workers import Workers
 
@@ -41,29 +43,17 @@ class Operation(NamedTuple):
     rate: float = 0.0
 
 
-class _Table:
-    """Whole numbers and addresses as kernels take them: see ``kernels.network``."""
-
-    def __init__(self, *fields: int) -> None:
-        self._fields = np.array(fields, np.int64)
-        self.place = place(self._fields)
-
-    def __setitem__(self, field: int, value: int) -> None:
-        self._fields[field] = value
-
-
 class _Memory:
     """Scratch memory of one thread, and its table."""
 
-    def __init__(self, *memory: Any) -> None:
-        *self.arrays, self.capacity = memory
-        self._table = _Table(*(place(array) for array in self.arrays), self.capacity)
+    def __init__(self, capacity: int, **arrays: np.ndarray) -> None:
+        self.arrays, self.capacity = arrays, capacity
+        self._table = Table(plans.Memory, **arrays, capacity=capacity)
         self.place = self._table.place
 
     def with_panel(self, panel: np.ndarray) -> _Memory:
         """The same memory, but for a panel of its own."""
-        scratch, _, *others = self.arrays
-        return _Memory(scratch, panel, *others, self.capacity)
+        return _Memory(self.capacity, **(self.arrays | {"panel": panel}))
 
 
 @dataclass
@@ -74,8 +64,29 @@ class Batches:
     labels: np.ndarray | None
     targets: np.ndarray | None
     weights: np.ndarray | None
-    order: np.ndarray | None  # indices of rows, an epoch after the other
+    order: np.ndarray | None  # indices of rows, an epoch after the other; may be replaced
     batch_size: int
+    _table: Table | None = None
+
+    def table(self, gathers: bool) -> Table:
+        """As kernels take it. ``gathers``: whether the network's first operation needs its rows together."""
+        if self._table is None:
+            row, column = strides(self.X)
+            self._table = Table(
+                plans.Data,
+                x=self.X,
+                x_row=row,
+                x_column=column,
+                labels=self.labels,
+                targets=self.targets,
+                weights=self.weights,
+                order=None,
+                samples=len(self.X),
+                batch_size=self.batch_size,
+                gather=0,
+            )
+        self._table["order"], self._table["gather"] = self.order, int(gathers or self.order is not None)
+        return self._table
 
 
 @dataclass
@@ -90,20 +101,20 @@ class Learner:
     loss: int
     loss_parameter: float
     seed: int
-    counters: np.ndarray = field(default_factory=lambda: np.zeros(kernels.COUNTERS, np.int64))
+    counters: np.ndarray = field(default_factory=lambda: np.zeros(plans.COUNTERS, np.int64))
     l1: float = 0.0
     l2: float = 0.0
     keep_gradients: bool = False
     goes_on: bool = False  # after a loss that is not finite
     # made by ``Program.train``, of what is above
     own: list[Any] = field(default_factory=list)
-    tables: list[_Table] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
     def set_loss_parameter(self, value: float) -> None:
         """From the next step on."""
-        self.loss_parameter = self.numbers[kernels.LOSS_PARAMETER] = value
+        self.loss_parameter = self.numbers[plans.LOSS_PARAMETER] = value
 
 
 class Program:
@@ -113,34 +124,43 @@ class Program:
         self.dtype = np.dtype(dtype)
         self.inputs = operations[0].inputs
         self.outputs = operations[-1].outputs
-        table = np.zeros((len(operations), kernels.COLUMNS), np.int64)
+        table = np.zeros((len(operations), plans.COLUMNS), np.int64)
         units = 0
         for row, operation in zip(table, operations, strict=True):
             stride = padded_row(operation.outputs)
-            row[kernels.KIND] = operation.kind
-            row[kernels.INPUTS] = operation.inputs
-            row[kernels.OUTPUTS] = operation.outputs
-            row[kernels.STRIDE] = stride
-            row[kernels.CODE] = operation.activation.code
-            row[kernels.WEIGHT] = operation.weight
-            row[kernels.BIAS] = operation.bias
-            row[kernels.KEPT] = -1
-            row[kernels.VALUE], units = units, units + stride
-            keeps_input = operation.kind == kernels.DENSE and operation.activation.needs_input
-            if keeps_input or operation.kind == kernels.DROPOUT:
-                row[kernels.KEPT], units = units, units + stride
+            row[plans.KIND] = operation.kind
+            row[plans.INPUTS] = operation.inputs
+            row[plans.OUTPUTS] = operation.outputs
+            row[plans.STRIDE] = stride
+            row[plans.CODE] = operation.activation.code
+            row[plans.WEIGHT] = operation.weight
+            row[plans.BIAS] = operation.bias
+            row[plans.KEPT] = -1
+            row[plans.VALUE], units = units, units + stride
+            keeps_input = operation.kind == plans.DENSE and operation.activation.needs_input
+            if keeps_input or operation.kind == plans.DROPOUT:
+                row[plans.KEPT], units = units, units + stride
         widest = max(padded_row(max(o.inputs, o.outputs)) for o in operations)
         self.gathered = gathered = units
         targets = gathered + padded_row(self.inputs)
         gradient = targets + padded_row(self.outputs)
         self._units = gradient + 3 * widest
         self._panel = max(learn_memory(o.outputs) for o in operations)
-        self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == kernels.DENSE)
-        self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == kernels.DENSE)
-        self._gathers = operations[0].kind != kernels.DENSE
+        self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == plans.DENSE)
+        self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == plans.DENSE)
+        self._gathers = operations[0].kind != plans.DENSE
         self.operations = table
         self.numbers = np.array([self._number_of(o) for o in operations])
-        self.plan = _Table(place(table), len(table), place(self.numbers), gathered, targets, gradient, widest)
+        self.plan = Table(
+            plans.Plan,
+            operations=table,
+            length=len(table),
+            parameters=self.numbers,
+            gathered=gathered,
+            targets=targets,
+            gradient=gradient,
+            width=widest,
+        )
         self._usual = np.empty((0, 0), self.dtype)
         self._sync = np.zeros(STATE_SIZE, np.int64)
         self._sync_place = place(self._sync)
@@ -151,7 +171,7 @@ class Program:
 
     def _number_of(self, operation: Operation) -> float:
         """What an operation's kernel takes besides its code: a rate, or its activation's parameter."""
-        if operation.kind == kernels.DROPOUT:
+        if operation.kind == plans.DROPOUT:
             return operation.rate
         number = kernel_parameter(operation.activation.name, operation.activation.parameter, self.dtype)
         if operation.activation.name == "relu" and number != 0.0:
@@ -161,9 +181,14 @@ class Program:
 
     def _memory(self, capacity: int) -> _Memory:
         return _Memory(
-            aligned(capacity * self._units, self.dtype), aligned(self._panel, self.dtype), self._zeros,
-            aligned(capacity, self.dtype), np.zeros(capacity, np.int64), np.zeros((2, capacity)), capacity,
-        )  # fmt: skip
+            capacity,
+            scratch=aligned(capacity * self._units, self.dtype),
+            panel=aligned(self._panel, self.dtype),
+            zeros=self._zeros,
+            scales=aligned(capacity, self.dtype),
+            labels=np.zeros(capacity, np.int64),
+            row_sums=np.zeros((2, capacity)),
+        )
 
     def _memories(self, count: int) -> list[_Memory]:
         while len(self._chunk_memory) < count:
@@ -266,10 +291,7 @@ class Program:
         """
         steps = len(rates)
         X = batches.X
-        data = _Table(
-            place(X), *strides(X), place(batches.labels), place(batches.targets), place(batches.weights),
-            place(batches.order), len(X), batches.batch_size, int(self._gathers or batches.order is not None),
-        )  # fmt: skip
+        data = batches.table(self._gathers)
         largest = min(batches.batch_size, len(X))
         chunks = -(-largest // CHUNK)
         by_rows = self._by_rows(largest, threads)
@@ -278,8 +300,8 @@ class Program:
         if len(learner.tables) != threads or learner.chunk_sums.size != 2 * chunks:
             self._prepare(learner, threads, by_rows, chunks)
         for table in learner.tables:
-            table[kernels.RATES], table[kernels.RESULTS] = place(rates), place(results)
-        learner.counters[kernels.DONE] = learner.counters[kernels.NOT_FINITE] = 0
+            table["rates"], table["results"] = rates, results
+        learner.counters[plans.DONE] = learner.counters[plans.NOT_FINITE] = 0
 
         def part_of(part: int, steps: int = steps) -> None:
             kernels.train(
@@ -292,7 +314,7 @@ class Program:
             # not be there, before anyone waits for anyone
             part_of(0, steps=0)
         workers.run(threads, part_of, self._sync)
-        return results[: learner.counters[kernels.DONE]]
+        return results[: learner.counters[plans.DONE]]
 
     def _prepare(self, learner: Learner, threads: int, by_rows: bool, chunks: int) -> None:
         """Each thread's table of what a learner changes, and its own memory for it."""
@@ -304,11 +326,23 @@ class Program:
             for _ in range(threads)
         ]
         learner.tables = [
-            _Table(
-                place(learner.gradients), place(partial), place(work), place(learner.state), 0,
-                place(learner.settings), place(learner.numbers), place(learner.counters), 0,
-                place(learner.chunk_sums), count, learner.rule, learner.loss, learner.seed,
-                int(learner.keep_gradients),
+            Table(
+                plans.Learning,
+                gradients=learner.gradients,
+                partial=partial,
+                work=work,
+                state=learner.state,
+                rates=None,  # new at every call, as the results
+                settings=learner.settings,
+                numbers=learner.numbers,
+                counters=learner.counters,
+                results=None,
+                chunk_sums=learner.chunk_sums,
+                size=count,
+                rule=learner.rule,
+                loss=learner.loss,
+                seed=learner.seed,
+                keep_gradients=int(learner.keep_gradients),
             )
             for partial, work in learner.own
-        ]  # fmt: skip
+        ]

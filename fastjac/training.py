@@ -19,7 +19,7 @@ from fastjac.callbacks import Callback, Logs, as_callbacks
 from fastjac.errors import NonFiniteError
 from fastjac.kernels.arrays import Borrowed, finite, unknown, weights
 from fastjac.kernels.checked import penalize
-from fastjac.kernels.network import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
+from fastjac.kernels.plan import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
 from fastjac.layers import Dense
 from fastjac.program import Batches, Learner
 from fastjac.streaming import Feed
@@ -254,6 +254,7 @@ class _Run:
         self.order: np.ndarray | None = None
         self.shuffle = False
         self._seconds_a_step = 0.0
+        self._batches: tuple[_Samples, Batches] | None = None  # the samples, and how compiled code has them
 
     def epoch(self, shuffle: bool, workers: Workers) -> Iterator[_Progress]:
         """Take all steps of an epoch, some at a time."""
@@ -351,7 +352,10 @@ class _Run:
 
     def _compiled(self, first: int, rates: np.ndarray, workers: Workers, order: np.ndarray | None) -> np.ndarray:
         s = self.samples
-        batches = Batches(s.X, s.labels, s.targets, s.weight, order, self.batch_size)
+        if self._batches is None or self._batches[0] is not s:  # a stream has others each time
+            self._batches = s, Batches(s.X, s.labels, s.targets, s.weight, None, self.batch_size)
+        batches = self._batches[1]
+        batches.order = order
         assert self.network.program is not None
         return self.network.program.train(self.learner, batches, first, rates, self.threads, workers)
 

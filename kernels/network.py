@@ -12,8 +12,6 @@ gradients are added in the order of the chunks. Either way every number is compu
 the bits do not depend on the number of threads, nor on which of the two ways was taken.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from . import dense, optimizers
@@ -23,6 +21,37 @@ from .blocking import CHUNK, UPDATE_VECTORS
 from .counting import blocks, least, padded_row, share
 from .gemm import copy_rows
 from .losses import loss_rows, softmax, softmax_backward
+from .plan import (
+    ACTIVATION,
+    AHEAD,
+    BIAS,
+    CODE,
+    COLUMNS,
+    DENSE,
+    DONE,
+    DROPOUT,
+    GOES_ON,
+    INPUTS,
+    KEPT,
+    KIND,
+    L1,
+    L2,
+    LOSS_PARAMETER,
+    NOT_FINITE,
+    OUTPUTS,
+    SOFTMAX,
+    STEP,
+    STRIDE,
+    THE_GRADIENT,
+    THE_LOSS,
+    VALUE,
+    WEIGHT,
+    Data,
+    Learning,
+    Memory,
+    Plan,
+    reader,
+)
 from .random import dropout_mask, key_of
 from .simd import (
     address,
@@ -40,69 +69,7 @@ from .simd import (
 )
 from .threads import FAILED, TURN, barrier, pass_turn, read, wait_for_turn, write
 
-# Kinds of operation
-DENSE, ACTIVATION, SOFTMAX, DROPOUT = 0, 1, 2, 3
-
-# Columns of the plan. Offsets count numbers: WEIGHT and BIAS into the flat parameters; VALUE and KEPT (what the slope
-# needs besides the value, or a mask; -1 for none) into one row's share of the scratch memory.
-KIND, INPUTS, OUTPUTS, STRIDE, CODE, WEIGHT, BIAS, VALUE, KEPT = range(9)
-COLUMNS = 9
-
-# Fields of the table of ``Learning`` that are new at every call
-RATES, RESULTS = 4, 8
-
-# Where ``numbers`` has what
-L1, L2, LOSS_PARAMETER, GOES_ON = 0, 1, 2, 3
-
-# Where training counts: optimizer steps ever, finished steps of this call, what was not finite, if anything; and how
-# many more steps the network has been trained than this optimizer has taken: dropout goes by the network's steps
-STEP, DONE, NOT_FINITE, AHEAD = 0, 1, 2, 3
-COUNTERS = 4
-THE_LOSS, THE_GRADIENT = 1, 2
-
-
-# From outside, each of these comes as the address of a table of whole numbers: its fields in order, and where a field
-# below is "(…) numbers", their address. (As tuples of arrays they cost a fifth of a small step: their references are
-# counted, at every turn, by atomic operations; and some microseconds at every call from Python.)
-
-
-class Plan(NamedTuple):
-    """What to compute."""
-
-    operations: Any  # (count, COLUMNS) int64
-    count: int
-    parameters: Any  # (count,) float64: the activation's parameter or the dropout rate
-    gathered: int  # one row's offsets in the scratch memory: of the gathered X,
-    targets: int  # the gathered targets,
-    gradient: int  # and three gradients,
-    width: int  # each so wide
-
-
-class Memory(NamedTuple):
-    """Where to compute it. Threads share all of it, or only ``zeros``; ``panel`` is always a thread's own."""
-
-    scratch: Any  # (capacity · units,) numbers
-    panel: Any  # (dense.learn_memory of the widest,) numbers: what the products keep in the cache
-    zeros: Any  # one tile row of zeros
-    scales: Any  # (capacity,) each row's share of the mean
-    labels: Any  # (capacity,) int64
-    row_sums: Any  # (2, capacity) float64: losses and hits of the rows
-    capacity: int
-
-
-@inline
-def _plan_at(place):
-    t = integers_at(place)
-    return Plan(integers_at(t[0]), t[1], doubles_at(t[2]), t[3], t[4], t[5], t[6])
-
-
-@inline
-def _memory_at(place, w):
-    t = integers_at(place)
-    return Memory(
-        numbers_at(t[0], w), numbers_at(t[1], w), numbers_at(t[2], w), numbers_at(t[3], w), integers_at(t[4]),
-        doubles_at(t[5]), t[6],
-    )  # fmt: skip
+_plan_at, _memory_at, _data_at, _learning_at = (reader(kind) for kind in (Plan, Memory, Data, Learning))
 
 
 @inline
@@ -131,7 +98,7 @@ def forward_block(plan, w, memory, x, x_row, x_column, n, dropout, key_seed, key
     """
     panel, zeros = memory.panel, memory.zeros
     source, source_row, source_column = x, x_row, x_column
-    for op in range(plan.count):
+    for op in range(plan.length):
         row = _row(plan, op)
         kind, o, stride = row[KIND], row[OUTPUTS], row[STRIDE]
         value = _at(memory, row[VALUE])
@@ -213,8 +180,8 @@ def backward_block(
     """
     panel, zeros = memory.panel, memory.zeros
     turn = 0
-    for back in range(plan.count):
-        op = plan.count - 1 - back
+    for back in range(plan.length):
+        op = plan.length - 1 - back
         row = _row(plan, op)
         kind, i, o, stride = row[KIND], row[INPUTS], row[OUTPUTS], row[STRIDE]
         d = _gradient(plan, memory, turn)
@@ -274,9 +241,9 @@ def _numbers(array, place):
 def predict(parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, out_array, sync_place, part, parts):
     """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0."""
     w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    plan, memory, sync = _plan_at(plan_place, w), _memory_at(memory_place, w), integers_at(sync_place)
     x, out = _numbers(X, x_place), address(out_array)
-    last_row = _row(plan, plan.count - 1)
+    last_row = _row(plan, plan.length - 1)
     outputs = last_row[OUTPUTS]
     before = flush_subnormals()  # here and below, so that a loop by hand computes what training does
     for chunk in range(part, blocks(n, memory.capacity), parts):
@@ -303,11 +270,11 @@ def forward(
 ):  # fmt: skip
     """Forward of one batch with every value kept for ``backward``; the result into ``out``."""
     w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    plan, memory, sync = _plan_at(plan_place, w), _memory_at(memory_place, w), integers_at(sync_place)
     x, out = _numbers(X, x_place), address(out_array)
     before = flush_subnormals()
     forward_block(plan, w, memory, x, x_row, x_column, n, dropout, seed, step, 0, sync, 0, 1)
-    last_row = _row(plan, plan.count - 1)
+    last_row = _row(plan, plan.length - 1)
     write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], out, n, last_row[OUTPUTS])
     restore_subnormals(before)
 
@@ -319,9 +286,9 @@ def backward(
 ):  # fmt: skip
     """From dA of the last operation (n, outputs) to the flat gradients and dX (n, inputs), after ``forward``."""
     w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place), _memory_at(memory_place, w), integers_at(sync_place)
+    plan, memory, sync = _plan_at(plan_place, w), _memory_at(memory_place, w), integers_at(sync_place)
     g, x = address(gradients), _numbers(X, x_place)
-    last_op = plan.count - 1
+    last_op = plan.length - 1
     o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
     d = _gradient(plan, memory, 0)
     before = flush_subnormals()
@@ -336,48 +303,6 @@ def backward(
     restore_subnormals(before)
 
 
-class Data(NamedTuple):
-    """What to learn from. Addresses and strides: any layout of X is one compilation. 0 for what there is none of."""
-
-    x: int  # X (samples, inputs), with its strides in numbers
-    x_row: int
-    x_column: int
-    labels: int  # (samples,) int64
-    targets: int  # (samples, outputs), contiguous
-    weights: int  # (samples,) float64
-    order: int  # (epochs, samples) int64: which sample comes when
-    samples: int
-    batch_size: int
-    gather: int  # copy the rows of a chunk together first: they are shuffled, or the first operation is not dense
-
-
-class Learning(NamedTuple):
-    """What changes while learning, and how."""
-
-    parameters: Any  # (count,) numbers; not in the table
-    gradients: Any  # (count,)
-    partial: Any  # (count,) this thread's gradient of one chunk
-    work: Any  # (blocking.LOSS_WORK,) this thread's scratch memory for the loss
-    state: Any  # of the optimizer
-    rates: Any  # (steps,) float64: the learning rate of each step of this call
-    settings: Any  # (optimizers.SETTINGS,) float64
-    numbers: Any  # (4,) float64: l1, l2, the loss's parameter, and 1 to go on after a loss that is not finite
-    counters: Any  # (COUNTERS,) int64: STEP, DONE, NOT_FINITE, AHEAD
-    results: Any  # (steps, 4) float64: weighted loss, weighted hits, sum of weights, penalty on weights of each step
-    chunk_sums: Any  # (chunks of a batch, 2) float64
-    count: int
-    rule: int
-    loss: int
-    seed: int
-    keep_gradients: int  # leave each step's in ``gradients``
-
-
-@inline
-def _data_at(place):
-    t = integers_at(place)
-    return Data(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9])
-
-
 @inline
 def _in_epoch(data, epoch):
     """The data in the order of this epoch, the first being 0."""
@@ -385,16 +310,6 @@ def _in_epoch(data, epoch):
     return Data(
         data.x, data.x_row, data.x_column, data.labels, data.targets, data.weights, order, data.samples,
         data.batch_size, data.gather,
-    )  # fmt: skip
-
-
-@inline
-def _learning_at(place, w):
-    t = integers_at(place)
-    return Learning(
-        w, numbers_at(t[0], w), numbers_at(t[1], w), numbers_at(t[2], w), numbers_at(t[3], w), doubles_at(t[4]),
-        doubles_at(t[5]), doubles_at(t[6]), integers_at(t[7]), doubles_at(t[8]), doubles_at(t[9]), t[10], t[11], t[12],
-        t[13], t[14],
     )  # fmt: skip
 
 
@@ -414,7 +329,7 @@ def _rows_of_chunk(plan, memory, data, x, place, first, last):
 
     Returns X with its strides, labels, and targets with the distance of their rows.
     """
-    i, o = _row(plan, 0)[INPUTS], _row(plan, plan.count - 1)[OUTPUTS]
+    i, o = _row(plan, 0)[INPUTS], _row(plan, plan.length - 1)[OUTPUTS]
     labels, targets, target_row = memory.labels, _at(memory, plan.targets), padded_row(o)
     given_labels, given_targets = integers_at(data.labels), numbers_at(data.targets, x)
     if data.order == 0:
@@ -450,7 +365,7 @@ def _train_chunk(
     w = learning.parameters
     place = begin + chunk * CHUNK
     first, last = share(n, part, parts), share(n, part + 1, parts)
-    last_op = plan.count - 1
+    last_op = plan.length - 1
     o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
     source, source_row, source_column, labels, targets, target_row = _rows_of_chunk(
         plan, memory, data, x, place, first, last
@@ -485,7 +400,7 @@ def _train_chunk(
     if fused == 0 or np.isfinite(loss) or learning.numbers[GOES_ON] != 0.0:
         backward_block(
             plan, w, memory, source, source_row, source_column, n, True, g, add, fused, change,
-            learning.state, optimizers.padded_count(learning.count), 0, sync, part, parts,
+            learning.state, optimizers.padded_count(learning.size), 0, sync, part, parts,
         )  # fmt: skip
     return loss, hits
 
@@ -515,7 +430,7 @@ def train(
     w = address(parameters)
     before = flush_subnormals()
     _train(
-        _plan_at(plan_place), _memory_at(memory_place, w), _learning_at(learning_place, w), _data_at(data_place),
+        _plan_at(plan_place, w), _memory_at(memory_place, w), _learning_at(learning_place, w), _data_at(data_place, w),
         first_batch, steps, by_rows, integers_at(sync_place), part, parts,
     )  # fmt: skip
     restore_subnormals(before)
@@ -523,7 +438,7 @@ def train(
 
 @inline
 def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, part, parts):
-    w, g, count = learning.parameters, learning.gradients, learning.count
+    w, g, count = learning.parameters, learning.gradients, learning.size
     x = numbers_at(all_data.x, w)
     batches = blocks(all_data.samples, all_data.batch_size)
     for done in range(steps):
@@ -607,7 +522,7 @@ def _penalty(plan, w, l1, l2):
     """The penalty on all weights; biases pay none."""
     total = 0.0
     if l1 != 0.0 or l2 != 0.0:
-        for op in range(plan.count):
+        for op in range(plan.length):
             row = _row(plan, op)
             if row[KIND] == DENSE:
                 total += optimizers.penalty(advance(w, row[WEIGHT]), row[INPUTS] * row[OUTPUTS], l1, l2)
@@ -618,7 +533,7 @@ def _penalty(plan, w, l1, l2):
 def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
     """The optimizer's step from the gradient in memory; False, and no step, where its norm is needed and not finite."""
     if change.l1 != 0.0 or change.l2 != 0.0:
-        for op in range(plan.count):
+        for op in range(plan.length):
             row = _row(plan, op)
             if row[KIND] == DENSE:
                 size = row[INPUTS] * row[OUTPUTS]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fastjac.kernels import network as kernels
+from fastjac.kernels import plan as kernels
 
 import fastjac as fj
 from fastjac import cores
