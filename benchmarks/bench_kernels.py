@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from fastjac.benchmarks import roof
 
-from fastjac import activations, kernels
+from fastjac import kernels
+from fastjac.nn import activations
 from fastjac.paths import fused, reference, unfused
 
 SHAPES = [(8, 4, 3), (32, 32, 32), (64, 64, 128), (64, 784, 128), (128, 512, 512)]  # N, inputs, outputs

@@ -24,9 +24,9 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import activations, losses
-from fastjac.atomic import atomic_file
-from fastjac.optimizers import Optimizer
+from fastjac.nn import activations, losses
+from fastjac.nn.optimizers import Optimizer
+from fastjac.support.atomic import atomic_file
 
 BATCHES = (1, 7, 32, 64, 255, 256, 257, 600)
 WIDTHS = ((5, 7, 3), (20, 33, 4), (64, 160, 17, 5), (100, 161, 10), (41, 300, 64, 6), (784, 128, 10))

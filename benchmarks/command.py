@@ -13,8 +13,8 @@ from fastjac.benchmarks import feel, fits, machine, pages, products, race, roof
 from fastjac.benchmarks.peers import PEERS
 from fastjac.benchmarks.workloads import WORKLOADS
 
-from fastjac.atomic import atomic_file
-from fastjac.cores import default_threads
+from fastjac.support.atomic import atomic_file
+from fastjac.support.cores import default_threads
 
 PARTS = ("roof", "kernels", "steps", "fits", "feel")
 

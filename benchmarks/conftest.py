@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastjac import report
+from fastjac.support import report
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 from fastjac.benchmarks.workloads import WORKLOADS
 
-from fastjac import report
+from fastjac.support import report
 
 KEPT = Path(__file__).with_name("instructions.json")
 ALLOWED = 0.03  # more than the share by which two versions of NumPy or Numba differ in what is around the kernels
@@ -32,8 +32,8 @@ import os
 os.environ["FASTJAC_BENCH_THREADS"] = "1"
 from fastjac.benchmarks.peers import Fastjac
 from fastjac.benchmarks.workloads import WORKLOADS
-from fastjac import training
-training._SECONDS_A_CALL = 1e6  # as many steps a call, however slow valgrind and however busy the machine
+from fastjac.training import loop
+loop._SECONDS_A_CALL = 1e6  # as many steps a call, however slow valgrind and however busy the machine
 peer = Fastjac(WORKLOADS["{workload}"])
 peer.train(1)
 peer.train({epochs})

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from fastjac.kernels.simd import compiler_target, register_bytes
 
-from fastjac.cores import default_threads
+from fastjac.support.cores import default_threads
 
 _PACKAGES = ("fastjac", "numpy", "numba", "llvmlite", "torch", "jax", "scikit-learn")
 

@@ -11,8 +11,8 @@ import click
 import numpy as np
 from fastjac.benchmarks.roof import LEVELS
 
-from fastjac import report
-from fastjac.atomic import atomic_file
+from fastjac.support import report
+from fastjac.support.atomic import atomic_file
 
 Table = tuple[str, list[str], list[list[str]]]  # title, columns, rows
 

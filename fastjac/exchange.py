@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import activations, storage
-from fastjac.activations import ActivationFunction
-from fastjac.layers import Activation, Dense, Dropout, Layer, Softmax
-from fastjac.network import Sequential
+from fastjac.files import container
+from fastjac.nn import activations
+from fastjac.nn.activations import ActivationFunction
+from fastjac.nn.layers import Activation, Dense, Dropout, Layer, Softmax
+from fastjac.sequential import Sequential
 
 _OPSET = 17  # of ONNX: what every onnxruntime since 1.12 runs
 _IR_VERSION = 8
@@ -420,5 +421,5 @@ def to_onnx(network: Sequential, path: Any = None, *, probabilities: str | None 
     )  # fmt: skip
     onnx.checker.check_model(model, full_check=True)
     if path is not None:
-        storage.write(path, model.SerializeToString())
+        container.write(path, model.SerializeToString())
     return model

@@ -63,7 +63,7 @@ def fit(net, rows, batch=10_000, loss="mean_squared_error", threads=1, share=Non
     import numpy as np
 
     import fastjac as fj
-    from fastjac import program
+    from fastjac.nn import program
 
     rng = np.random.default_rng(0)
     X = options.pop("X", None)
@@ -271,7 +271,7 @@ def read_only_and_strided():
 @case
 def each_loss():
     import fastjac as fj
-    from fastjac.losses import BY_NAME
+    from fastjac.nn.losses import BY_NAME
 
     last = {
         "categorical_cross_entropy": fj.Softmax,
@@ -418,7 +418,7 @@ def _diverges(net, *arguments, **options):
 @case
 def a_part_that_fails():
     """Another thread raises: this one must not wait for it, nor go on."""
-    from fastjac import program
+    from fastjac.nn import program
 
     usual = program.kernels.train
 
@@ -603,7 +603,7 @@ def predictions_of_one_thread():
 
 @case
 def predictions_of_two_threads():
-    from fastjac import program
+    from fastjac.nn import program
 
     net = network(4, 3)
     program.threads_at_most, usual = (lambda asked: asked), program.threads_at_most
@@ -623,7 +623,7 @@ def batches_by_hand_that_grow_and_shrink():
 @case
 def thresholds_of_threads_as_shipped():
     """Too little work; enough for threads that take rows of their own, and for such as meet after each product."""
-    from fastjac import program
+    from fastjac.nn import program
 
     usual = program.threads_at_most
     program.threads_at_most = lambda asked: asked

@@ -19,8 +19,9 @@ import numpy as np
 
 COMPILED = ("activations", "checked", "dense", "gemm", "losses", "network", "optimizers")  # of kernels
 PYTHON = {  # and of the library the functions that decide how training runs, not those that check arguments
-    "fastjac.program": None,
-    "fastjac.training": {"epoch", "epochs_at_once", "epochs", "steps", "fit", "_epoch", "_by_layers", "_rows_of"},
+    "fastjac.nn.program": None,
+    "fastjac.training.loop": {"run", "fit", "_epoch"},
+    "fastjac.training.steps": {"epoch", "epochs_at_once", "epochs", "steps", "_by_layers", "_rows_of"},
 }
 MARKS = {"kernel", "inline", "always_inline"}
 

@@ -30,7 +30,8 @@ collect_ignore = [
 @pytest.fixture
 def threads_as_asked(monkeypatch):
     """As many threads as a test asks for, also in small networks, which are faster with one, and without the cores."""
-    from fastjac import cores, program  # here, where they know their cache
+    from fastjac.nn import program  # here, where they know their cache
+    from fastjac.support import cores
 
     monkeypatch.setattr(program, "threads_at_most", lambda asked: cores.default_threads() if asked is None else asked)
     monkeypatch.setattr(program, "LEAST_WORK_TOGETHER", 0)

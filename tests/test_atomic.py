@@ -14,7 +14,11 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import atomic, exchange, plots, storage, tables
+from fastjac import exchange
+from fastjac.data import tables
+from fastjac.files import container
+from fastjac.inspection import plots
+from fastjac.support import atomic
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, modes and links as POSIX has them")
 
@@ -328,7 +332,7 @@ def test_every_file_that_the_library_writes_is_whole_or_not_at_all(name, code, t
         if after != b"old":
             # a whole one, whose folder could not be flushed; or that of an earlier epoch
             assert "replace" in broken.calls[:k]
-            assert len(after) == len(whole) if name != "run.safetensors" else storage.from_bytes(after, name)
+            assert len(after) == len(whole) if name != "run.safetensors" else container.from_bytes(after, name)
         assert _names(tmp_path) == [name], (k, broken.calls)
     assert k == len(broken.calls)
     assert {"open", "write", "fsync", "replace"} <= set(broken.calls)
@@ -338,7 +342,7 @@ def test_every_file_that_the_library_writes_is_whole_or_not_at_all(name, code, t
 def _same(name, after, whole):
     """Whether two files are equal, but for the seconds that training took and the date of a picture."""
     if name == "run.safetensors":
-        (tensors, header), (others, other) = storage.from_bytes(after, name), storage.from_bytes(whole, name)
+        (tensors, header), (others, other) = container.from_bytes(after, name), container.from_bytes(whole, name)
         del header["training"]["history"], other["training"]["history"]
         return header == other and all(np.array_equal(tensors[key], others[key]) for key in {*tensors, *others})
     return after == whole if name != "loss.svg" else abs(len(after) - len(whole)) < 100
@@ -363,7 +367,7 @@ def test_nothing_in_the_library_opens_a_file_to_write_to_by_itself():
 
 _LIMITED = """
 import resource, sys
-from fastjac.atomic import atomic_file
+from fastjac.support.atomic import atomic_file
 path, limit = sys.argv[1], int(sys.argv[2])
 for k in range(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (k, resource.RLIM_INFINITY))
@@ -428,7 +432,7 @@ def test_a_file_that_another_process_reads_is_replaced_in_the_end(refusals, tmp_
 
 _WRITER = """
 import sys, time
-from fastjac.atomic import atomic_file
+from fastjac.support.atomic import atomic_file
 with atomic_file(sys.argv[1]) as file:
     file.write(b"never whole")
     file.flush()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import losses, optimizers
+from fastjac.nn import losses, optimizers
 from fastjac.paths import PATHS
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from fastjac.benchmarks import bits
 
 import fastjac as fj
-from fastjac import activations, losses
+from fastjac.nn import activations, losses
 
 
 def test_the_networks_are_of_every_kind():

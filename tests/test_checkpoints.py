@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import storage
+from fastjac.files import container
 
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
@@ -212,7 +212,7 @@ def test_a_schedule_that_knows_only_the_steps_of_this_training(tmp_path):
 
 
 def test_the_rates_of_many_steps_are_compared_at_a_thousand_of_them(tmp_path, monkeypatch):
-    from fastjac import checkpoints
+    from fastjac.training import checkpoints
 
     monkeypatch.setattr(checkpoints, "_RATES", 5)
     asked = []
@@ -266,7 +266,7 @@ def test_a_schedule_set_by_a_callback_is_refused_when_it_would_be_written(before
         assert not path.exists()
     else:
         _network().fit(X, Y, **arguments)
-        assert storage.read(path)[1]["training"]["learning_rate"] == after
+        assert container.read(path)[1]["training"]["learning_rate"] == after
 
 
 @pytest.mark.parametrize(
@@ -397,10 +397,10 @@ def test_a_state_that_no_file_holds_is_refused_by_its_callback(wrong, tmp_path):
 
 def _changed(data, change):
     """A checkpoint with its JSON and tensors changed, and sealed again."""
-    tensors, header = storage.from_bytes(data, "good")
+    tensors, header = container.from_bytes(data, "good")
     tensors = {name: value.copy() for name, value in tensors.items()}
     change(header, tensors)
-    return storage.to_bytes(tensors, header)
+    return container.to_bytes(tensors, header)
 
 
 def _set(*keys):
@@ -517,14 +517,14 @@ def test_a_hostile_checkpoint_is_refused_before_anything_is_changed(what, good, 
     path = tmp_path / "run"
     path.write_bytes(_changed(good, HOSTILE[what]))
     net, optimizer, early = _network(), OPTIMIZERS["sgd"](), fj.EarlyStopping("loss", patience=9)
-    parameters, state = net.parameters.copy(), storage.describe(net)
+    parameters, state = net.parameters.copy(), net.configuration()
     arguments = {"loss": "softmax_cross_entropy", "epochs": 7, "batch_size": 20, "class_weight": {0: 2.0},
                  "validation_data": (X[:30], Y[:30]), "optimizer": optimizer, "progress": False}  # fmt: skip
     with pytest.raises(ValueError, match="run") as caught:
         net.fit(X, Y, callbacks=[early, fj.Checkpoint(path)], **arguments)
     assert type(caught.value) is fj.ModelFileError or "callbacks" in str(caught.value)
     np.testing.assert_array_equal(net.parameters, parameters)
-    assert storage.describe(net) == state
+    assert net.configuration() == state
     assert not optimizer.state(net).moments.any()
     assert optimizer.state(net).counters[0] == 0
     assert optimizer.learning_rate == 0.05
@@ -602,7 +602,7 @@ def test_a_process_killed_at_any_moment_goes_on(kills, epochs, tmp_path):
             process.kill()
             assert process.wait(60) == -signal.SIGKILL, "training ended before it was killed"
         if path.exists():
-            training = storage.read(path)[1]["training"]
+            training = container.read(path)[1]["training"]
             positions.add((training["epoch"], training["position"]))
     assert len(positions) > kills / 2
     assert json.loads(_ended(path, epochs)) == json.loads(_ended("-", epochs))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac.activations import NAMES
-from fastjac.losses import BY_NAME
+from fastjac.nn.activations import NAMES
+from fastjac.nn.losses import BY_NAME
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(7, 3)), RNG.integers(0, 2, 7)

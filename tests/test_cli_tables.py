@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import cli, tables
+from fastjac import cli
+from fastjac.data import tables
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")

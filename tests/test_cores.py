@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fastjac import cores
+from fastjac.support import cores
 
 # Lines of /proc/self/mountinfo as Linux writes them: number, parent, device, which part of the tree, where, options
 V2 = "30 23 0:26 {part} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -152,7 +152,7 @@ def test_a_process_bound_to_one_core_takes_one_thread_whatever_is_asked_for():
         import os
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         import numpy as np, threading, fastjac as fj
-        from fastjac import workers
+        from fastjac.support import workers
         def run(*given):
             raise AssertionError("a thread was to be started")
         workers.Workers._started = run

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests_support import write_idx
 
-from fastjac import datasets
+from fastjac.data import datasets
 
 
 def images_and_labels(count, seed=0):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import activations, exchange
+from fastjac import exchange
+from fastjac.nn import activations
 
 RNG = np.random.default_rng(0)
 X = np.concatenate([RNG.normal(size=(40, 6)), 4 * RNG.normal(size=(20, 6)), np.zeros((1, 6))])

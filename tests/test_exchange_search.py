@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import activations, exchange, storage
+from fastjac import exchange
+from fastjac.nn import activations
 
 CASES = [range(100), pytest.param(range(100, 2100), marks=pytest.mark.slow, id="at size")]
 
@@ -106,7 +107,7 @@ def test_networks_come_back_from_files_to_the_bit(cases, tmp_path):
         X = _rows(rng, net.inputs, net.dtype)
         assert again.parameters.tobytes() == net.parameters.tobytes(), case
         assert again.predict(X).tobytes() == net.predict(X).tobytes(), case
-        assert (storage.describe(again), again.preprocessing) == (storage.describe(net), net.preprocessing), case
+        assert (again.configuration(), again.preprocessing) == (net.configuration(), net.preprocessing), case
         again.save(tmp_path / "again")
         assert (tmp_path / "again").read_bytes() == (tmp_path / "net").read_bytes(), case
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import storage
+from fastjac.files import container
 
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
@@ -276,13 +276,13 @@ def test_changed_checkpoints_are_refused_before_anything_is_changed(count, tmp_p
         one, must = changed(rng, data)
         path.write_bytes(one)
         net, optimizer = _network(), fj.Adam(0.01)
-        before, described = net.parameters.copy(), storage.describe(net)
+        before, described = net.parameters.copy(), net.configuration()
         try:
             history = _fit(net, path, optimizer)
         except ValueError:  # ModelFileError is one; or it is whole, and of another training
             refused += 1
             np.testing.assert_array_equal(net.parameters, before)
-            assert storage.describe(net) == described, k
+            assert net.configuration() == described, k
             assert optimizer.state(net).counters[0] == 0
             assert not optimizer.state(net).moments.any()
             assert optimizer.learning_rate == 0.01
@@ -297,12 +297,12 @@ def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path):
     path = tmp_path / "run"
     _fit(_network(), path)
     data = path.read_bytes()
-    storage.from_bytes(data, "good")
+    container.from_bytes(data, "good")
     for place in range(len(data)):
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8
         with pytest.raises(fj.ModelFileError):
-            storage.from_bytes(bytes(damaged), "damaged")
+            container.from_bytes(bytes(damaged), "damaged")
 
 
 # --- no code from files -----------------------------------------------------------------------------------------------

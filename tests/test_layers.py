@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import activations
-from fastjac.activations import NAMES
+from fastjac.nn import activations
+from fastjac.nn.activations import NAMES
 
 
 def one(layer, inputs=None, dtype="float64", seed=0):

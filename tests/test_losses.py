@@ -8,9 +8,9 @@ import pytest
 from fastjac.kernels.losses import LABELS
 
 import fastjac as fj
-from fastjac import losses
 from fastjac.jacobians import jacobian
-from fastjac.losses import BY_NAME
+from fastjac.nn import losses
+from fastjac.nn.losses import BY_NAME
 
 
 def softmax(z):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac.activations import NAMES
+from fastjac.nn.activations import NAMES
 
 
 def random(*shape, seed=0):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import optimizers
+from fastjac.nn import optimizers
 
 
 def quadratic(dtype="float64", size=37):

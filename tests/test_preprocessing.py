@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastjac as fj
-from fastjac.columns import as_table
-from fastjac.preprocessing import Preprocessing
+from fastjac.data.columns import as_table
+from fastjac.data.preprocessing import Preprocessing
 
 PEOPLE = {
     "age": [20, 30, 40, 50, 20, 35],

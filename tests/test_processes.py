@@ -99,7 +99,8 @@ CHILD_WORK = """
 import hashlib, os, sys, threading, time, warnings
 import numpy as np
 import fastjac as fj
-from fastjac import cores, program
+from fastjac.support import cores
+from fastjac.nn import program
 cores.usable_cores = lambda: 64  # as many threads as are asked for
 program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0
 rng = np.random.default_rng(0)

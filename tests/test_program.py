@@ -8,8 +8,8 @@ import pytest
 from fastjac.kernels import plan as kernels
 
 import fastjac as fj
-from fastjac import cores
-from fastjac.program import Program
+from fastjac.nn.program import Program
+from fastjac.support import cores
 
 
 def network(dtype="float32", seed=0):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac import progress
+from fastjac.training import progress
 
 LOGS = {"loss": 0.5, "accuracy": 0.75, "val_loss": 0.625, "val_accuracy": 0.5}
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from fastjac import report
+from fastjac.support import report
 
 ROWS = [["relu", "1"], ["a very long name " * 20, "1,000"]]
 

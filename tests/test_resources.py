@@ -134,7 +134,8 @@ LIMITED = """
 import gc, json, os, resource, sys, tempfile
 import numpy as np
 import fastjac as fj
-from fastjac import cores, program
+from fastjac.support import cores
+from fastjac.nn import program
 cores.usable_cores = lambda: 64
 program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0
 steps, threads = int(sys.argv[1]), int(sys.argv[2])

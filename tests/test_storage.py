@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastjac as fj
-from fastjac import storage
+from fastjac.files import container
 
 safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
 
@@ -60,7 +60,7 @@ def test_what_is_loaded_is_what_was_saved(layers, inputs, dtype, seed, tmp_path_
     again = fj.load(str(path))
     np.testing.assert_array_equal(again.parameters, net.parameters)
     assert repr(again) == repr(net)
-    assert storage.describe(again) == storage.describe(net)
+    assert again.configuration() == net.configuration()
     assert again.preprocessing == net.preprocessing
     X = np.random.default_rng(1).normal(size=(7, inputs))
     np.testing.assert_array_equal(again.predict(X), net.predict(X))
@@ -86,14 +86,14 @@ def test_other_readers_of_safetensors_read_it(tmp_path):
 
 def test_every_flipped_bit_is_found():
     net, _ = _network()
-    data = storage.to_bytes(storage.tensors_of(net), {"network": storage.describe(net), "preprocessing": None})
-    storage.from_bytes(data, "good")
+    data = container.to_bytes(net.tensors(), {"network": net.configuration(), "preprocessing": None})
+    container.from_bytes(data, "good")
     for place in range(len(data)):
         for bit in range(8):
             damaged = bytearray(data)
             damaged[place] ^= 1 << bit
             with pytest.raises(fj.ModelFileError):
-                storage.from_bytes(bytes(damaged), "damaged")
+                container.from_bytes(bytes(damaged), "damaged")
 
 
 def test_every_truncation_and_every_longer_file_is_found(tmp_path):
@@ -102,9 +102,9 @@ def test_every_truncation_and_every_longer_file_is_found(tmp_path):
     data = (tmp_path / "net").read_bytes()
     for length in range(len(data)):
         with pytest.raises(fj.ModelFileError, match="cut"):
-            storage.from_bytes(data[:length], "cut")
+            container.from_bytes(data[:length], "cut")
     with pytest.raises(fj.ModelFileError, match="damaged"):
-        storage.from_bytes(data + b"\0", "longer")
+        container.from_bytes(data + b"\0", "longer")
 
 
 def _sealed(header, body=b""):
@@ -241,7 +241,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
 
 def test_a_preprocessing_that_no_reader_would_take_is_not_written(tmp_path, monkeypatch):
     net, _ = _network()
-    monkeypatch.setattr(storage, "_HEADER_LIMIT", 100_000)
+    monkeypatch.setattr(container, "_HEADER_LIMIT", 100_000)
     for length in (60_000, 99_000, 100_000, 101_000, 200_000):
         net.preprocessing = {"text": "x" * length}
         path = tmp_path / str(length)
@@ -259,7 +259,7 @@ def test_the_longest_header_that_is_written_is_read_and_one_more_byte_is_refused
     net.preprocessing = {"text": ""}
     net.save(tmp_path / "net")
     length = int.from_bytes((tmp_path / "net").read_bytes()[:8], "little")
-    monkeypatch.setattr(storage, "_HEADER_LIMIT", length + 800)
+    monkeypatch.setattr(container, "_HEADER_LIMIT", length + 800)
     kept = 0
     for more in range(760, 840):
         net.preprocessing = {"text": "x" * more}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fastjac as fj
-from fastjac.losses import BY_NAME
-from fastjac.program import CHUNK, Program
+from fastjac.nn.losses import BY_NAME
+from fastjac.nn.program import CHUNK, Program
 
 ROWS, INPUTS, OUTPUTS = 203, 6, 3
 
@@ -274,7 +274,7 @@ def test_progress_counts_rows_of_streams_of_unknown_length(monkeypatch):
     def bar(asked, epochs):
         yield lambda epoch, logs, done, total, epoch_end=False: seen.append((epoch, done, total, epoch_end))
 
-    monkeypatch.setattr("fastjac.progress.bar", bar)
+    monkeypatch.setattr("fastjac.training.loop.bar", bar)
     batches = cut(70, *problem())
     network().fit(lambda: iter(batches), loss="softmax_cross_entropy", epochs=2)
     first = [(0, 70, 0, False), (0, 140, 0, False), (0, 203, 203, True)]

@@ -83,41 +83,81 @@ def test_the_slow_paths_and_the_course_import_no_kernels():
         *(ROOT / "fastjac" / "paths" / n for n in ("reference.py", "unfused.py")),
     ]
     for path in slow:
-        # explain looks at a network from outside; what it needs of the library it imports when it is called
-        names = imports(path, everywhere=path.name != "explain.py")
+        names = imports(path)
         assert not within(names, "fastjac.kernels", "numba", "llvmlite"), path.name
         assert within(names, "fastjac") == within(names, "fastjac.jacobians"), path.name
 
 
-# from the ground up: a file imports from its own storey or from one below
+# from the ground up: a file imports from its own package or from a storey below, for type checkers, too
 STOREYS = [
-    {"jacobians"},
-    {"_interpreter"},
-    {"_arguments", "_attributes", "atomic", "errors", "report", "data", "progress", "plots", "streaming", "columns"},
-    {"cores", "forks", "workers"},
-    {"activations"},
-    {"paths"},
-    {"program"},
-    {"layers", "losses", "optimizers", "datasets", "preprocessing"},
-    {"callbacks", "checks", "comparison", "training", "tables", "storage", "checkpoints"},
-    {"network"},
-    {"exchange", "warming"},
+    {"jacobians", "kernels"},
+    {"support"},
+    {"paths", "files"},
+    {"nn"},
+    {"training", "data"},
+    {"inspection"},
+    {"sequential"},
+    {"exchange"},
     {"__init__"},
     {"cli", "estimators", "benchmarks"},
     {"__main__"},
 ]
+HEIGHT = {one: k for k, storey in enumerate(STOREYS) for one in storey}
+
+
+def part(name):
+    """What a reader sees of a module in the root of the library: its first name."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in HEIGHT else "__init__"
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path):
     name = path.relative_to(ROOT / "fastjac").parts[0].removesuffix(".py")
-    height = {one: k for k, storey in enumerate(STOREYS) for one in storey}
-    assert name in height, f"STOREYS has no {name}: say what it may import"
-    for imported in within(imports(path, everywhere=path.name != "explain.py"), "fastjac"):
-        parts = imported.split(".")
-        target = parts[1] if len(parts) > 1 else "__init__"
-        if target != "kernels" and target in height:
-            assert height[target] <= height[name], f"{path.name} imports {imported}"
+    assert name in HEIGHT, f"STOREYS has no {name}: say what it may import"
+    if name == "__init__":
+        return  # the public names, from wherever they are: of type checkers and of ``__getattr__``
+    for imported in within(imports(path), "fastjac"):
+        below = part(imported)
+        assert below == name or HEIGHT[below] < HEIGHT[name], f"{path.name} imports {imported}"
+
+
+def modules():
+    """Each module's file, by its absolute name."""
+    names = {}
+    for path in [*LIBRARY, *KERNELS]:
+        base = ROOT / "fastjac" if path.is_relative_to(ROOT / "fastjac") else ROOT
+        parts = [*path.relative_to(base).with_suffix("").parts]
+        names[".".join(["fastjac", *(parts[:-1] if parts[-1] == "__init__" else parts)])] = path
+    return names
+
+
+def test_no_files_import_each_other_in_a_circle():
+    files = modules()
+    arrows = {}
+    for name, path in files.items():
+        wanted = imports(path) if name != "fastjac" else set()
+        arrows[name] = {one for one in (_module(found, files) for found in wanted) if one not in (None, name)}
+    arrows = {name: {one for one in found if not name.startswith(one + ".")} for name, found in arrows.items()}
+    assert sum(map(len, arrows.values())) > 200
+    while arrows:
+        free = [name for name, found in arrows.items() if not found & arrows.keys()]
+        assert free, f"a circle among {sorted(arrows)}"
+        for name in free:
+            del arrows[name]
+
+
+def _module(name, files):
+    """The file that an imported name comes from: the module, or the one it is in."""
+    while name and name not in files:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def test_the_root_has_few_doors():
+    entries = {path.name.removesuffix(".py") for path in (ROOT / "fastjac").iterdir() if path.suffix in ("", ".py")}
+    doors = {one for one in entries if not one.startswith("_") and one != "py.typed"}
+    assert doors <= set(HEIGHT) and len(doors) <= 12, sorted(doors)
 
 
 def test_only_one_file_imports_numbas_decorators():
@@ -207,7 +247,7 @@ def test_an_import_compiles_nothing_makes_no_folder_and_brings_no_extras(tmp_pat
         before = threading.active_count()
         import fastjac
         library = [m for m in sys.modules if m.split(".")[0] in ("numpy", "numba") or m.startswith("fastjac.")
-                   and m != "fastjac._interpreter"]
+                   and m not in ("fastjac.support", "fastjac.support.interpreter")]
         for name in dir(fastjac):
             getattr(fastjac, name)
         from fastjac.kernels import _jit
@@ -259,7 +299,7 @@ def test_type_checkers_see_the_names_that_are_imported_when_used():
     tree = ast.parse((ROOT / "fastjac" / "__init__.py").read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {name.asname: node.module for node in block.body for name in node.names}
-    wanted = dict.fromkeys(fastjac._MODULES, "fastjac")
+    wanted = {name: f"fastjac.{module}".rpartition(".")[0] for name, module in fastjac._MODULES.items()}
     wanted |= {name: f"fastjac.{module}" for name, module in fastjac._PLACES.items()}
     assert seen == wanted
     everything = {}
@@ -308,7 +348,7 @@ def test_one_compilation_serves_every_architecture(dtype):
         import json
         import numpy as np
         import fastjac as fj
-        from fastjac.activations import NAMES
+        from fastjac.nn.activations import NAMES
         from fastjac.kernels import _jit
         from fastjac.kernels.losses import LABELS
 

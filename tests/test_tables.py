@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastjac as fj
-from fastjac import tables
-from fastjac.columns import as_table, length
-from fastjac.preprocessing import Preprocessing
+from fastjac.data import tables
+from fastjac.data.columns import as_table, length
+from fastjac.data.preprocessing import Preprocessing
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -16,9 +16,9 @@ import warnings
 import numpy as np
 import pytest
 
-from fastjac import tables
-from fastjac.columns import as_table
-from fastjac.preprocessing import Preprocessing
+from fastjac.data import tables
+from fastjac.data.columns import as_table
+from fastjac.data.preprocessing import Preprocessing
 
 pa = pytest.importorskip("pyarrow")
 pandas = pytest.importorskip("pandas")

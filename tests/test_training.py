@@ -19,8 +19,8 @@ import pytest
 from fastjac.kernels.losses import AMOUNTS, NUMBERS
 
 import fastjac as fj
-from fastjac.losses import BY_NAME
-from fastjac.program import Program
+from fastjac.nn.losses import BY_NAME
+from fastjac.nn.program import Program
 
 
 def problem(loss, samples, inputs=6, outputs=3, seed=0):
@@ -735,7 +735,7 @@ import faulthandler, json, os, signal, sys, threading, time, warnings
 faulthandler.dump_traceback_later(100, exit=True)  # where it hangs, if it does
 import numpy as np
 import fastjac as fj
-from fastjac import program
+from fastjac.nn import program
 
 program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0  # take all threads, though one would be faster
 delay, whole, threads, path = float(sys.argv[1]), sys.argv[2] == "whole", int(sys.argv[3]), sys.argv[4]
@@ -822,7 +822,8 @@ OFTEN = """
 import json, os, signal, sys, threading, time, warnings
 import numpy as np
 import fastjac as fj
-from fastjac import cores, program
+from fastjac.support import cores
+from fastjac.nn import program
 warnings.simplefilter("ignore")
 cores.usable_cores = lambda: 64  # as many threads as are asked for
 program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0
@@ -1029,7 +1030,7 @@ def test_ctrl_c_within_a_callback_ends_after_it_and_train_end_is_called(pythons_
 
 def digits():
     try:
-        from fastjac.datasets import digits as ours
+        from fastjac.data.datasets import digits as ours
     except ImportError:
         from sklearn.datasets import load_digits
 
@@ -1051,7 +1052,7 @@ def test_digits_are_told_apart():
 @pytest.mark.slow
 @pytest.mark.skipif("FASTJAC_MNIST" not in os.environ, reason="FASTJAC_MNIST names no folder of IDX files")
 def test_mnist_is_told_apart():
-    from fastjac.datasets import read_idx
+    from fastjac.data.datasets import read_idx
 
     folder = Path(os.environ["FASTJAC_MNIST"])
     files = {part: next(iter(sorted(folder.glob(f"*{part}*")))) for part in ("images", "labels")}

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastjac as fj
-from fastjac import program
+from fastjac.nn import program
 
 WIDTHS = (1, 3, 15, 16, 17, 64, 128, 160, 161, 200, 300, 496, 500, 784)
 ROWS = (1, 2, 31, 64, 248, 249, 255, 256, 257, 600)

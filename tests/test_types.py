@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 import fastjac as fj
-from fastjac import losses, optimizers
+from fastjac.nn import losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
 

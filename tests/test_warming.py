@@ -12,7 +12,7 @@ import pytest
 from fastjac.kernels._jit import cache_info
 
 import fastjac as fj
-from fastjac import warming
+from fastjac.training import warming
 
 KERNELS = Path(fj.kernels.__file__).parent
 

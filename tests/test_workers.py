@@ -18,8 +18,8 @@ from fastjac.kernels import network as kernels
 from fastjac.kernels.threads import FAILED, STATE_SIZE
 
 import fastjac as fj
-from fastjac.network import _Call
-from fastjac.workers import Workers
+from fastjac.sequential import _Call
+from fastjac.support.workers import Workers
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(700, 20)), RNG.integers(0, 4, 700)
@@ -30,7 +30,8 @@ ALONE = """
 import json, os, signal, sys, threading, time, warnings
 import numpy as np
 import fastjac as fj
-from fastjac import cores, program
+from fastjac.support import cores
+from fastjac.nn import program
 cores.usable_cores = lambda: 64  # as many threads as are asked for
 program.LEAST_WORK_TOGETHER = program.LEAST_WORK_BY_ROWS = 0
 rng = np.random.default_rng(0)
@@ -244,7 +245,7 @@ def test_what_a_call_held_is_let_go(threads_as_asked):
 EVERYWHERE = """
 import dis, faulthandler, random, sys
 from fastjac.kernels.threads import FAILED, STATE_SIZE
-from fastjac.workers import Workers
+from fastjac.support.workers import Workers
 
 class Raised(Exception):
     pass
@@ -385,7 +386,7 @@ def test_exceptions_at_all_places_of_fit(threads):
 PLACES_OF_FIT = """
 faulthandler.dump_traceback_later(2900, exit=True)
 threads, some = int(sys.argv[1]), int(sys.argv[2])
-files = ("fastjac/workers.py", "fastjac/training.py", "fastjac/program.py", "fastjac/network.py")
+files = ("workers.py", "training/loop.py", "training/steps.py", "nn/program.py", "nn/network.py", "sequential.py")
 warm, expected = network(), network()
 train(warm, threads)
 train(expected, threads)

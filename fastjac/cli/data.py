@@ -10,9 +10,9 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import datasets, tables
-from fastjac.columns import Table, from_values, length
-from fastjac.datasets import Split
+from fastjac.data import datasets, tables
+from fastjac.data.columns import Table, from_values, length
+from fastjac.data.datasets import Split
 from fastjac.kernels.arrays import unknown
 
 _LABEL = "label"  # the column of classes, where the data has no names

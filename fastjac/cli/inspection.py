@@ -10,11 +10,12 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import activations, report
 from fastjac.cli import data as sources
 from fastjac.cli import output
 from fastjac.cli.options import Names, Widths, of_columns
 from fastjac.kernels._jit import CacheInfo, cache_info
+from fastjac.nn import activations
+from fastjac.support import report
 
 _SHOWN = ("sse4", "avx", "fma", "amx", "neon", "sve")  # of a hundred features, those that arithmetic is made of
 
@@ -66,9 +67,9 @@ def info(clear_cache: bool, warm: bool, as_json: bool) -> None:
     import llvmlite
     import numba
 
-    from fastjac.cores import default_threads
     from fastjac.kernels._jit import clear_cache as clear
     from fastjac.kernels.simd import compiler_target, register_bytes
+    from fastjac.support.cores import default_threads
 
     removed = clear() if clear_cache else None
     done = None

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from fastjac.data.preprocessing import TASKS
 from fastjac.kernels.arrays import unknown
-from fastjac.preprocessing import TASKS
 
 
 class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]

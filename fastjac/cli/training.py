@@ -14,13 +14,16 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import activations, atomic, optimizers, plots, report, storage
 from fastjac.cli import data as sources
 from fastjac.cli import output
 from fastjac.cli.options import Names, Widths, of_columns
-from fastjac.columns import MISSING_WORDS
+from fastjac.data.columns import MISSING_WORDS
+from fastjac.data.preprocessing import TASKS, Classes
+from fastjac.files import container
+from fastjac.inspection import plots
 from fastjac.kernels._jit import cache_info
-from fastjac.preprocessing import TASKS, Classes
+from fastjac.nn import activations, optimizers
+from fastjac.support import atomic, report
 
 
 def _ready(source: sources.Source, net: fj.Sequential) -> float:
@@ -52,7 +55,7 @@ def _check_places(save: str | None, plot: str | None) -> None:
         if find_spec("safetensors") is None:
             raise ImportError("--save needs safetensors: pip install 'fastjac[files]'")
         try:
-            storage.check_ending(save)
+            container.check_ending(save)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--save") from error
     for path in (save, None if plot == "-" else plot):

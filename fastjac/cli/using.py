@@ -9,10 +9,11 @@ import click
 import numpy as np
 
 import fastjac as fj
-from fastjac import report, tables
 from fastjac.cli import data as sources
 from fastjac.cli import output
 from fastjac.cli.options import of_decimals
+from fastjac.data import tables
+from fastjac.support import report
 
 
 @click.command()

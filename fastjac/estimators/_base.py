@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, the stochastic and the quasi-Newton training loop, fitted attributes.
+"""What both estimators share: parameters, how a fit begins and goes on, fitted attributes.
 
 The meaning of every parameter and attribute that scikit-learn's MLPs have is theirs, to the order in which random
 numbers are drawn, so that the same ``random_state`` gives the same weights, the same batches and, but for rounding, the
@@ -17,21 +17,23 @@ import scipy.sparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, shuffle
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastjac import activations, losses, optimizers, training
-from fastjac.callbacks import Callback, as_callbacks
 from fastjac.estimators._callbacks import CallbackSupportMixin, Tasks, typed, with_callbacks
 from fastjac.estimators._formulas import Adam
 from fastjac.estimators._lbfgs import Objective, minimizer
+from fastjac.estimators._stochastic import HeldOut, Order, Recorder, SklearnTasks, StoppingRules
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import are_views, build, checked, dense, views, widths
-from fastjac.network import Sequential
-from fastjac.progress import bar
+from fastjac.nn import activations, losses, optimizers
+from fastjac.nn.batch import Batch
+from fastjac.sequential import Sequential
+from fastjac.training.callbacks import Callback, as_callbacks, in_order
+from fastjac.training.loop import Loop, Validation
+from fastjac.training.steps import Steps
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
@@ -151,7 +153,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         self._refuse_what_has_no_effect(validation)
         if incremental and self.early_stopping and validation[0] is None:
             raise ValueError("partial_fit does not support early_stopping=True without X_val and y_val")
-        callbacks = self._own_callbacks()
+        callbacks = self._own_callbacks(incremental)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if first:
             self._activation_names(len(hidden))
@@ -212,7 +214,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         X = X.toarray() if scipy.sparse.issparse(X) else X
         if self.solver == "lbfgs":
             objective = Objective(self, X, y, weight, start_type)
-            held = None if held_out is None else _HeldOut(self, objective.loss, *held_out)
+            held = None if held_out is None else HeldOut(self, objective.loss, *held_out)
             train = minimizer(self, objective, len(X), held, callbacks)
         else:
             train = self._stochastic(X, y, weight, held_out, callbacks, incremental, first)
@@ -245,13 +247,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if self.early_stopping_metric is not None and not self.early_stopping:
             raise ValueError(f"early_stopping_metric is {self.early_stopping_metric!r}, but early_stopping is False")
 
-    def _own_callbacks(self) -> list[Callback]:
+    def _own_callbacks(self, incremental: bool) -> list[Callback]:
         callbacks = as_callbacks(self.callbacks)
         for one in callbacks:
-            if type(one).attach is not Callback.attach:
-                raise ValueError(f"callbacks has a {type(one).__name__}, which goes on with Sequential.fit and not with"
-                                 " an estimator's: pickle the estimator, and call partial_fit or, with warm_start=True,"
-                                 " fit")  # fmt: skip
+            if type(one).attach is Callback.attach:
+                continue
+            name = type(one).__name__
+            if incremental:
+                raise ValueError(f"callbacks has a {name}, which goes on with fit and not with partial_fit: pickle the"
+                                 " estimator between two calls")  # fmt: skip
+            if self.solver == "lbfgs":
+                raise ValueError(f"callbacks has a {name}, which goes with the solvers 'sgd', 'adam' and 'adamw':"
+                                 " nothing can go on from the middle of 'lbfgs'")  # fmt: skip
+            if not isinstance(self.random_state, Integral):
+                raise ValueError(f"callbacks has a {name}, but random_state is {self.random_state!r}: expected a whole"
+                                 " number, so that a fit that is begun again draws the same")  # fmt: skip
         return callbacks
 
     def _check_that_it_can_go_on(self, hidden: list[int], incremental: bool) -> None:
@@ -408,104 +418,48 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         self._make_optimizer(gradient_factor, incremental)
         # the gradient's factor goes into the rate (or into Adam's epsilon), and out of the penalty's
         l1, l2 = self.l1 / gradient_factor, self.alpha / gradient_factor
-        checked = training._samples(network, loss, X, self._targets(y), weight, "")
-        run = training._Run(
-            network, checked, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2
+        samples = Batch.checked(network.signature, loss, X, self._targets(y), weight)
+        held = None if held_out is None else HeldOut(self, loss, *held_out)
+        order = Order(len(X), self._random_state) if self.shuffle else None
+        # where no score is better: a new network's first weights, and the last ones after a warm start, as scikit-learn
+        best = network.parameters.copy() if first and self.early_stopping else None
+        recorder, rules = Recorder(self, len(X), order, held, best), StoppingRules(self)
+        validation = None if held is None else Validation(held.figures, held.samples)
+        self._begin_curves(held is not None)
+        steps = Steps(
+            network, samples, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2, order
         )  # fmt: skip
-        run.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
-        self._begin_curves(held_out is not None)
-        held = None if held_out is None else _HeldOut(self, loss, *held_out)
-        epochs = 1 if incremental else self.max_iter
+        steps.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
+        sizes = np.full(steps.batches, batch_size)
+        sizes[-1] = len(X) - batch_size * (steps.batches - 1)
 
         def train(tasks: Tasks | None) -> None:
-            network.stop_training = False
-            for callback in callbacks:
-                callback.network = network
             self.n_iter_ = 0
-            # where no score is better: a new network's first weights, and the last ones after a warm start, as
-            # scikit-learn
-            best = _Best(network.parameters.copy() if first and self.early_stopping else None)
-            interrupted = False
-            with run.threads_ready() as pool, bar(self.progress, epochs) as show, training._interruptible() as asked:
-                try:
-                    for callback in callbacks:
-                        callback.on_train_begin()
-                    try:
-                        interrupted = self._epochs(epochs, run, held, best, callbacks, tasks, show, pool, asked)
-                    finally:
-                        for callback in callbacks:
-                            callback.on_train_end()
-                except KeyboardInterrupt:
-                    interrupted = True
-            if self.early_stopping and best.parameters is not None and not incremental:
-                network.parameters[:] = best.parameters
-            if interrupted:
+            told = [] if tasks is None else [SklearnTasks(tasks)]
+            every = in_order([recorder, *callbacks, *told, rules])
+            epochs = 1 if incremental else self.max_iter
+            loop = Loop(steps, epochs, every, validation, lambda sums: {"loss": self._mean_loss(sums, sizes)})
+            loop.run(self.progress)
+            if self.early_stopping and recorder.best is not None and not incremental:
+                network.parameters[:] = recorder.best
+            if loop.history.interrupted:
                 warn("Training interrupted by user.")
-
-        return train
-
-    def _epochs(
-        self, epochs: int, run: Any, held: _HeldOut | None, best: _Best, callbacks: list[Callback],
-        tasks: Tasks | None, show: Any, pool: Any, interruption: Any,
-    ) -> bool:  # fmt: skip
-        """The epochs themselves; whether Ctrl-C ended them."""
-        samples = len(run.samples.X)
-        sizes = np.full(run.batches, run.batch_size)
-        sizes[-1] = samples - run.batch_size * (run.batches - 1)
-        order = np.arange(samples)
-        for epoch in range(epochs):
-            for callback in callbacks:
-                callback.on_epoch_begin(epoch)
-            if tasks is not None:
-                tasks.begin()
-            if self.shuffle:
-                order = shuffle(order, random_state=self._random_state)
-                run.order = order
-            rows = run.sums_of_epoch(pool, interruption)
-            if rows is None:
-                return True
-            self.n_iter_ += 1
-            self.t_ += samples
-            self.loss_ = self._mean_loss(rows, sizes)
-            self.loss_curve_.append(self.loss_)
-            logs = {"loss": self.loss_}
-            if self.verbose:
-                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-            if held is not None:
-                held.look()
-                logs["val_loss"] = held.loss()
-                self.validation_loss_curve_.append(logs["val_loss"])  # type: ignore[union-attr]
-            if self._count_improvement(held):
-                best.parameters = self._network.parameters.copy()
-            show(epoch, logs, samples, samples, epoch_end=True)
-            for callback in callbacks:
-                callback.on_epoch_end(epoch, dict(logs))
-            stopped = tasks is not None and tasks.end()
-            if self._schedule.name == "invscaling":
-                self._change_rate(float(self._schedule.first) / (self.t_ + 1) ** self._schedule.power)
-            if self._no_improvement_count > self.n_iter_no_change:
-                if self._has_converged():
-                    return False
-                self._no_improvement_count = 0
-            if self._network.stop_training or stopped:
-                return False
-            if interruption.asked:
-                return True
-            if tasks is not None and self.n_iter_ == self.max_iter:
+            elif tasks is not None and self.n_iter_ == self.max_iter and not network.stop_training:
                 warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't"
                     " converged yet.",
                     ConvergenceWarning,
                 )
-        return False
+
+        return train
 
     def _mean_loss(self, rows: np.ndarray, sizes: np.ndarray) -> float:
-        """The loss of an epoch as scikit-learn has it: each batch counts as many samples as it has, whatever their
-        weights."""
+        """The loss of batches as scikit-learn has it: each counts as many samples as it has, whatever their weights."""
         _, gradient_factor, value_factor = self._loss()
         with np.errstate(all="ignore"):  # where training diverges
             of_batch = value_factor * rows[:, 0] + gradient_factor * rows[:, 3]
             of_batch = np.divide(of_batch, rows[:, 2], out=np.zeros_like(of_batch), where=rows[:, 2] != 0)
+            sizes = sizes[: len(of_batch)]
             return float((of_batch * sizes).sum() / sizes.sum())
 
     def _begin_curves(self, validated: bool) -> None:
@@ -520,20 +474,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         if not self.early_stopping and getattr(self, "best_loss_", None) is None:
             self.best_loss_ = np.inf
-
-    def _has_converged(self) -> bool:
-        """Whether too long a time without improvement ends training; with "adaptive", it lowers the rate first."""
-        what = "Validation score" if self.early_stopping else "Training loss"
-        message = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
-        if self._schedule.name != "adaptive":
-            self._say(message + " Stopping.")
-            return True
-        if self._rate <= 1e-6:
-            self._say(message + " Learning rate too small. Stopping.")
-            return True
-        self._change_rate(self._rate / 5.0)
-        self._say(f"{message} Setting learning rate to {self._rate:f}")
-        return False
 
     def _batch_size(self, samples: int) -> int:
         if self.batch_size == "auto":
@@ -571,37 +511,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     def _clip(self, factor: float) -> float | None:
         return None if self.clip_norm is None else self.clip_norm / factor
-
-    def _change_rate(self, new: float) -> None:
-        """SGD's velocity is a sum of gradients here, and of steps in scikit-learn: those already made stay as long."""
-        self._optimizer.learning_rate = new * self._rate_factor
-        self._optimizer.state(self._network).moments[:] *= self._rate / new
-        self._rate = new
-
-    def _say(self, message: str) -> None:
-        if self.verbose:
-            print(message)
-
-    def _count_improvement(self, held: _HeldOut | None) -> bool:
-        """Whether this epoch is the best so far by what stops training; counts epochs without improvement."""
-        if not self.early_stopping:
-            loss = self.loss_curve_[-1]
-            self._no_improvement_count = self._no_improvement_count + 1 if loss > self.best_loss_ - self.tol else 0
-            if loss < self.best_loss_:  # type: ignore[operator]
-                self.best_loss_ = loss
-            return False
-        assert held is not None
-        score = held.score()
-        self.validation_scores_.append(score)  # type: ignore[union-attr]
-        self._say(f"Validation score: {score:f}")
-        # a score that is NaN neither improves nor counts, as in scikit-learn
-        self._no_improvement_count = (
-            self._no_improvement_count + 1 if score < self.best_validation_score_ + self.tol else 0
-        )
-        if score > self.best_validation_score_:  # type: ignore[operator]
-            self.best_validation_score_ = score
-            return True
-        return False
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC:
@@ -716,71 +625,3 @@ class _Schedule(NamedTuple):
     first: float
     power: float
     loss: str
-
-
-class _Best:
-    """The parameters to end with, where training stops early; None for the last."""
-
-    def __init__(self, parameters: np.ndarray | None) -> None:
-        self.parameters = parameters
-
-
-class _HeldOut:
-    """Rows that are not trained on, and what the network says to them."""
-
-    def __init__(
-        self, estimator: Any, loss: losses.Loss, X: np.ndarray, y: np.ndarray, given: Any, weight: np.ndarray | None
-    ) -> None:
-        self._estimator, self._loss, self._given = estimator, loss, given
-        self._samples = training._samples(
-            estimator._network, loss, X, estimator._targets(y), weight, "validation "
-        )  # fmt: skip
-        self._weight = weight
-        self._raw: np.ndarray = np.empty(0)
-        metric = estimator.early_stopping_metric
-        self._scorer = None if metric in (None, "score", "loss") else get_scorer(metric)
-
-    def look(self) -> None:
-        """Compute what the network gives now."""
-        self._raw = self._estimator._raw_output(self._samples.X)
-
-    def loss(self) -> float:
-        """The loss, without penalty."""
-        s, raw = self._samples, self._raw
-        total, _, weight = self._estimator._network.loss_sums(
-            self._loss, raw, s.labels, s.targets, s.weight, np.empty_like(raw)
-        )
-        return float(self._estimator._loss()[2] * total / weight)
-
-    def score(self) -> float:
-        """What ``early_stopping`` goes by: the more the better."""
-        estimator = self._estimator
-        if estimator.early_stopping_metric == "loss":
-            return -float(estimator.validation_loss_curve_[-1])
-        if self._scorer is not None:
-            scorer: Any = self._scorer
-            return float(scorer(_Unnamed(estimator), self._samples.X, self._given, sample_weight=self._weight))
-        predicted = estimator._from_output(estimator._activated(self._raw))
-        if np.issubdtype(predicted.dtype, np.floating) and not np.isfinite(predicted).all():
-            return float("nan")
-        return float(estimator._own_score(self._given, predicted, self._weight))
-
-
-class _Unnamed:
-    """A fitted estimator for a scorer, on arrays that were checked before and have lost their feature names."""
-
-    def __init__(self, estimator: Any) -> None:
-        self._estimator = estimator
-        self._estimator_type = getattr(estimator, "_estimator_type", None)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._estimator, name)
-
-    def __sklearn_tags__(self) -> Any:
-        return self._estimator.__sklearn_tags__()
-
-    def predict(self, X: Any) -> np.ndarray:
-        return self._estimator._from_output(self._estimator._output(X))  # type: ignore[no-any-return]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        return self._estimator._probabilities(self._estimator._output(X))  # type: ignore[no-any-return]

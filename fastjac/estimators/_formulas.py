@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import losses, optimizers
 from fastjac.kernels import optimizers as rules
+from fastjac.nn import losses, optimizers
 
 
 class LogLoss(losses.SoftmaxCrossEntropy):

@@ -10,13 +10,13 @@ import scipy
 from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
-from fastjac import training
-from fastjac.callbacks import Callback
 from fastjac.estimators._callbacks import Tasks
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import build, dense, widths
 from fastjac.kernels.arrays import weights
-from fastjac.progress import bar
+from fastjac.nn.batch import Batch
+from fastjac.training.callbacks import Callback
+from fastjac.training.progress import bar
 
 _BLOCK = 2048  # rows whose values are kept at a time: 10⁶ rows and 100 hidden units would be more than 2 GB
 # whether the parameters that SciPy calls a function with have the type of those it was given to start from
@@ -52,9 +52,9 @@ class Objective:
             weight = weights("sample_weight", weight, len(X))
         self._weight_sum = float(len(X)) if weight is None else float(weight.sum())
         self._blocks = [
-            training._samples(
-                network, self.loss, X[k : k + _BLOCK], targets[k : k + _BLOCK],
-                None if weight is None else weight[k : k + _BLOCK], "",
+            Batch.checked(
+                network.signature, self.loss, X[k : k + _BLOCK], targets[k : k + _BLOCK],
+                None if weight is None else weight[k : k + _BLOCK],
             )
             for k in range(0, len(X), _BLOCK)
             if weight is None or weight[k : k + _BLOCK].any()
@@ -126,8 +126,7 @@ def _minimize(
         if estimator.verbose:
             print(f"Iteration {iterations + 1}, loss = {logs['loss']:.8f}")
         if held is not None:
-            held.look()
-            logs["val_loss"] = held.loss()
+            logs["val_loss"] = held.figures()["loss"]
             estimator.validation_loss_curve_.append(logs["val_loss"])
         show(min(iterations, estimator.max_iter - 1), logs, samples, samples, epoch_end=True)
         for callback in callbacks:

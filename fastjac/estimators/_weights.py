@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastjac.layers import Dense, Dropout, Layer
-from fastjac.network import Sequential
+from fastjac.nn.layers import Dense, Dropout, Layer
+from fastjac.sequential import Sequential
 
 
 def build(units: list[int], activations: list[str], dropout: float, seed: int, dtype: Any) -> Sequential:

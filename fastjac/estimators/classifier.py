@@ -14,10 +14,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastjac import losses
 from fastjac.estimators._base import BaseMLP
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import BinaryLogLoss, LogLoss
+from fastjac.nn import losses
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on

@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from fastjac import losses
 from fastjac.estimators._base import BaseMLP
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import PoissonDeviance
+from fastjac.nn import losses
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on

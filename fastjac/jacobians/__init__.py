@@ -6,6 +6,10 @@ the two differ. A name says what the Jacobian is of: `softmax(p)` is ∂softmax/
 give the value. float32 stays float32, everything else is float64. Bad input is a ValueError.
 """
 
+import importlib
+import sys
+from typing import Any
+
 from ._validate import LAYOUTS, Array
 from .affine import (
     AffineJacobians,
@@ -42,7 +46,6 @@ from .elementwise import (
     subtract,
     tanh,
 )
-from .explain import Derivative, Explanation, Operation, explain
 from .layout import to_layout
 from .losses import (
     absolute_error,
@@ -181,3 +184,11 @@ __all__ = [
     "tanh",
     "to_layout",
 ]
+
+_OFFERED = ("Derivative", "Explanation", "Operation", "explain")  # they look at a network, from above: ``fj.explain``
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OFFERED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    return getattr(importlib.import_module("fastjac.inspection.explain"), name)

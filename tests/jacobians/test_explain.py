@@ -9,9 +9,10 @@ import pytest
 
 import fastjac as fj
 from fastjac import jacobians
-from fastjac.activations import NAMES
-from fastjac.jacobians import ROWS, explain
-from fastjac.losses import BY_NAME
+from fastjac.inspection import explain
+from fastjac.jacobians import ROWS
+from fastjac.nn.activations import NAMES
+from fastjac.nn.losses import BY_NAME
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 

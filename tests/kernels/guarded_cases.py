@@ -21,10 +21,10 @@ from fastjac.kernels.counting import blocks, padded_row
 from fastjac.kernels.simd import address, get, numbers_at, put
 
 import fastjac as fj
-import fastjac.network
-import fastjac.optimizers
-from fastjac import program
-from fastjac.workers import Workers
+import fastjac.nn.optimizers
+import fastjac.sequential
+from fastjac.nn import program
+from fastjac.support.workers import Workers
 
 # around the widths of tiles, of vectors in both types, of panels and of chunks
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 70, 95, 96, 97)
@@ -478,8 +478,8 @@ def _replaced():
         *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.optimizers)),
         (checked, "aligned", guarded.guarded_numbers),
         (program, "aligned", guarded.guarded_numbers),
-        (fastjac.network, "aligned", guarded.guarded_zeros),
-        (fastjac.optimizers, "aligned", guarded.guarded_zeros),
+        (fastjac.sequential, "aligned", guarded.guarded_zeros),
+        (fastjac.nn.optimizers, "aligned", guarded.guarded_zeros),
         (checked, "labels", guarded.guarded_result),
         (checked, "place", guarded.guarded_address),
         (program, "place", guarded.guarded_address),

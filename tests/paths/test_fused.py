@@ -7,8 +7,8 @@ import pytest
 from fastjac.kernels.losses import NUMBERS
 
 import fastjac as fj
-from fastjac.activations import NAMES
-from fastjac.losses import BY_NAME
+from fastjac.nn.activations import NAMES
+from fastjac.nn.losses import BY_NAME
 from fastjac.paths import PATHS
 
 RELATIVE = {"float64": 1e-10, "float32": 1e-4}  # as promised

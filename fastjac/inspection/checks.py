@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, losses, report
-from fastjac._attributes import checks_keywords
 from fastjac.kernels.arrays import weights
-from fastjac.layers import Dropout
-
-if TYPE_CHECKING:
-    from fastjac.network import Sequential
+from fastjac.nn import losses
+from fastjac.nn.layers import Dropout
+from fastjac.nn.network import Network
+from fastjac.support import arguments, report
+from fastjac.support.attributes import checks_keywords
 
 # of PyTorch's torch.autograd.gradcheck
 STEP, ABSOLUTE, RELATIVE = 1e-6, 1e-5, 1e-3
@@ -44,7 +43,7 @@ class GradientCheck:
         return report.table(title, ["Gradient", "Entries", "Largest difference", "of what is allowed"], cells)
 
 
-def double(network: Sequential) -> Sequential:
+def double(network: Network) -> Network:
     """A copy of the network in float64, with the same values and path. Layers are copied."""
     twin = object.__new__(type(network))
     twin.__setstate__(network.__getstate__() | {"_dtype": np.dtype(np.float64)})
@@ -53,7 +52,7 @@ def double(network: Sequential) -> Sequential:
 
 @checks_keywords
 def check_gradients(
-    network: Sequential,
+    network: Network,
     X: Any,
     y: Any,
     loss: losses.LossLike,
@@ -89,7 +88,7 @@ def check_gradients(
     network.check_loss(chosen)
     if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in network.layers):
         raise ValueError("the network has Dropout: its loss is a different function each time; use rate 0 to check")
-    _arguments.count("entries", entries)
+    arguments.count("entries", entries)
     twin = double(network)
     X = np.array(twin._checked_input(X))
     if len(X) == 0:
@@ -121,7 +120,7 @@ def check_gradients(
     return GradientCheck(passed, rows, None if passed else _suspect(twin, X, rng, entries))
 
 
-def _suspect(twin: Sequential, X: np.ndarray, rng: np.random.Generator, entries: int) -> str | None:
+def _suspect(twin: Network, X: np.ndarray, rng: np.random.Generator, entries: int) -> str | None:
     """The last layer whose backward is not that of its own forward, each looked at by itself."""
     inputs = [X]
     for layer in twin.layers:

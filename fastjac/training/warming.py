@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastjac import kernels, optimizers
+from fastjac import kernels
 from fastjac.kernels._jit import CacheInfo, cache_info, statistics
-from fastjac.layers import Dense, Dropout
-from fastjac.network import Sequential
+from fastjac.nn import optimizers
+from fastjac.nn.layers import Dense, Dropout
+from fastjac.nn.network import Network
+from fastjac.training import loop
 
 DTYPES = ("float32", "float64")
 
@@ -68,13 +70,13 @@ def warm_up() -> WarmUp:
 def _use_a_network(dtype: str) -> None:
     """Everything that is compiled for networks, which is the same for all of them."""
     X, y = np.zeros((2, 3), dtype), np.zeros(2, np.int64)
-    net = Sequential([Dense(3, 4, activation="tanh"), Dropout(0.5), Dense(4, 2)], seed=0, dtype=dtype)
-    net.fit(X, y, loss="softmax_cross_entropy", epochs=1, validation_data=(X, y), threads=1, progress=False)
+    net = Network([Dense(3, 4, activation="tanh"), Dropout(0.5), Dense(4, 2)], seed=0, dtype=dtype)
+    loop.fit(net, X, y, loss="softmax_cross_entropy", epochs=1, validation_data=(X, y), threads=1, progress=False)
     net.predict(X)
     net.backward(net.forward(X))
     optimizers.SGD().step(net)
     net.path = "unfused"  # layer by layer, a penalty is a kernel of its own
-    net.fit(X, y, loss="softmax_cross_entropy", l2=1.0, threads=1, progress=False)
+    loop.fit(net, X, y, loss="softmax_cross_entropy", l2=1.0, threads=1, progress=False)
 
 
 def _use_each_kernel(dtype: str) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import time
 import tracemalloc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, losses, report
-from fastjac._attributes import checks_keywords
 from fastjac.kernels.arrays import weights
+from fastjac.nn import losses
+from fastjac.nn.network import Network
 from fastjac.paths import PATHS
-
-if TYPE_CHECKING:
-    from fastjac.network import Sequential
-
+from fastjac.support import arguments, report
+from fastjac.support.attributes import checks_keywords
 
 _SHORT = {"weight": "W", "bias": "b"}  # as the course calls them
 
@@ -68,7 +66,7 @@ class Comparison:
 
 @checks_keywords
 def compare(
-    network: Sequential, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None, repeats: int = 5
+    network: Network, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None, repeats: int = 5
 ) -> Comparison:
     """Compute loss and gradients by every path: fused kernels, NumPy expressions, explicit Jacobians.
 
@@ -92,7 +90,7 @@ def compare(
     """
     chosen = losses.get(loss)
     network.check_loss(chosen)
-    _arguments.count("repeats", repeats)
+    arguments.count("repeats", repeats)
     X = network._checked_input(X)
     if len(X) == 0:
         raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {network.inputs})")

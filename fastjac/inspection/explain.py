@@ -1,23 +1,20 @@
-"""One batch through a network, operation by operation: explicit Jacobians beside what the fused kernels computed.
-
-This file looks at a network, which is built on top of this package: it imports the library when it is called.
-"""
+"""One batch through a network, operation by operation: explicit Jacobians beside what the fused kernels computed."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._validate import Array
-from .affine import affine_bias, affine_input, affine_weight_tensor
-from .chain import chain_rule
-from .elementwise import activation_value, elementwise, elementwise_diagonal, multiply
-from .losses import (
+from fastjac.jacobians._validate import Array
+from fastjac.jacobians.affine import affine_bias, affine_input, affine_weight_tensor
+from fastjac.jacobians.chain import chain_rule
+from fastjac.jacobians.elementwise import activation_value, elementwise, elementwise_diagonal, multiply
+from fastjac.jacobians.losses import (
     LOG_FLOOR,
     absolute_error_slope,
     batch_mean,
@@ -29,13 +26,17 @@ from .losses import (
     quantile_slope,
     squared_error_slope,
 )
-from .numerical import jacobian
-from .softmax import log_softmax_function, softmax, softmax_cross_entropy, softmax_function
-from .tensors import contract
-
-if TYPE_CHECKING:
-    from fastjac.losses import Loss, LossLike
-    from fastjac.network import Sequential
+from fastjac.jacobians.numerical import jacobian
+from fastjac.jacobians.softmax import log_softmax_function, softmax, softmax_cross_entropy, softmax_function
+from fastjac.jacobians.tensors import contract
+from fastjac.kernels import dense_forward
+from fastjac.kernels.arrays import finite, weights
+from fastjac.nn import losses
+from fastjac.nn.layers import Activation, Dense, Dropout, Elementwise, Softmax
+from fastjac.nn.losses import Loss, LossLike
+from fastjac.nn.network import Network
+from fastjac.paths import fused
+from fastjac.support import report
 
 LARGEST = 512 * 2**20  # bytes of all Jacobians together
 
@@ -165,8 +166,6 @@ class Explanation:
         return f"Explanation(loss={self.loss:.9g}, {what}; print it for a table)"
 
     def __str__(self) -> str:
-        from fastjac import report
-
         rows = []
         apart = self.apart
         for number, operation in enumerate(self.operations, start=1):
@@ -187,7 +186,7 @@ class Explanation:
 
 
 def explain(
-    net: Sequential,
+    net: Network,
     X: ArrayLike,
     y: ArrayLike,
     loss: LossLike = "softmax_cross_entropy",
@@ -216,9 +215,6 @@ def explain(
     >>> max(result.differences.values()) < 1e-14
     True
     """
-    from fastjac import losses
-    from fastjac.kernels.arrays import finite, weights
-
     chosen = losses.get(loss)
     if chosen.name not in losses.BY_NAME:
         raise ValueError(f"loss is {chosen!r}, expected one of {', '.join(losses.BY_NAME)}")
@@ -257,7 +253,7 @@ class _Step(NamedTuple):
     factors: list[_Factor]
 
 
-def _explained(net: Sequential, loss: Loss, X: Array, Y: Array, weight: Array | None) -> Explanation:
+def _explained(net: Network, loss: Loss, X: Array, Y: Array, weight: Array | None) -> Explanation:
     twin = _copy_of(net, net.dtype)
     steps: list[_Step] = []
     name, value, fused_input = "X", X, X
@@ -294,7 +290,7 @@ def _explained(net: Sequential, loss: Loss, X: Array, Y: Array, weight: Array | 
     return Explanation(float(steps[-1].output), tuple(reversed(operations)))
 
 
-def _copy_of(net: Sequential, dtype: np.dtype[Any]) -> Sequential:
+def _copy_of(net: Network, dtype: np.dtype[Any]) -> Network:
     """The same network in this type, on the fused path, with layers and memory of its own."""
     twin = object.__new__(type(net))
     layers = [copy.copy(layer) for layer in net.layers]
@@ -305,11 +301,8 @@ def _copy_of(net: Sequential, dtype: np.dtype[Any]) -> Sequential:
     return twin
 
 
-def _of_layer(net: Sequential, twin: Sequential, k: int, name: str, X: Array, fused_X: Array) -> list[_Step]:
+def _of_layer(net: Network, twin: Network, k: int, name: str, X: Array, fused_X: Array) -> list[_Step]:
     """The operations of layer k on X, and what the fused kernels give for ``fused_X``, their value of X."""
-    from fastjac.kernels import dense_forward
-    from fastjac.layers import Activation, Dense, Dropout, Elementwise, Softmax
-
     layer: Any = twin.layers[k]
     n, out = k + 1, f"a{k + 1}"
     if isinstance(layer, Dropout):
@@ -360,7 +353,7 @@ def _element_by_element(activation: Any, k: int, name: str, Z: Array, fused: Arr
     return _Step(activation.name, f"{out} = {activation}({name})", k, row, {name: Z}, out, A, fused, factors)
 
 
-def _of_user(net: Sequential, k: int, name: str, X: Array, given: Array) -> _Step:
+def _of_user(net: Network, k: int, name: str, X: Array, given: Array) -> _Step:
     """A user's layer: the derivatives of its forward, sample by sample, by differences."""
     layer = _copy_of(net, np.dtype(np.float64)).layers[k]
     one_by_one = np.stack([layer.forward(x[None].astype(np.float64), True)[0] for x in X])
@@ -400,8 +393,6 @@ def _of_loss(
     loss: Loss, name: str, P: Array, fused_P: Array, Y: Array, weight: Array | None
 ) -> tuple[list[_Step], Array]:
     """The loss of each sample, J0, and their mean, J; and the fused kernel's gradient of J."""
-    from fastjac.paths import fused
-
     row, form, of_sample = _LOSSES[loss.name]
     kernel = getattr(fused, loss.name)
     pairs = [of_sample(p, y, *loss.parameters) for p, y in zip(P, Y, strict=True)]
@@ -491,11 +482,8 @@ _LOSSES: dict[str, tuple[str, str, Callable[..., tuple[Any, Array]]]] = {
 }
 
 
-def _fused_gradients(twin: Sequential, names: list[str], last: str, d: Array) -> dict[str, Array]:
+def _fused_gradients(twin: Network, names: list[str], last: str, d: Array) -> dict[str, Array]:
     """The fused backward pass, layer by layer, after the forward pass: gradients by name of what they are in."""
-    from fastjac.layers import Dense
-    from fastjac.paths import fused
-
     found = {last: d}
     for k in reversed(range(len(names))):
         layer: Any = twin.layers[k]
@@ -508,7 +496,7 @@ def _fused_gradients(twin: Sequential, names: list[str], last: str, d: Array) ->
     return found
 
 
-def _check_size(net: Sequential, samples: int) -> None:
+def _check_size(net: Network, samples: int) -> None:
     """Raise ValueError if the Jacobians of a batch would not fit."""
     sizes = {"the loss": net.outputs}
     for k, layer in enumerate(net.layers):

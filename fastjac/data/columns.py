@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments
+from fastjac.support import arguments
 
 NUMBER, BOOLEAN, TEXT = "number", "boolean", "text"
 NOTHING = "nothing"  # every value is missing, and nothing tells what they would be
@@ -370,5 +370,5 @@ def shortened(value: Any) -> str:
     >>> shortened("text"), shortened(10**400)
     ("'text'", 'a whole number of 1329 bits')
     """
-    text = _arguments.shown(value)
+    text = arguments.shown(value)
     return text if len(text) <= 60 else f"{text[:59]}…"

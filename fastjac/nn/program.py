@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastjac.activations import IDENTITY, ActivationFunction
-from fastjac.cores import threads_at_most
 from fastjac.kernels import network as kernels
 from fastjac.kernels import plan as plans
 from fastjac.kernels.arrays import aligned, place, strides
@@ -22,7 +20,9 @@ from fastjac.kernels.counting import padded_row
 from fastjac.kernels.dense import learn_memory
 from fastjac.kernels.plan import Table
 from fastjac.kernels.threads import STATE_SIZE
-from fastjac.workers import Workers
+from fastjac.nn.activations import IDENTITY, ActivationFunction
+from fastjac.support.cores import threads_at_most
+from fastjac.support.workers import Workers
 
 # Multiply-adds of a step from which threads pay. Measured on two cores, one thread and two: 3.3 million (64-128-64-10,
 # batch 64) 36 and 55 µs, 20 million (784-128-10, batch 64) 177 and 135 µs, where the threads meet after every product.

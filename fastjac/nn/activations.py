@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastjac._attributes import checks_keywords
 from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.arrays import unknown
 from fastjac.kernels.checked import DEFAULT_PARAMETERS, activation_code, kernel_parameter
+from fastjac.support.attributes import checks_keywords
 
 NAMES = tuple(CODES)
 
@@ -20,7 +20,7 @@ class ActivationFunction:
     """A named activation and its parameter.
 
     Attributes:
-        name: one of ``fastjac.activations.NAMES``.
+        name: one of ``fastjac.nn.activations.NAMES``.
         parameter: relu: its slope at zero; leaky_relu: its slope below zero; elu: alpha; 0 for the others.
     """
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastjac import _arguments
-from fastjac._attributes import Strict
-
-if TYPE_CHECKING:
-    from fastjac.network import Sequential
+from fastjac.nn.network import Network
+from fastjac.support import arguments
+from fastjac.support.attributes import Strict
 
 Logs = dict[str, float]
 Found = tuple[tuple[int, int], Callable[[], None]]  # an epoch and a batch of it, and what brings training there
@@ -28,7 +26,7 @@ class Callback(Strict):
     ``on_batch_end`` makes training come back to Python after every batch; the others cost nothing.
     """
 
-    network: Sequential
+    network: Network
     comes_last: ClassVar[bool] = False  # a checkpoint must see what the others have done
 
     @property
@@ -36,8 +34,8 @@ class Callback(Strict):
         """Whether training must come back after every batch."""
         return type(self).on_batch_end is not Callback.on_batch_end
 
-    def attach(self, run: Any, history: Any, callbacks: list[Callback]) -> Found | None:
-        """For fastjac's own checkpoints: the run that begins. Returns what there is to go on from, changing nothing."""
+    def attach(self, loop: Any) -> Found | None:
+        """For fastjac's own checkpoints: a loop that begins. Returns what there is to go on from, changing nothing."""
         return None
 
     def state(self) -> dict[str, Any]:
@@ -115,8 +113,8 @@ class EarlyStopping(Callback, strict=True):
 
     _checks: ClassVar = {
         "monitor": _monitored,
-        "patience": partial(_arguments.count, least=0),
-        "min_delta": _arguments.real,
+        "patience": partial(arguments.count, least=0),
+        "min_delta": arguments.real,
         "restore_best": lambda name, value: bool(value),
     }
 
@@ -211,4 +209,9 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
             result.append(EpochFunction(one))
         else:
             raise TypeError(f"callbacks has {one!r}, expected Callback objects or functions of (epoch, logs)")
-    return sorted(result, key=lambda one: one.comes_last)
+    return in_order(result)
+
+
+def in_order(callbacks: list[Callback]) -> list[Callback]:
+    """The order in which they are called: as they are, but those that must see what the others have done at the end."""
+    return sorted(callbacks, key=lambda one: one.comes_last)

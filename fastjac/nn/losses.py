@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastjac._attributes import Strict, checks_keywords, refuse_own_code
 from fastjac.kernels import losses as table
 from fastjac.kernels.arrays import float_of, rows, unknown, weights
 from fastjac.kernels.checked import loss_parameter, loss_sums, loss_targets
+from fastjac.support.attributes import Strict, checks_keywords, refuse_own_code
 
 
 class Loss(Strict):
@@ -60,6 +60,18 @@ class Loss(Strict):
     ) -> tuple[float, float, float]:  # fmt: skip
         """Weighted sums of losses and hits, and of the weights, from checked arrays; the gradient is written."""
         return loss_sums(self.code(labels), self.parameter, output, labels, targets, weight, gradient, flushes=True)
+
+    def means(self, sums: np.ndarray) -> dict[str, float]:
+        """Loss and accuracy over some batches, weighted as their samples are.
+
+        Args:
+            sums: a row for each batch: losses, hits, weights, penalty.
+        """
+        total = sums[:, 2].sum()
+        figures = {"loss": float((sums[:, 0].sum() + sums[:, 3].sum()) / total) if total else 0.0}
+        if self.counts_hits:
+            figures["accuracy"] = float(sums[:, 1].sum() / total) if total else 0.0
+        return figures
 
     @checks_keywords
     def __call__(self, output: Any, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fastjac import atomic
+from fastjac.support import atomic
 
 _ENDINGS = (".png", ".svg", ".pdf")
 _NAMES = {"loss": "training", "val_loss": "held out"}

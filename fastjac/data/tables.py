@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from fastjac import _arguments, atomic, columns
-from fastjac._attributes import checks_keywords
-from fastjac.columns import MISSING_WORDS, NUMBER, TEXT, Column, Table, arrow, from_arrow, from_values, is_number
+from fastjac.data import columns
+from fastjac.data.columns import MISSING_WORDS, NUMBER, TEXT, Column, Table, arrow, from_arrow, from_values, is_number
+from fastjac.data.preprocessing import Preprocessing
 from fastjac.kernels.arrays import float_type
-from fastjac.preprocessing import Preprocessing
+from fastjac.support import arguments, atomic
+from fastjac.support.attributes import checks_keywords
 
 _ROWS_A_PIECE = 16_384  # of a Parquet file, decoded at once
 _DELIMITERS = ",;\t|"
@@ -91,7 +92,7 @@ def read(
     """
     path = Path(path)
     text, verbatim, na, index = (
-        _arguments.texts(*one) for one in (("text", text), ("verbatim", verbatim), ("na", na), ("index", index))
+        arguments.texts(*one) for one in (("text", text), ("verbatim", verbatim), ("na", na), ("index", index))
     )
     text = (*text, *verbatim)
     if decimal not in (".", ","):
@@ -526,8 +527,8 @@ def stream(
     (10, 2)
     """
     path = Path(path)
-    batch_size = _arguments.count("batch_size", batch_size)
-    seed = _arguments.count("seed", seed, 0)
+    batch_size = arguments.count("batch_size", batch_size)
+    seed = arguments.count("seed", seed, 0)
     dtype = float_type(dtype)
     if (target is None) == (preprocessing is None):
         raise TypeError("stream needs either target or preprocessing")

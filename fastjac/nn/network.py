@@ -1,29 +1,27 @@
-"""``Sequential``: layers one after the other over one flat vector of parameters."""
+"""``Network``: layers one after the other over one flat vector of parameters. It knows no training."""
 
 from __future__ import annotations
 
 import copy
-import gc
 import math
-import sys
 import threading
 import uuid
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from types import FrameType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastjac import _arguments, forks, losses, report, storage, training
-from fastjac._attributes import Strict, checks_keywords
-from fastjac.errors import ModelFileError
-from fastjac.kernels.arrays import Borrowed, aligned, float_type, floats, unknown, weights
-from fastjac.layers import Activation, Dense, Dropout, Elementwise, Layer, Softmax, Views
-from fastjac.optimizers import OptimizerLike
+from fastjac.files import container
+from fastjac.kernels.arrays import Borrowed, aligned, float_type, floats, unknown
+from fastjac.nn import description, losses
+from fastjac.nn.batch import Batch, Signature
+from fastjac.nn.feed import Feed
+from fastjac.nn.layers import Activation, Dense, Dropout, Elementwise, Layer, Softmax, Views
+from fastjac.nn.program import Program
 from fastjac.paths import PATHS
-from fastjac.program import Program
+from fastjac.support import arguments, forks, report
+from fastjac.support.attributes import Strict, checks_keywords
 
 _BUILT_IN = (Dense, Activation, Softmax, Dropout)
 _OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
@@ -44,59 +42,22 @@ class _Pass(NamedTuple):
     path: str
 
 
-class _Call:
-    """A call of ``fit``, which lives as long as it runs; exceptions may keep it longer, in a circle of frames."""
-
-    def __init__(self, frame: FrameType) -> None:
-        self.frame: FrameType | None = frame
-
-    def is_on_the_stack_of(self, thread: int) -> bool:
-        frame = sys._current_frames().get(thread)
-        while frame is not None and frame is not self.frame:
-            frame = frame.f_back
-        return frame is not None
-
-
-class Sequential(Strict, strict=True):
-    """A network: each layer takes what the one before gives.
-
-    Args:
-        layers: layers, in order; each belongs to one network.
-        seed: decides initial parameters, the order of batches and dropout, to the bit. None: a new one each time.
-        dtype: "float32" or "float64", of everything.
-        inputs: width of the input, where the layers don't tell.
-
-    Attributes:
-        layers: the layers, a tuple.
-        parameters, gradients: flat vectors; the layers' arrays are views of them. Assigning writes into them.
-        inputs, outputs: widths.
-        seed, dtype: as given or chosen.
-        epochs_trained: how many epochs ``fit`` has finished, ever.
-        stop_training: set it to True in a callback to end training.
-        preprocessing: a dictionary that travels with the network in model files (``fastjac.preprocessing``), or None.
-
-    Raises:
-        TypeError, ValueError: no layers, widths that don't fit together, a layer of another network.
-
-    >>> import fastjac as fj
-    >>> net = fj.Sequential([fj.Dense(64, 128, activation="relu"), fj.Dense(128, 10)], seed=0)
-    >>> net.parameters.size, net.predict(np.zeros((5, 64))).shape
-    (9610, (5, 10))
-    """
+class Network(Strict, strict=True):
+    """What ``Sequential`` is without ``fit``: see there."""
 
     epochs_trained: int
     stop_training: bool
     preprocessing: Any
 
-    _checks: ClassVar = {"epochs_trained": partial(_arguments.count, least=0), "preprocessing": _object_or_none}
+    _checks: ClassVar = {"epochs_trained": partial(arguments.count, least=0), "preprocessing": _object_or_none}
 
     def __init__(
         self, layers: Sequence[Layer], seed: int | None = None, dtype: Any = "float32", *, inputs: int | None = None
     ) -> None:
         self._layers = _as_layers(layers)
         self._dtype = float_type(dtype)
-        self._seed = _new_seed() if seed is None else _arguments.count("seed", seed, 0, storage.LARGEST_SEED)
-        self._inputs = self._build(None if inputs is None else _arguments.count("inputs", inputs))
+        self._seed = _new_seed() if seed is None else arguments.count("seed", seed, 0, description.LARGEST_SEED)
+        self._inputs = self._build(None if inputs is None else arguments.count("inputs", inputs))
         self._outputs = self._widths[-1]
         self.epochs_trained = 0
         self.stop_training = False
@@ -108,8 +69,7 @@ class Sequential(Strict, strict=True):
         self._training_step = 0
         self._identity = uuid.uuid4().hex  # of this network and its copies, for the state of optimizers
         self._lock = threading.RLock()
-        # "call": the thread and the call of ``fit`` at work
-        self._trained_by: dict[str, tuple[int, weakref.ref[_Call]]] = {}
+        self._trained_by: dict[str, tuple[int, Any]] = {}  # "call": the thread that trains it, and its call
         forks.keep_whole(self)
         # one 64-bit number for dropout, from all bits of the seed
         self._dropout_seed = int(np.random.SeedSequence(self._seed).generate_state(1, np.uint64)[0].astype(np.int64))
@@ -189,6 +149,11 @@ class Sequential(Strict, strict=True):
     @property
     def seed(self) -> int:
         return self._seed
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        return Signature(self._inputs, self._outputs, self._dtype)
 
     @property
     def dropout_seed(self) -> int:
@@ -374,7 +339,7 @@ class Sequential(Strict, strict=True):
             TypeError, ValueError: not numbers, or another width.
         """
         X = self._checked_input(X)
-        wanted = None if threads is None else _arguments.count("threads", threads)
+        wanted = None if threads is None else arguments.count("threads", threads)
         with self._lock:
             program = self.program
             if program is not None:
@@ -414,18 +379,16 @@ class Sequential(Strict, strict=True):
         chosen = losses.get(loss)
         self.check_loss(chosen)
         if y is None:
-            return training.evaluate_batches(self, chosen, X)
-        X = self._checked_input(X)
-        if len(X) == 0:
-            raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {self.inputs})")
-        labels, targets = chosen.targets(y, len(X), self.outputs, self.dtype)
-        weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(X))
-        output = self.predict(X)
-        total, hits, weight_sum = self.loss_sums(chosen, output, labels, targets, weight, np.empty_like(output))
-        result = {"loss": total / weight_sum}
-        if chosen.counts_hits:
-            result["accuracy"] = hits / weight_sum
-        return result
+            return self.figures(chosen, Feed(X, partial(Batch.checked, self.signature, chosen), 1, "X", Batch.own))
+        return self.figures(chosen, [Batch.checked(self.signature, chosen, X, y, sample_weight, all_finite=False)])
+
+    def figures(self, loss: losses.Loss, batches: Iterable[Batch]) -> dict[str, float]:
+        """Loss, and accuracy where the loss has one, over the rows of all batches, without dropout."""
+        sums = []
+        for s in batches:
+            output = self.predict(s.X)
+            sums.append((*self.loss_sums(loss, output, s.labels, s.targets, s.weight, np.empty_like(output)), 0.0))
+        return loss.means(np.array(sums))
 
     def check_loss(self, loss: losses.Loss) -> None:
         """Raise ValueError where the last layer and the loss don't belong together."""
@@ -443,99 +406,6 @@ class Sequential(Strict, strict=True):
                 f" Softmax() or a sigmoid, or use the loss from logits"
             )
 
-    @checks_keywords
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        loss: losses.LossLike,
-        optimizer: OptimizerLike = "adam",
-        epochs: int = 1,
-        batch_size: int = 32,
-        validation_data: Any = None,
-        callbacks: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        shuffle: bool = True,
-        threads: int | None = None,
-        progress: Any = "auto",
-        l1: float = 0.0,
-        l2: float = 0.0,
-    ) -> training.History:
-        """Train. With built-in layers and the path "fused", whole epochs run in compiled code.
-
-        Args:
-            X: (N, inputs) finite numbers, any strides, copied only if they must be converted; so a file of this
-                network's dtype that is mapped to memory is read as training goes along it.
-                Or, without ``y``, batches for data larger than memory: an iterable of (X, y) or
-                (X, y, sample_weight), or a function that returns an iterator of them. Each batch is a step, as they
-                come: ``batch_size`` and ``shuffle`` are without effect. It is gone through once an epoch. An error of
-                a batch ends training there; the first is checked before anything is changed.
-                Class indices may follow on rows of probabilities, and the reverse.
-            y: targets, as the loss takes them. Class indices are copied; other arrays are read where they are, and may
-                not be resized meanwhile.
-            loss: "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error", "huber", … or a loss
-                object.
-            optimizer: "adam", "adamw", "sgd" or an optimizer object, which keeps its state for a next ``fit``.
-            epochs: how many times to go through the data.
-            batch_size: rows a step; the last batch of an epoch may be smaller.
-            validation_data: (X, y) or (X, y, sample_weight), evaluated after every epoch; or an iterable or function
-                as X may be, but no list.
-            callbacks: ``Callback`` objects or functions of (epoch, logs). What they change of the optimizer counts from
-                the next step on. ``gradients`` in ``on_batch_end`` are those the step was taken with, the penalty of
-                ``l1`` and ``l2`` in them (``backward`` by hand knows no penalty); clipping and ``weight_decay`` are
-                the optimizer's own and not in them.
-            sample_weight: (N,) weights; the loss is the weighted mean over each batch.
-            class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
-            shuffle: a new order of the rows for every epoch.
-            threads: how many to use at most, as far as they pay and there are cores that this process may use; None
-                for as many as there are. The bits do not depend on it.
-            progress: True, False, or "auto" for a bar where someone can see it.
-            l1, l2: a penalty on the weights of all dense layers, not on biases: each batch's loss is its weighted sum
-                of losses plus l1·Σ|w| + l2/2·Σw², over its sum of sample weights (scikit-learn's alpha is l2).
-
-        Returns:
-            The history: one number an epoch for loss, accuracy, val_loss, val_accuracy, seconds. The loss and
-            accuracy of an epoch are means over its batches, each before its own update.
-
-            Ctrl-C ends training after the batch at hand: a warning, ``history.interrupted``, and the network as it is.
-            While a kernel is being compiled, it waits for that; pressed again, it does not.
-
-        Raises:
-            TypeError, ValueError: arguments that don't fit; nothing is changed.
-            NonFiniteError: a loss became NaN or infinite; the network is as before that batch.
-            RuntimeError: the network is already being trained by another thread; a thread cannot be started; this is
-                not the main thread, and that one has come to its end, so that the interpreter is about to.
-        """
-        call = _Call(sys._getframe())
-        entry = threading.get_ident(), weakref.ref(call)
-        try:  # the dictionary and no lock: a signal's handler can raise between taking one and knowing it
-            if not self._begin(entry):
-                raise RuntimeError("this network is already being trained by another call of fit")
-            return training.fit(
-                self, X, y, loss, optimizer, epochs, batch_size, validation_data, callbacks, sample_weight,
-                class_weight, shuffle, threads, progress, l1, l2,
-            )  # fmt: skip
-        finally:
-            if "call" in self._trained_by and self._trained_by["call"] is entry:
-                del self._trained_by["call"]
-            call.frame = None
-
-    def _begin(self, entry: tuple[int, weakref.ref[_Call]]) -> bool:
-        """Whether this call of ``fit`` is the only one from now on."""
-        held = self._trained_by.setdefault("call", entry)
-        thread, call = held[0], held[1]()
-        if held is not entry and call is not None and not call.is_on_the_stack_of(thread):
-            del call
-            gc.collect()  # it has ended, or waits in another stack, as greenlets have
-        if held is not entry and held[1]() is None:  # a call that was ended twice, the second time as it cleared up
-            with self._lock:
-                if self._trained_by.get("call") is held:
-                    del self._trained_by["call"]
-                held = self._trained_by.setdefault("call", entry)
-        return held is entry
-
     def save(self, path: Any) -> None:
         """Write the network to a file that ``fastjac.load`` reads: safetensors, whole or not at all.
 
@@ -550,7 +420,30 @@ class Sequential(Strict, strict=True):
                 than 64 MiB.
             ImportError: safetensors is not installed.
         """
-        storage.save(self, path)
+        container.check_ending(path)
+        try:
+            data = container.to_bytes(
+                self.tensors(), {"network": self.configuration(), "preprocessing": self.preprocessing}
+            )
+        except TypeError as error:
+            raise TypeError(f"preprocessing can't be written as JSON: {error}") from error
+        container.write(path, data)
+
+    def configuration(self) -> dict[str, Any]:
+        """The architecture and how far it is trained, as a model file has it: see ``fastjac.nn.description``.
+
+        Raises:
+            TypeError: a layer of your own, which a file can't hold.
+        """
+        return description.describe(
+            self._layers, self._dtype, inputs=self._inputs, seed=self._seed, epochs_trained=self.epochs_trained,
+            training_step=self._training_step,
+        )  # fmt: skip
+
+    def tensors(self) -> container.Tensors:
+        """The parameters as a model file names them, ``<layer>.<parameter>``: the network's own arrays."""
+        named = ((k, *one) for k, layer in enumerate(self._layers) for one in layer.parameters.items())
+        return {f"{k}.{name}": value for k, name, value in named}
 
     def summary(self) -> None:
         """Print a table: layer, output shape, parameters."""
@@ -559,11 +452,11 @@ class Sequential(Strict, strict=True):
             for k, layer in enumerate(self.layers)
         ]
         size = self.parameters.size
-        title = f"Sequential: {size:,} parameters, {self.dtype}, {self.parameters.nbytes / 1024:,.1f} KiB"
+        title = f"{type(self).__name__}: {size:,} parameters, {self.dtype}, {self.parameters.nbytes / 1024:,.1f} KiB"
         print(report.table(title, ["", "Layer", "Output shape", "Parameters"], rows))
 
     def __repr__(self) -> str:
-        return f"Sequential([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
+        return f"{type(self).__name__}([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = ("_lock", "_trained_by", "_program", "_seen", "_kept", "_gradients")
@@ -596,45 +489,6 @@ def _as_layers(given: Any) -> tuple[Layer, ...]:
         if getattr(layer, "_network", None) is not None:
             raise ValueError(f"layers[{k}] already belongs to a network; make a new one for each network")
     return layers
-
-
-def load(path: Any) -> Sequential:
-    """A network from a file that ``Sequential.save`` wrote, to the bit.
-
-    Everything in the file is checked before it is used, and nothing in it is run.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The network, with ``preprocessing`` as it was saved.
-
-    Raises:
-        OSError: the file can't be read.
-        ModelFileError: it is damaged, cut short, of a newer format, or something else altogether.
-        ImportError: safetensors is not installed.
-
-    >>> import fastjac as fj, tempfile
-    >>> net = fj.Sequential([fj.Dense(4, 2)], seed=0)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     net.save(f"{folder}/model.safetensors")
-    ...     again = fj.load(f"{folder}/model.safetensors")
-    >>> np.array_equal(again.parameters, net.parameters)
-    True
-    """
-    description, tensors, preprocessing = storage.load(path)
-    try:
-        network = Sequential(
-            storage.layers_of(description), description["seed"], description["dtype"], inputs=description["inputs"]
-        )
-    except (ValueError, TypeError) as error:
-        raise ModelFileError(f"{path} describes no network: {error}") from error
-    for name, value in storage.tensors_of(network).items():
-        value[...] = tensors[name]
-    network.epochs_trained = description["epochs_trained"]
-    network._training_step = description["training_step"]
-    network.preprocessing = preprocessing
-    return network
 
 
 def _new_seed() -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastjac import _arguments, atomic, storage
-from fastjac.callbacks import Callback, Found, Logs
-from fastjac.errors import ModelFileError
-
-if TYPE_CHECKING:
-    from fastjac.training import History, _Run
+from fastjac.files import container
+from fastjac.nn import description
+from fastjac.support import arguments, atomic
+from fastjac.support.errors import ModelFileError
+from fastjac.training.callbacks import Callback, Found, Logs
+from fastjac.training.loop import Loop
 
 _FORMAT = 2  # of what a checkpoint has besides a model
 _RATES = 1000  # steps whose learning rates are compared, where there are more
@@ -56,9 +56,9 @@ class Checkpoint(Callback, strict=True):
     resume: bool
 
     _checks: ClassVar = {
-        "path": lambda name, value: storage.check_ending(value),
-        "every": _arguments.count,
-        "every_batches": lambda name, value: None if value is None else _arguments.count(name, value),
+        "path": lambda name, value: container.check_ending(value),
+        "every": arguments.count,
+        "every_batches": lambda name, value: None if value is None else arguments.count(name, value),
         "resume": lambda name, value: bool(value),
     }
 
@@ -76,24 +76,25 @@ class Checkpoint(Callback, strict=True):
 
     # --- called by ``fit`` ----------------------------------------------------------------------------------------
 
-    def attach(self, run: _Run, history: History, others: list[Callback]) -> Found | None:
+    def attach(self, loop: Loop) -> Found | None:
         """Take hold of a training that begins; returns how far the file is, checked, and what brings training there."""
+        run, others = loop.steps, loop.callbacks
         if not run.goes_back:
             raise ValueError("Checkpoint needs all rows at once: batches from an iterable can't be gone back to")
-        storage.describe(self.network)  # which refuses now what could not be written later
+        self.network.configuration()  # which refuses now what could not be written later
         atomic.destination(self.path)
-        self._run, self._history = run, history
+        self._run, self._history, self._validation, self._figures = run, loop.history, loop.validation, loop.figures
         self._epoch = 0
         self._others = [one for one in others if not isinstance(one, Checkpoint)]
         self._rate = run.optimizer.learning_rate
         self._fixed = self._arguments_of_fit()
         if not self.resume or not os.path.exists(self.path):
             return None
-        return self._checked(*storage.read(self.path), [one for one in others if isinstance(one, Checkpoint)])
+        return self._checked(*container.read(self.path), [one for one in others if isinstance(one, Checkpoint)])
 
     def on_train_end(self) -> None:
         """Let go of the training: it has this callback in its list, and would stay in memory with all its rows."""
-        for name in ("_run", "_history", "_others", "_fixed", "_rate"):
+        for name in ("_run", "_history", "_validation", "_figures", "_others", "_fixed", "_rate"):
             vars(self).pop(name, None)
 
     def on_batch_end(self, batch: int, logs: Logs) -> None:
@@ -112,13 +113,13 @@ class Checkpoint(Callback, strict=True):
     def _arguments_of_fit(self) -> dict[str, Any]:
         """What must be the same for the bits to be the same."""
         run = self._run
-        held_out = None if run.validation is None else run.validation.samples
+        held_out = None if self._validation is None else self._validation.samples
         return {
             "samples": len(run.samples.X), "batch_size": run.batch_size, "loss": repr(run.loss),
             "optimizer": type(run.optimizer).__name__, "settings": run.learner.settings.tolist(),
             "learning_rate": "a schedule" if callable(self._rate) else self._rate,
-            "l1": run.learner.l1, "l2": run.learner.l2, "shuffle": run.shuffle, "path": self.network.path,
-            "data": _digests(run.samples), "validation": run.validation is not None,
+            "l1": run.learner.l1, "l2": run.learner.l2, "shuffle": run.order_of is not None, "path": self.network.path,
+            "data": _digests(run.samples), "validation": self._validation is not None,
             "validation_data": None if held_out is None else _digests(held_out),
         }  # fmt: skip
 
@@ -139,7 +140,7 @@ class Checkpoint(Callback, strict=True):
     def _write(self, epoch: int) -> None:
         run = self._run
         steps = int(run.learner.counters[0])
-        tensors = storage.tensors_of(self.network)
+        tensors = self.network.tensors()
         tensors["training.moments"] = run.learner.state
         tensors["training.sums"] = run.sums
         tensors["training.rates"] = self._rates(steps)
@@ -152,16 +153,16 @@ class Checkpoint(Callback, strict=True):
             tensors |= {f"callback.{k}.{name}": value for name, value in arrays.items()}
             callbacks.append({"kind": type(callback).__name__, "state": kept, "arrays": sorted(arrays)})
         header = {
-            "network": storage.describe(self.network), "preprocessing": self.network.preprocessing,
+            "network": self.network.configuration(), "preprocessing": self.network.preprocessing,
             "training": {
                 "format": _FORMAT, "arguments": self._fixed, "learning_rate": self._rate_now(), "steps": steps,
                 "epoch": epoch, "position": run.position % run.batches, "callbacks": callbacks,
                 "history": list(self._history.items()), "stopped": bool(self.network.stop_training),
             },
         }  # fmt: skip
-        storage.write(self.path, storage.to_bytes(tensors, header))
+        container.write(self.path, container.to_bytes(tensors, header))
 
-    def _checked(self, tensors: storage.Tensors, header: dict[str, Any], checkpoints: list[Checkpoint]) -> Found:
+    def _checked(self, tensors: container.Tensors, header: dict[str, Any], checkpoints: list[Checkpoint]) -> Found:
         """How far a file is, all of it checked but what the callbacks check, and what goes on from it."""
         run, network = self._run, self.network
         saved = header.get("training")
@@ -171,8 +172,8 @@ class Checkpoint(Callback, strict=True):
             raise ModelFileError(f"{self.path} is a checkpoint of another version of fastjac: let that one end the"
                                  " training, or begin anew with resume=False")  # fmt: skip
         own = {name: value for name, value in tensors.items() if name[:1].isdigit()}
-        storage.check_tensors(own, header.get("network"), self.path)
-        mine = storage.describe(network)
+        description.check_tensors(own, header.get("network"), self.path)
+        mine = network.configuration()
         for name in ("layers", "dtype", "inputs", "seed"):
             if header["network"][name] != mine[name]:
                 raise ValueError(f"{self.path} is a checkpoint of another network: its {name} are"
@@ -214,7 +215,7 @@ class Checkpoint(Callback, strict=True):
         def go_on() -> None:
             self._restore_callbacks(states)
             with network._lock:
-                for name, value in storage.tensors_of(network).items():
+                for name, value in network.tensors().items():
                     value[...] = own[name]
             run.learner.state[:] = moments
             run.learner.counters[0] = steps
@@ -233,15 +234,15 @@ class Checkpoint(Callback, strict=True):
 
     def _columns(self) -> list[str]:
         """What a history of this training has."""
-        figures = ["loss", "accuracy"] if self._run.loss.counts_hits else ["loss"]
-        held_out = [f"val_{name}" for name in figures] if self._run.validation is not None else []
+        figures = list(self._figures(np.ones((1, 4))))
+        held_out = [f"val_{name}" for name in figures] if self._validation is not None else []
         return [*figures, *held_out, "seconds"]
 
     def _check_arguments(self, arguments: dict[str, Any], rate_now: Any) -> None:
         for name, value in self._fixed.items():
             known = [arguments[name]]
-            if name == "learning_rate" and storage.is_real(arguments[name]):
-                if not storage.is_real(rate_now) or rate_now < 0:
+            if name == "learning_rate" and container.is_real(arguments[name]):
+                if not container.is_real(rate_now) or rate_now < 0:
                     raise ValueError(f"its learning_rate is {str(rate_now)[:40]}")
                 known.append(rate_now)  # an optimizer that went through that training has this one
             if value not in known:
@@ -283,7 +284,7 @@ class _OtherArgumentsError(ValueError):
 
 def _digests(samples: Any) -> list[str | None]:
     arrays = (samples.X, samples.labels, samples.targets, samples.weight)
-    return [None if array is None else storage.digest(array) for array in arrays]
+    return [None if array is None else container.digest(array) for array in arrays]
 
 
 def _check_state(callback: Callback, arrays: dict[str, np.ndarray], kept: dict[str, Any]) -> None:

@@ -41,15 +41,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastjac import _arguments, activations
-from fastjac._attributes import Strict, refuse_unknown
-from fastjac.activations import ActivationFunction
 from fastjac.kernels import dropout_mask
 from fastjac.kernels import plan as kinds
 from fastjac.kernels.arrays import float_of, floats, unknown
 from fastjac.kernels.elementwise import compile_loops
+from fastjac.nn import activations
+from fastjac.nn.activations import ActivationFunction
+from fastjac.nn.program import Operation
 from fastjac.paths import PATHS
-from fastjac.program import Operation
+from fastjac.support import arguments
+from fastjac.support.attributes import Strict, refuse_unknown
 
 Initializer = str | Callable[[np.random.Generator, tuple[int, ...]], Any] | Any
 
@@ -252,8 +253,8 @@ class Dense(Layer, strict=True):
     _used: ClassVar = ("_X", "_Z", "_A")
     _stays: ClassVar = ("inputs", "outputs", "has_bias")
     _checks: ClassVar = {
-        "inputs": _arguments.count,
-        "outputs": _arguments.count,
+        "inputs": arguments.count,
+        "outputs": arguments.count,
         "activation": lambda name, value: activations.get(value),
     }
 
@@ -285,7 +286,7 @@ class Dense(Layer, strict=True):
         if init is None or isinstance(init, str) or callable(init):
             return init
         if np.ndim(init) == 0:
-            return _arguments.real(name, init, -np.inf)
+            return arguments.real(name, init, -np.inf)
         return floats(name, init, shape, float_of(init)).copy()
 
     def build(self, inputs: int) -> None:
@@ -460,7 +461,7 @@ class Dropout(Layer, strict=True):
     place: int
 
     _used: ClassVar = ("_mask",)
-    _checks: ClassVar = {"rate": lambda name, value: _arguments.real(name, value, 0, 1)}
+    _checks: ClassVar = {"rate": lambda name, value: arguments.real(name, value, 0, 1)}
 
     def __init__(self, rate: float) -> None:
         self._prepare()

@@ -17,9 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
-from fastjac import _arguments
-from fastjac._attributes import Strict, checks_keywords
-from fastjac.columns import (
+from fastjac.data.columns import (
     BOOLEAN,
     MISSING_WORDS,
     NOTHING,
@@ -36,6 +34,8 @@ from fastjac.columns import (
 )
 from fastjac.kernels import softmax
 from fastjac.kernels.arrays import float_type, unknown
+from fastjac.support import arguments
+from fastjac.support.attributes import Strict, checks_keywords
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = (CLASSIFICATION, REGRESSION)
@@ -616,7 +616,7 @@ class Preprocessing(Strict, strict=True):
         self.columns = tuple(columns)
         self.target = target
         self.impute = impute
-        self.na = _arguments.texts("na", na)
+        self.na = arguments.texts("na", na)
         self.inputs = sum(column.width for column in self.columns)
         self.outputs = target.outputs
         self.task = target.task
@@ -631,7 +631,7 @@ class Preprocessing(Strict, strict=True):
         """Learn from a table.
 
         Args:
-            data: the table; see ``fastjac.columns.as_table``.
+            data: the table; see ``fastjac.data.columns.as_table``.
             target: name of the column to predict.
             task: "classification" or "regression". None: classification for texts, for booleans, and for whole
                 numbers with two different values, or with at most 20 that have five rows each on average; regression
@@ -686,10 +686,10 @@ class Preprocessing(Strict, strict=True):
         """
         if task not in (None, *TASKS):
             raise unknown("task", task, TASKS)
-        categorical, drop, na = (_arguments.texts(*one) for one in (("categorical", categorical), ("drop", drop),
+        categorical, drop, na = (arguments.texts(*one) for one in (("categorical", categorical), ("drop", drop),
                                                                     ("na", na)))  # fmt: skip
         if sample is not None:
-            sample = _arguments.count("sample", sample)
+            sample = arguments.count("sample", sample)
         chosen = _Rows(rows)
         target_learner = _TargetLearner(target, task)
         learners: dict[str, _FeatureLearner] = {}

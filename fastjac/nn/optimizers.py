@@ -6,20 +6,18 @@ import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastjac import _arguments
-from fastjac._attributes import Strict, checks_keywords, refuse_own_code
-from fastjac.errors import NonFiniteError
 from fastjac.kernels import optimizers as rules
 from fastjac.kernels.arrays import aligned, unknown
 from fastjac.kernels.checked import optimizer_update
 from fastjac.kernels.plan import COUNTERS
-
-if TYPE_CHECKING:
-    from fastjac.network import Sequential
+from fastjac.nn.network import Network
+from fastjac.support import arguments
+from fastjac.support.attributes import Strict, checks_keywords, refuse_own_code
+from fastjac.support.errors import NonFiniteError
 
 Rate = float | Callable[[int], float]
 
@@ -46,21 +44,21 @@ class _State:
 
 
 def _rate(name: str, value: Any) -> Rate:
-    return value if callable(value) else _arguments.real(name, value)
+    return value if callable(value) else arguments.real(name, value)
 
 
 def _limit(name: str, value: Any) -> float | None:
-    if value is not None and _arguments.real(name, value) == 0:
+    if value is not None and arguments.real(name, value) == 0:
         raise ValueError(f"{name} is 0, expected a positive number, or None for no limit")
     return None if value is None else float(value)
 
 
 def _below_one(name: str, value: Any) -> float:
-    return _arguments.real(name, value, 0, 1)
+    return arguments.real(name, value, 0, 1)
 
 
 def _up_to_one(name: str, value: Any) -> float:
-    return _arguments.real(name, value, 0, 1, open_high=False)
+    return arguments.real(name, value, 0, 1, open_high=False)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -92,7 +90,7 @@ class Optimizer(Strict):
         self._forget()
 
     def _forget(self) -> None:
-        self._states: weakref.WeakKeyDictionary[Sequential, _State] = weakref.WeakKeyDictionary()
+        self._states: weakref.WeakKeyDictionary[Network, _State] = weakref.WeakKeyDictionary()
         self._of_copies: dict[str, _State] = {}  # by the network's identity, until it is stepped
         self._counters = np.zeros(COUNTERS, np.int64)  # of the state used last
 
@@ -114,7 +112,7 @@ class Optimizer(Strict):
         values[rules.CLIP_NORM] = self.clip_norm or 0.0
         return values
 
-    def state(self, network: Sequential) -> _State:
+    def state(self, network: Network) -> _State:
         """The state for this network; new where there is none yet."""
         try:
             state = self._states.get(network)
@@ -150,7 +148,7 @@ class Optimizer(Strict):
             raise ValueError(f"learning_rate gave {given[k]!r} for step {first + k}, expected a finite number ≥ 0")
         return values
 
-    def step(self, network: Sequential) -> None:
+    def step(self, network: Network) -> None:
         """Change the network's parameters by its gradients, in place.
 
         Raises:
@@ -169,7 +167,7 @@ class Optimizer(Strict):
         if not self.step_at(network, rate):
             raise NonFiniteError("the gradient is not finite, so that it can't be clipped; nothing was changed")
 
-    def step_at(self, network: Sequential, rate: float) -> bool:
+    def step_at(self, network: Network, rate: float) -> bool:
         """``step`` with a learning rate that is known already. False, and no step, where ``clip_norm`` is set and the
         gradient is not finite."""
         state = self.state(network)
@@ -220,7 +218,7 @@ class SGD(Optimizer, strict=True):
     nesterov: bool
     weight_decay: float
 
-    _checks: ClassVar = {"momentum": _up_to_one, "nesterov": _flag, "weight_decay": _arguments.real}
+    _checks: ClassVar = {"momentum": _up_to_one, "nesterov": _flag, "weight_decay": arguments.real}
 
     def __init__(
         self,
@@ -271,7 +269,7 @@ class Adam(Optimizer, strict=True):
     weight_decay: float
 
     _checks: ClassVar = {
-        "beta_1": _below_one, "beta_2": _below_one, "epsilon": _arguments.real, "weight_decay": _arguments.real,
+        "beta_1": _below_one, "beta_2": _below_one, "epsilon": arguments.real, "weight_decay": arguments.real,
     }  # fmt: skip
 
     def __init__(
@@ -401,8 +399,8 @@ def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], 
     >>> exponential_decay(0.1, 0.5, 100)(200)
     0.025
     """
-    start, rate = _arguments.real("start", start), _arguments.real("rate", rate, open_high=False)
-    return _ExponentialDecay(start, rate, _arguments.count("steps", steps))
+    start, rate = arguments.real("start", start), arguments.real("rate", rate, open_high=False)
+    return _ExponentialDecay(start, rate, arguments.count("steps", steps))
 
 
 @checks_keywords
@@ -413,6 +411,6 @@ def cosine_decay(start: float, steps: int, end: float = 0.0, warmup: int = 0) ->
     >>> [round(schedule(step), 3) for step in (0, 9, 55, 100, 1000)]
     [0.01, 0.1, 0.05, 0.0, 0.0]
     """
-    start, end = _arguments.real("start", start), _arguments.real("end", end)
-    warmup = _arguments.count("warmup", warmup, 0)
-    return _CosineDecay(start, _arguments.count("steps", steps, warmup + 1), end, warmup)
+    start, end = arguments.real("start", start), arguments.real("end", end)
+    warmup = arguments.count("warmup", warmup, 0)
+    return _CosineDecay(start, arguments.count("steps", steps, warmup + 1), end, warmup)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastjac import _arguments
-from fastjac._attributes import checks_keywords
-from fastjac.columns import shortened
+from fastjac.data.columns import shortened
+from fastjac.support import arguments
+from fastjac.support.attributes import checks_keywords
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MOST_DIMENSIONS = 8  # a file that claims more is damaged
@@ -183,11 +183,11 @@ def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> S
         rows = "row" if len(X) == 1 else "rows"
         raise ValueError(f"X has {len(X)} {rows}, expected two or more: some to train on, and some to hold out")
     if isinstance(test, numbers.Real) and test < 1:
-        held_out = round(_arguments.real("test", test, 0, 1) * len(X))
+        held_out = round(arguments.real("test", test, 0, 1) * len(X))
     else:
         if not isinstance(test, numbers.Real) or not (isinstance(test, numbers.Integral) or float(test).is_integer()):
             raise TypeError(f"test is {test!r}, expected a share below 1, or a number of rows")
-        held_out = _arguments.count("test", int(test), 0)
+        held_out = arguments.count("test", int(test), 0)
     if not 0 < held_out < len(X):
         raise ValueError(f"test={shortened(test)} holds out {shortened(held_out)} of {len(X)} rows, expected 1 to"
                          f" {len(X) - 1}")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Looking at networks: gradients checked, paths compared, computations explained, figures drawn."""

@@ -1,0 +1,34 @@
+"""``History``: what each epoch of a training gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastjac.training.callbacks import Logs
+
+
+class History(dict[str, list[float]]):
+    """What each epoch gave: loss, accuracy, val_loss, val_accuracy, seconds; one number an epoch in each list.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended training.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = False
+
+    def add(self, logs: Logs) -> None:
+        """One more epoch."""
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)
+
+    def __reduce__(self) -> Any:
+        return _history_from, (dict(self), self.interrupted)
+
+
+def _history_from(columns: dict[str, list[float]], interrupted: bool) -> History:
+    history = History()
+    history.update(columns)
+    history.interrupted = interrupted
+    return history
