@@ -33,6 +33,7 @@ _PLACES = {
         "data.preprocessing": "Preprocessing",
         "inspection.checks": "check_gradients",
         "inspection.comparison": "compare",
+        "inspection.explain": "explain",
         "nn.activations": "elu leaky_relu relu",
         "nn.layers": "Activation Dense Dropout Elementwise Layer Softmax",
         "nn.losses": "BinaryCrossEntropy CategoricalCrossEntropy Huber MeanAbsoluteError MeanSquaredError Poisson"
@@ -62,6 +63,7 @@ if TYPE_CHECKING:  # the same names for type checkers, editors and the reference
     from fastjac.inspection import plots as plots
     from fastjac.inspection.checks import check_gradients as check_gradients
     from fastjac.inspection.comparison import compare as compare
+    from fastjac.inspection.explain import explain as explain
     from fastjac.nn import activations as activations
     from fastjac.nn import layers as layers
     from fastjac.nn import losses as losses

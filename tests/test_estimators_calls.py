@@ -492,14 +492,6 @@ def test_clip_norm_may_change_between_partial_fits(kind):
     assert lengths[2] > 2 * lengths[1]
 
 
-def test_a_checkpoint_is_refused(tmp_path):
-    X, y = load_iris(return_X_y=True)
-    net = MLPClassifier(callbacks=[fj.Checkpoint(tmp_path / "run.safetensors")])
-    with pytest.raises(ValueError, match=r"callbacks has a Checkpoint, which goes on with Sequential\.fit"):
-        net.fit(X, y)
-    assert not hasattr(net, "coefs_")
-
-
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_callbacks_are_told_of_the_end_also_after_an_error(solver):
     X, y = load_iris(return_X_y=True)

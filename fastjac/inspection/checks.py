@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastjac.kernels.arrays import weights
 from fastjac.nn import losses
+from fastjac.nn.batch import Batch
 from fastjac.nn.layers import Dropout
 from fastjac.nn.network import Network
 from fastjac.support import arguments, report
@@ -41,13 +41,6 @@ class GradientCheck:
         if self.suspect:
             title += f"; look at {self.suspect}"
         return report.table(title, ["Gradient", "Entries", "Largest difference", "of what is allowed"], cells)
-
-
-def double(network: Network) -> Network:
-    """A copy of the network in float64, with the same values and path. Layers are copied."""
-    twin = object.__new__(type(network))
-    twin.__setstate__(network.__getstate__() | {"_dtype": np.dtype(np.float64)})
-    return twin
 
 
 @checks_keywords
@@ -89,17 +82,14 @@ def check_gradients(
     if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in network.layers):
         raise ValueError("the network has Dropout: its loss is a different function each time; use rate 0 to check")
     arguments.count("entries", entries)
-    twin = double(network)
-    X = np.array(twin._checked_input(X))
-    if len(X) == 0:
-        raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {network.inputs})")
-    labels, targets = chosen.targets(y, len(X), twin.outputs, twin.dtype)
-    weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(X))
+    twin = network.clone("float64")
+    batch = Batch.checked(twin.signature, chosen, X, y, sample_weight, all_finite=False).own()
+    X = batch.X  # its numbers are moved a little
 
     def value(gradient: np.ndarray | None = None) -> float:
         output = twin.forward(X, training=False)
         d = np.empty_like(output) if gradient is None else gradient
-        total, _, weight_sum = twin.loss_sums(chosen, output, labels, targets, weight, d)
+        total, _, weight_sum = twin.loss_sums(chosen, output, batch.labels, batch.targets, batch.weight, d)
         return total / weight_sum
 
     d = np.empty((len(X), twin.outputs))

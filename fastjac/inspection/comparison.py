@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastjac.kernels.arrays import weights
 from fastjac.nn import losses
+from fastjac.nn.batch import Batch
 from fastjac.nn.network import Network
 from fastjac.paths import PATHS
 from fastjac.support import arguments, report
@@ -91,18 +91,14 @@ def compare(
     chosen = losses.get(loss)
     network.check_loss(chosen)
     arguments.count("repeats", repeats)
-    X = network._checked_input(X)
-    if len(X) == 0:
-        raise ValueError(f"X has shape {X.shape}, expected at least one row: (1, {network.inputs})")
-    labels, targets = chosen.targets(y, len(X), network.outputs, network.dtype)
-    weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(X))
+    batch = Batch.checked(network.signature, chosen, X, y, sample_weight, all_finite=False)
     held_path, held_step = network.path, network._training_step
 
     def once() -> tuple[float, np.ndarray]:
         network._training_step = held_step  # the same dropout masks for every path and repeat
-        output = network.forward(X)
+        output = network.forward(batch.X)
         d = np.empty_like(output)
-        total, _, weight_sum = network.loss_sums(chosen, output, labels, targets, weight, d)
+        total, _, weight_sum = network.loss_sums(chosen, output, batch.labels, batch.targets, batch.weight, d)
         return total / weight_sum, network.backward(d)
 
     found: dict[str, tuple[float, dict[str, np.ndarray], float, int]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,8 +29,8 @@ from fastjac.jacobians.numerical import jacobian
 from fastjac.jacobians.softmax import log_softmax_function, softmax, softmax_cross_entropy, softmax_function
 from fastjac.jacobians.tensors import contract
 from fastjac.kernels import dense_forward
-from fastjac.kernels.arrays import finite, weights
 from fastjac.nn import losses
+from fastjac.nn.batch import Batch
 from fastjac.nn.layers import Activation, Dense, Dropout, Elementwise, Softmax
 from fastjac.nn.losses import Loss, LossLike
 from fastjac.nn.network import Network
@@ -219,15 +218,11 @@ def explain(
     if chosen.name not in losses.BY_NAME:
         raise ValueError(f"loss is {chosen!r}, expected one of {', '.join(losses.BY_NAME)}")
     net.check_loss(chosen)
-    batch = finite("X", net._checked_input(X))
-    if len(batch) == 0:
-        raise ValueError(f"X has shape {batch.shape}, expected at least one row: (1, {net.inputs})")
-    labels, targets = chosen.targets(y, len(batch), net.outputs, net.dtype)
-    Y = np.eye(net.outputs, dtype=net.dtype)[labels] if targets is None else targets
-    weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(batch))
+    batch = Batch.checked(net.signature, chosen, X, y, sample_weight)
+    Y = np.eye(net.outputs, dtype=net.dtype)[batch.labels] if batch.targets is None else batch.targets
     _check_size(net, len(batch))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _explained(net, chosen, np.ascontiguousarray(batch), Y, weight)
+        return _explained(net, chosen, np.ascontiguousarray(batch.X), Y, batch.weight)
 
 
 class _Factor(NamedTuple):
@@ -254,7 +249,8 @@ class _Step(NamedTuple):
 
 
 def _explained(net: Network, loss: Loss, X: Array, Y: Array, weight: Array | None) -> Explanation:
-    twin = _copy_of(net, net.dtype)
+    twin = net.clone()
+    twin.path = "fused"
     steps: list[_Step] = []
     name, value, fused_input = "X", X, X
     names = []  # of each layer's input
@@ -288,17 +284,6 @@ def _explained(net: Network, loss: Loss, X: Array, Y: Array, weight: Array | Non
             )
         )  # fmt: skip
     return Explanation(float(steps[-1].output), tuple(reversed(operations)))
-
-
-def _copy_of(net: Network, dtype: np.dtype[Any]) -> Network:
-    """The same network in this type, on the fused path, with layers and memory of its own."""
-    twin = object.__new__(type(net))
-    layers = [copy.copy(layer) for layer in net.layers]
-    for layer in layers:
-        layer.parameters, layer.gradients = {}, {}  # the copy's own will take their place
-    twin.__setstate__(net.__getstate__() | {"_layers": tuple(layers), "_dtype": dtype})
-    twin.path = "fused"
-    return twin
 
 
 def _of_layer(net: Network, twin: Network, k: int, name: str, X: Array, fused_X: Array) -> list[_Step]:
@@ -355,7 +340,7 @@ def _element_by_element(activation: Any, k: int, name: str, Z: Array, fused: Arr
 
 def _of_user(net: Network, k: int, name: str, X: Array, given: Array) -> _Step:
     """A user's layer: the derivatives of its forward, sample by sample, by differences."""
-    layer = _copy_of(net, np.dtype(np.float64)).layers[k]
+    layer = net.clone("float64").layers[k]
     one_by_one = np.stack([layer.forward(x[None].astype(np.float64), True)[0] for x in X])
     if not np.allclose(one_by_one, given, rtol=1e-4, atol=1e-5):
         raise ValueError(

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from fastjac.nn.program import Program
 from fastjac.paths import PATHS
 from fastjac.support import arguments, forks, report
 from fastjac.support.attributes import Strict, checks_keywords
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
 
 _BUILT_IN = (Dense, Activation, Softmax, Dropout)
 _OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
@@ -457,6 +460,20 @@ class Network(Strict, strict=True):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
+
+    def clone(self, dtype: Any = None) -> Self:
+        """A network of the same layers, values and path that shares no memory with this one.
+
+        Args:
+            dtype: "float32" or "float64", or None for the same.
+        """
+        twin = object.__new__(type(self))
+        layers = [copy.copy(layer) for layer in self._layers]
+        for layer in layers:
+            layer.parameters, layer.gradients = {}, {}  # the clone's own will take their place
+        kind = self._dtype if dtype is None else float_type(dtype)
+        twin.__setstate__(self.__getstate__() | {"_layers": tuple(layers), "_dtype": kind})
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = ("_lock", "_trained_by", "_program", "_seen", "_kept", "_gradients")

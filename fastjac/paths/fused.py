@@ -6,23 +6,16 @@ a `name` and a `parameter`. Losses are means over the samples, weighted if there
 Z is kept only where the slope can't be told from A; elsewhere it is None. Dead ReLU units are -0.0 in A.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastjac import kernels
+from fastjac.jacobians.elementwise import ActivationFunction
 from fastjac.kernels.activations import CODES, TABLE
 
 Array = NDArray[np.floating[Any]]
-
-
-class ActivationFunction(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def parameter(self) -> float: ...
 
 
 def dense_forward(X: Array, W: Array, b: Array, activation: ActivationFunction) -> tuple[Array | None, Array]:

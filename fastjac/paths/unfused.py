@@ -8,20 +8,14 @@ for speed.
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastjac.jacobians.elementwise import ActivationFunction
+
 Array = NDArray[np.floating[Any]]
-
-
-class ActivationFunction(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def parameter(self) -> float: ...
 
 
 # Overflow to inf, inf − inf and 0·inf are let happen; where a limit exists, the expressions below choose it.

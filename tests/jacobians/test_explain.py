@@ -9,7 +9,7 @@ import pytest
 
 import fastjac as fj
 from fastjac import jacobians
-from fastjac.inspection import explain
+from fastjac.inspection.explain import explain
 from fastjac.jacobians import ROWS
 from fastjac.nn.activations import NAMES
 from fastjac.nn.losses import BY_NAME
