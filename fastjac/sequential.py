@@ -52,6 +52,7 @@ class Sequential(Network, strict=True):
     Raises:
         TypeError, ValueError: no layers, widths that don't fit together, a layer of another network.
 
+    >>> import numpy as np
     >>> import fastjac as fj
     >>> net = fj.Sequential([fj.Dense(64, 128, activation="relu"), fj.Dense(128, 10)], seed=0)
     >>> net.parameters.size, net.predict(np.zeros((5, 64))).shape
@@ -169,6 +170,7 @@ def load(path: Any) -> Sequential:
         ModelFileError: it is damaged, cut short, of a newer format, or something else altogether.
         ImportError: safetensors is not installed.
 
+    >>> import numpy as np
     >>> import fastjac as fj, tempfile
     >>> net = fj.Sequential([fj.Dense(4, 2)], seed=0)
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -542,9 +542,19 @@ def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
     return number
 
 
-def _loss_and_gradient(
-    loss: str, name: str, Z: Any, y: Any, sample_weight: Any, out: Any, parameter: float = 0.0
-) -> tuple[float, np.ndarray]:
+def loss_and_gradient(
+    loss: str, Z: Any, y: Any, *, sample_weight: Any = None, out: Any = None, parameter: float = 0.0,
+    name: str = "output",
+) -> tuple[float, np.ndarray]:  # fmt: skip
+    """The mean of a loss of the table by its name, and its gradient.
+
+    Args:
+        loss: its name.
+        Z: (N, K), what the loss takes.
+        y, sample_weight, out: as the functions below take them.
+        parameter: the loss's own number, checked.
+        name: what Z is called in messages.
+    """
     dtype = float_of(Z)
     Z = rows(name, Z, (None, None), dtype)
     _need_columns(name, Z)
@@ -580,7 +590,7 @@ def softmax_cross_entropy(
     >>> round(loss, 6), d
     (0.693147, array([[ 0.5, -0.5]]))
     """
-    return _loss_and_gradient("softmax_cross_entropy", "logits", logits, y, sample_weight, out)
+    return loss_and_gradient("softmax_cross_entropy", logits, y, sample_weight=sample_weight, out=out, name="logits")
 
 
 def binary_cross_entropy(
@@ -594,7 +604,7 @@ def binary_cross_entropy(
     >>> round(loss, 6), d
     (0.693147, array([[-0.5]]))
     """
-    return _loss_and_gradient("binary_cross_entropy", "logits", logits, y, sample_weight, out)
+    return loss_and_gradient("binary_cross_entropy", logits, y, sample_weight=sample_weight, out=out, name="logits")
 
 
 def binary_cross_entropy_probabilities(
@@ -609,7 +619,7 @@ def binary_cross_entropy_probabilities(
     (0.693147, array([[-2.]]))
     """
     _check_probabilities(p)
-    return _loss_and_gradient("binary_cross_entropy_probabilities", "p", p, y, sample_weight, out)
+    return loss_and_gradient("binary_cross_entropy_probabilities", p, y, sample_weight=sample_weight, out=out, name="p")
 
 
 def categorical_cross_entropy(
@@ -624,7 +634,7 @@ def categorical_cross_entropy(
     (0.693147, array([[ 0., -2.]]))
     """
     _check_probabilities(p)
-    return _loss_and_gradient("categorical_cross_entropy", "p", p, y, sample_weight, out)
+    return loss_and_gradient("categorical_cross_entropy", p, y, sample_weight=sample_weight, out=out, name="p")
 
 
 def _check_probabilities(p: Any) -> None:
@@ -642,7 +652,7 @@ def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = 
     >>> mean_squared_error([[3.0]], [1.0])
     (4.0, array([[4.]]))
     """
-    return _loss_and_gradient("mean_squared_error", "p", p, y, sample_weight, out)
+    return loss_and_gradient("mean_squared_error", p, y, sample_weight=sample_weight, out=out, name="p")
 
 
 def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
@@ -653,7 +663,7 @@ def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
     >>> absolute_error([[3.0]], [1.0])
     (2.0, array([[1.]]))
     """
-    return _loss_and_gradient("absolute_error", "p", p, y, sample_weight, out)
+    return loss_and_gradient("absolute_error", p, y, sample_weight=sample_weight, out=out, name="p")
 
 
 def huber(
@@ -666,7 +676,9 @@ def huber(
     >>> huber([[3.0]], [1.0])
     (1.5, array([[1.]]))
     """
-    return _loss_and_gradient("huber", "p", p, y, sample_weight, out, loss_parameter("delta", delta))
+    return loss_and_gradient(
+        "huber", p, y, sample_weight=sample_weight, out=out, parameter=loss_parameter("delta", delta), name="p"
+    )
 
 
 def quantile(
@@ -679,7 +691,15 @@ def quantile(
     >>> quantile([[3.0]], [1.0], 0.25)
     (1.5, array([[0.75]]))
     """
-    return _loss_and_gradient("quantile", "p", p, y, sample_weight, out, loss_parameter("quantile", quantile, 1))
+    return loss_and_gradient(
+        "quantile",
+        p,
+        y,
+        sample_weight=sample_weight,
+        out=out,
+        parameter=loss_parameter("quantile", quantile, 1),
+        name="p",
+    )
 
 
 def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
@@ -691,7 +711,7 @@ def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tu
     >>> poisson([[0.0]], [0.0])
     (1.0, array([[1.]]))
     """
-    return _loss_and_gradient("poisson", "z", z, y, sample_weight, out)
+    return loss_and_gradient("poisson", z, y, sample_weight=sample_weight, out=out, name="z")
 
 
 # --- optimizers ---------------------------------------------------------------------------------------------------

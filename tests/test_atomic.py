@@ -104,7 +104,7 @@ def test_devices_pipes_and_folders_are_refused_and_stay_what_they_are(tmp_path):
 
 @posix
 def test_the_standard_output_is_refused_where_it_is_a_pipe_and_where_it_is_a_file_without_a_name(tmp_path):
-    code = "from fastjac.atomic import destination; destination('/dev/stdout')"
+    code = "from fastjac.support.atomic import destination; destination('/dev/stdout')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "not a regular file" in done.stderr
     with open(tmp_path / "gone", "w") as out:
@@ -127,7 +127,7 @@ def test_a_file_that_this_process_is_given_as_a_stream_is_not_replaced(path, str
     log.write_text("a line\n")
     (tmp_path / "link").symlink_to("/dev/stdout" if stream == "stdout" else "log.txt")
     code = (
-        "import sys; from fastjac.atomic import destination\n"
+        "import sys; from fastjac.support.atomic import destination\n"
         "try: destination(sys.argv[1])\n"
         "except OSError as error: sys.exit(0 if error.filename == sys.argv[1] and 'stream' in str(error) else 3)\n"
         "sys.exit(4)"

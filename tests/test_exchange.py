@@ -12,6 +12,7 @@ import pytest
 
 import fastjac as fj
 from fastjac import exchange
+from fastjac.exchange import pytorch
 from fastjac.nn import activations
 
 RNG = np.random.default_rng(0)
@@ -131,7 +132,7 @@ def test_a_state_dict_of_another_type_is_converted(torch):
 def test_a_wrong_state_dict_changes_nothing(change, kind, words):
     net = _network()
     before = net.parameters.copy()
-    values = {name: value + 1 for name, value in exchange._named(net).items()}
+    values = {name: value + 1 for name, value in pytorch._named(net).items()}
     change(values)
     with pytest.raises(kind, match=words):
         exchange.load_state_dict(net, values)
@@ -320,7 +321,7 @@ def test_the_names_of_the_parameters_are_those_of_modules_one_after_the_other(to
 
 def test_what_float32_can_not_hold_in_a_state_dict_becomes_infinite():
     net = _network(dtype="float32")
-    values = {name: np.full(value.shape, 1e300) for name, value in exchange._named(net).items()}
+    values = {name: np.full(value.shape, 1e300) for name, value in pytorch._named(net).items()}
     exchange.load_state_dict(net, values)
     assert np.isposinf(net.parameters).all()
 

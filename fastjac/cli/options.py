@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fastjac.data.preprocessing import TASKS
+from fastjac.data.features import TASKS
 from fastjac.kernels.arrays import unknown
 
 

@@ -18,7 +18,7 @@ from fastjac.cli import data as sources
 from fastjac.cli import output
 from fastjac.cli.options import Names, Widths, of_columns
 from fastjac.data.columns import MISSING_WORDS
-from fastjac.data.preprocessing import TASKS, Classes
+from fastjac.data.features import TASKS, Classes
 from fastjac.files import container
 from fastjac.inspection import plots
 from fastjac.kernels._jit import cache_info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,21 +11,13 @@ from numpy.typing import ArrayLike
 from fastjac.jacobians._validate import Array
 from fastjac.jacobians.affine import affine_bias, affine_input, affine_weight_tensor
 from fastjac.jacobians.chain import chain_rule
-from fastjac.jacobians.elementwise import activation_value, elementwise, elementwise_diagonal, multiply
+from fastjac.jacobians.elementwise import activation_value, elementwise, multiply
 from fastjac.jacobians.losses import (
-    LOG_FLOOR,
-    absolute_error_slope,
     batch_mean,
-    binary_cross_entropy_slope,
-    categorical_cross_entropy_gradient,
-    huber_slope,
-    loss_per_sample_diagonal,
-    poisson_slope,
-    quantile_slope,
-    squared_error_slope,
 )
 from fastjac.jacobians.numerical import jacobian
-from fastjac.jacobians.softmax import log_softmax_function, softmax, softmax_cross_entropy, softmax_function
+from fastjac.jacobians.samples import SAMPLE_LOSSES
+from fastjac.jacobians.softmax import softmax, softmax_function
 from fastjac.jacobians.tensors import contract
 from fastjac.kernels import dense_forward
 from fastjac.nn import losses
@@ -378,8 +369,8 @@ def _of_loss(
     loss: Loss, name: str, P: Array, fused_P: Array, Y: Array, weight: Array | None
 ) -> tuple[list[_Step], Array]:
     """The loss of each sample, J0, and their mean, J; and the fused kernel's gradient of J."""
-    row, form, of_sample = _LOSSES[loss.name]
-    kernel = getattr(fused, loss.name)
+    row, form, of_sample = SAMPLE_LOSSES[loss.name]
+    kernel = fused.LOSSES[loss.name]
     pairs = [of_sample(p, y, *loss.parameters) for p, y in zip(P, Y, strict=True)]
     J0 = np.array([value for value, _ in pairs], P.dtype)
     factors = [_Factor(name, row, np.stack([slope.reshape(1, -1) for _, slope in pairs]).astype(P.dtype, copy=False))]
@@ -396,75 +387,6 @@ def _of_loss(
         "mean", formula, None, "B8", inputs, "J", shares[0] @ J0, np.array(J), [_Factor("J0", "B8", shares[None])]
     )
     return [first, last], d
-
-
-def _softmax_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
-    used = y != 0  # 0·log 0 counts as 0
-    return -(y[used] @ log_softmax_function(z)[used]), softmax_cross_entropy(softmax_function(z), y)
-
-
-def _binary_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
-    mean = batch_mean(len(z), dtype=z.dtype)
-    value = y * activation_value("softplus", -z) + (1 - y) * activation_value("softplus", z)
-    slope = (1 - y) @ elementwise_diagonal("softplus", z) - y @ elementwise_diagonal("softplus", -z)
-    return mean[0] @ value, mean * slope
-
-
-def _binary_cross_entropy_probabilities(p: Array, y: Array) -> tuple[Any, Array]:
-    mean = batch_mean(len(p), dtype=p.dtype)
-    value = -(y * np.maximum(np.log(p), LOG_FLOOR) + (1 - y) * np.maximum(np.log1p(-p), LOG_FLOOR))
-    return mean[0] @ value, mean @ loss_per_sample_diagonal(binary_cross_entropy_slope, p, y)
-
-
-def _categorical_cross_entropy(p: Array, y: Array) -> tuple[Any, Array]:
-    return -(y @ np.maximum(np.log(p), LOG_FLOOR)), categorical_cross_entropy_gradient([p], [y])
-
-
-def _mean_squared_error(p: Array, y: Array) -> tuple[Any, Array]:
-    mean = batch_mean(len(p), dtype=p.dtype)
-    return mean[0] @ np.square(y - p), mean @ loss_per_sample_diagonal(squared_error_slope, p, y)
-
-
-def _absolute_error(p: Array, y: Array) -> tuple[Any, Array]:
-    mean = batch_mean(len(p), dtype=p.dtype)
-    return mean[0] @ np.abs(y - p), mean @ loss_per_sample_diagonal(absolute_error_slope, p, y)
-
-
-def _huber(p: Array, y: Array, delta: float) -> tuple[Any, Array]:
-    mean = batch_mean(len(p), dtype=p.dtype)
-    distance = np.abs(y - p)
-    value = np.where(distance <= delta, np.square(distance) / 2, delta * (distance - delta / 2))
-    return mean[0] @ value, mean @ loss_per_sample_diagonal(lambda p, y: huber_slope(p, y, delta), p, y)
-
-
-def _quantile(p: Array, y: Array, q: float) -> tuple[Any, Array]:
-    mean = batch_mean(len(p), dtype=p.dtype)
-    value = np.maximum(q * (y - p), (q - 1) * (y - p))
-    return mean[0] @ value, mean @ loss_per_sample_diagonal(lambda p, y: quantile_slope(p, y, q), p, y)
-
-
-def _poisson(z: Array, y: Array) -> tuple[Any, Array]:
-    mean = batch_mean(len(z), dtype=z.dtype)
-    value = np.exp(z) - y + np.where(y == 0, 0, y * (np.log(y) - z))
-    return mean[0] @ value, mean @ loss_per_sample_diagonal(poisson_slope, z, y)
-
-
-# The row of the course, the formula of J0, and from one sample's output and target J0 and its Jacobian.
-_LOSSES: dict[str, tuple[str, str, Callable[..., tuple[Any, Array]]]] = {
-    "softmax_cross_entropy": ("E2", "-Σ y·log softmax({})", _softmax_cross_entropy),
-    "binary_cross_entropy": ("B10", "binary cross-entropy(σ({}), y)", _binary_cross_entropy),
-    "binary_cross_entropy_probabilities": (
-        "B10",
-        "binary cross-entropy({}, y)",
-        _binary_cross_entropy_probabilities,
-    ),
-    "categorical_cross_entropy": ("C3", "-Σ y·log {}", _categorical_cross_entropy),
-    "mean_squared_error": ("B9", "mean((y - {})²)", _mean_squared_error),
-    "absolute_error": ("F1", "mean(|y - {}|)", _absolute_error),
-    "huber": ("F2", "Huber(y - {})", _huber),
-    "quantile": ("F3", "pinball(y - {})", _quantile),
-    "poisson": ("F4", "mean(e^{0} - y + y·(ln y - {0}))", _poisson),
-}
 
 
 def _fused_gradients(twin: Network, names: list[str], last: str, d: Array) -> dict[str, Array]:

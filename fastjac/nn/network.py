@@ -358,7 +358,7 @@ class Network(Strict, strict=True):
         result = loss.sums(output, labels, targets, weight, gradient)
         if self._path == "fused":
             return result
-        function = getattr(PATHS[self._path], loss.name)
+        function = PATHS[self._path].LOSSES[loss.name]
         value, d = function(output, labels if targets is None else targets, weight, *loss.parameters)
         gradient[...] = d
         return float(value) * result[2], result[1], result[2]

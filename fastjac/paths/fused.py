@@ -6,6 +6,7 @@ a `name` and a `parameter`. Losses are means over the samples, weighted if there
 Z is kept only where the slope can't be told from A; elsewhere it is None. Dead ReLU units are -0.0 in A.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 from fastjac import kernels
 from fastjac.jacobians.elementwise import ActivationFunction
 from fastjac.kernels.activations import CODES, TABLE
+from fastjac.kernels.checked import loss_and_gradient
+from fastjac.kernels.losses import TABLE as TABLE_OF_LOSSES
+
+Loss = Callable[..., tuple[float, NDArray[np.floating[Any]]]]
 
 Array = NDArray[np.floating[Any]]
 
@@ -72,46 +77,12 @@ def dropout_backward(dA: Array, mask: Array) -> Array:
         return dA * mask
 
 
-def softmax_cross_entropy(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """−Σ y log softmax(z) and s − y in one visit of a row. Course row E2."""
-    return kernels.softmax_cross_entropy(Z, Y, sample_weight=weights)
+def _of_kernel(name: str) -> Loss:
+    def loss(P: Array, Y: Array, weights: Array | None, parameter: float = 0.0) -> tuple[float, Array]:
+        return loss_and_gradient(name, P, Y, sample_weight=weights, parameter=parameter)
+
+    return loss
 
 
-def binary_cross_entropy(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """Binary cross-entropy from logits and σ(z) − y in one visit."""
-    return kernels.binary_cross_entropy(Z, Y, sample_weight=weights)
-
-
-def binary_cross_entropy_probabilities(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """Binary cross-entropy from probabilities. Course rows B10 and C2."""
-    return kernels.binary_cross_entropy_probabilities(P, Y, sample_weight=weights)
-
-
-def categorical_cross_entropy(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """Cross-entropy of rows of probabilities. Course row C3."""
-    return kernels.categorical_cross_entropy(P, Y, sample_weight=weights)
-
-
-def mean_squared_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """Mean of (y − p)² and its gradient in one visit. Course rows B9 and C1."""
-    return kernels.mean_squared_error(P, Y, sample_weight=weights)
-
-
-def absolute_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """Mean of |y − p| and its gradient in one visit. Course row B8, and beyond the course F1."""
-    return kernels.absolute_error(P, Y, sample_weight=weights)
-
-
-def huber(P: Array, Y: Array, weights: Array | None, delta: float) -> tuple[float, Array]:
-    """Mean of Huber's loss and its gradient in one visit. Course row B8, and beyond the course F2."""
-    return kernels.huber(P, Y, delta, sample_weight=weights)
-
-
-def quantile(P: Array, Y: Array, weights: Array | None, q: float) -> tuple[float, Array]:
-    """Mean of the pinball loss and its gradient in one visit. Course row B8, and beyond the course F3."""
-    return kernels.quantile(P, Y, q, sample_weight=weights)
-
-
-def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """Half the mean Poisson deviance of the rates e^z, and its gradient. Course row B8, and beyond the course F4."""
-    return kernels.poisson(Z, Y, sample_weight=weights)
+# Value and gradient in one visit of a row. Course rows B9, B10, C1 to C4, E2; beyond the course F1 to F4.
+LOSSES: dict[str, Loss] = {loss.name: _of_kernel(loss.name) for loss in TABLE_OF_LOSSES}

@@ -8,6 +8,7 @@ paths.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,25 +17,18 @@ from ..jacobians import (
     ActivationFunction,
     Array,
     Diagonal,
-    absolute_error_slope,
     activation_value,
     affine_bias,
     affine_input,
     affine_weight,
     batch_mean,
-    binary_cross_entropy_slope,
-    categorical_cross_entropy_gradient,
     elementwise_diagonal,
-    huber_slope,
-    log_softmax,
-    log_softmax_function,
-    loss_per_sample_diagonal,
-    poisson_slope,
-    quantile_slope,
     softmax,
     softmax_function,
-    squared_error_slope,
 )
+from ..jacobians.samples import SAMPLE_LOSSES, SampleLoss
+
+Loss = Callable[..., tuple[float, Array]]
 
 # Overflow to inf, inf − inf and 0·inf are let happen, as in the other two paths.
 _quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -124,131 +118,21 @@ def dropout_backward(dA: Array, mask: Array) -> Array:
     return dX
 
 
-@_quiet
-def softmax_cross_entropy(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = −yᵀ log s, ∂L/∂z = −yᵀ·(I − 1 sᵀ), from logits: no division by s. Course rows E1 and E2."""
-    loss, dZ = _nothing_yet(Z, weights), np.zeros_like(Z)
-    for i, share in _samples(Z, weights):
-        y, s = _target_row(Y[i], Z), softmax_function(Z[i])
-        loss -= share * _dot(y, log_softmax_function(Z[i]))
-        dZ[i] = math.nan if np.isnan(s).any() else share * (-y @ log_softmax(s))
-    return float(loss), dZ
+def _over_batch(one: SampleLoss) -> Loss:
+    @_quiet
+    def loss(P: Array, Y: Array, weights: Array | None, *parameters: float) -> tuple[float, Array]:
+        value, dP = _nothing_yet(P, weights), np.zeros_like(P)
+        for i, share in _samples(P, weights):
+            J0, dJ0 = one.of(P[i], _target_row(Y[i], P), *parameters)
+            value += share * J0
+            dP[i] = share * dJ0
+        return float(value), dP
+
+    return loss
 
 
-@_quiet
-def binary_cross_entropy(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = y·softplus(−z) + (1 − y)·softplus(z): two diagonals, from logits. Course rows B2 and B8."""
-    loss, dZ = _nothing_yet(Z, weights), np.zeros_like(Z)
-    mean = batch_mean(Z.shape[1], dtype=Z.dtype)[0]
-    for i, share in _samples(Z, weights):
-        z, y = Z[i], Y[i].astype(Z.dtype)
-        loss += share * _dot(mean * y, activation_value("softplus", -z))
-        loss += share * _dot(mean * (1 - y), activation_value("softplus", z))
-        dL_dz = (1 - y) @ elementwise_diagonal("softplus", z) - y @ elementwise_diagonal("softplus", -z)
-        dZ[i] = share * (mean @ Diagonal(dL_dz))
-    return float(loss), dZ
-
-
-@_quiet
-def binary_cross_entropy_probabilities(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = −[y ln p + (1 − y) ln(1 − p)], ∂J/∂p = ∂J/∂L·diag((p − y)/(p(1 − p))). Course rows B8 and B10.
-
-    A logarithm is at least −100, the denominator at least 1e-12.
-    """
-    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
-    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
-    for i, share in _samples(P, weights):
-        p, y = P[i], Y[i].astype(P.dtype)
-        loss -= share * _dot(mean * y, np.maximum(np.log(p), -100))
-        loss -= share * _dot(mean * (1 - y), np.maximum(np.log1p(-p), -100))
-        dP[i] = share * (mean @ loss_per_sample_diagonal(binary_cross_entropy_slope, p, y))
-    return float(loss), dP
-
-
-@_quiet
-def categorical_cross_entropy(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = −yᵀ ln p, ∂L/∂p = −y/p, on probabilities. Course row C3.
-
-    A logarithm is at least −100, the denominator at least 1e-12.
-    """
-    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
-    for i, share in _samples(P, weights):
-        y = _target_row(Y[i], P)
-        loss -= share * _dot(y, np.maximum(np.log(P[i]), -100))
-        dP[i] = share * categorical_cross_entropy_gradient(P[i : i + 1], [y])[0]
-    return float(loss), dP
-
-
-@_quiet
-def mean_squared_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = (y − p)², ∂J/∂p = ∂J/∂L·diag(−2(y − p)). Course rows B8 and B9."""
-    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
-    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
-    for i, share in _samples(P, weights):
-        p, y = P[i], Y[i].astype(P.dtype)
-        loss += share * (mean @ np.square(y - p))
-        dP[i] = share * (mean @ loss_per_sample_diagonal(squared_error_slope, p, y))
-    return float(loss), dP
-
-
-@_quiet
-def absolute_error(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = |y − p|, ∂J/∂p = ∂J/∂L·diag(sign(p − y)). Course row B8, and beyond the course F1."""
-    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
-    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
-    for i, share in _samples(P, weights):
-        p, y = P[i], Y[i].astype(P.dtype)
-        loss += share * (mean @ np.abs(y - p))
-        dP[i] = share * (mean @ loss_per_sample_diagonal(absolute_error_slope, p, y))
-    return float(loss), dP
-
-
-@_quiet
-def huber(P: Array, Y: Array, weights: Array | None, delta: float) -> tuple[float, Array]:
-    """L = r²/2 where |r| ≤ δ, else δ(|r| − δ/2), ∂J/∂p = ∂J/∂L·diag(r cut at ±δ), for r = p − y.
-
-    Course row B8, and beyond the course F2.
-    """
-    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
-    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
-    for i, share in _samples(P, weights):
-        p, y = P[i], Y[i].astype(P.dtype)
-        distance = np.abs(p - y)
-        loss += share * (mean @ np.where(distance <= delta, np.square(distance) / 2, delta * (distance - delta / 2)))
-        dP[i] = share * (mean @ loss_per_sample_diagonal(lambda p, y: huber_slope(p, y, delta), p, y))
-    return float(loss), dP
-
-
-@_quiet
-def quantile(P: Array, Y: Array, weights: Array | None, q: float) -> tuple[float, Array]:
-    """L = max(qr, (q − 1)r), ∂J/∂p = ∂J/∂L·diag(−q where r > 0, 1 − q where r < 0), for r = y − p.
-
-    Course row B8, and beyond the course F3.
-    """
-    loss, dP = _nothing_yet(P, weights), np.zeros_like(P)
-    mean = batch_mean(P.shape[1], dtype=P.dtype)[0]
-    for i, share in _samples(P, weights):
-        p, y = P[i], Y[i].astype(P.dtype)
-        loss += share * (mean @ np.maximum(q * (y - p), (q - 1) * (y - p)))
-        dP[i] = share * (mean @ loss_per_sample_diagonal(lambda p, y: quantile_slope(p, y, q), p, y))
-    return float(loss), dP
-
-
-@_quiet
-def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
-    """L = e^z − y + y(ln y − z), ∂J/∂z = ∂J/∂L·diag(e^z − y), z the logarithm of the rate.
-
-    Course row B8, and beyond the course F4.
-    """
-    loss, dZ = _nothing_yet(Z, weights), np.zeros_like(Z)
-    mean = batch_mean(Z.shape[1], dtype=Z.dtype)[0]
-    for i, share in _samples(Z, weights):
-        z, y = Z[i], Y[i].astype(Z.dtype)
-        rate = np.exp(z)
-        # Where a rate overflows so does the loss: inf − inf would make it NaN.
-        loss += share * (mean @ (rate - y) + _dot(mean * y, np.where(rate < math.inf, np.log(y) - z, 0)))
-        dZ[i] = share * (mean @ loss_per_sample_diagonal(poisson_slope, z, y))
-    return float(loss), dZ
+# J = Σ shares·J0, ∂J/∂p = shares·∂J0/∂p, sample by sample. Course row B8.
+LOSSES: dict[str, Loss] = {name: _over_batch(one) for name, one in SAMPLE_LOSSES.items()}
 
 
 def _samples(Z: Array, weights: Array | None) -> list[tuple[int, Array]]:
@@ -265,8 +149,3 @@ def _nothing_yet(Z: Array, weights: Array | None) -> Any:
 def _target_row(y: Array, like: Array) -> Array:
     """A class index as a one-hot row (K,); a row as it is."""
     return np.eye(like.shape[1], dtype=like.dtype)[y] if y.ndim == 0 else y.astype(like.dtype)
-
-
-def _dot(y: Array, values: Array) -> Any:
-    """yᵀ·values, without the terms whose y is 0: 0·log 0 counts as 0."""
-    return y[y != 0] @ values[y != 0]

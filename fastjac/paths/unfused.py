@@ -8,12 +8,13 @@ for speed.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastjac.jacobians.elementwise import ActivationFunction
+from ..jacobians.elementwise import ActivationFunction
 
 Array = NDArray[np.floating[Any]]
 
@@ -215,6 +216,22 @@ def poisson(Z: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
     # Where a rate overflows so does the loss: inf − inf would make it NaN. Without counts 0·ln 0 counts as 0.
     losses = np.where(rates < math.inf, rates - Y + np.where(Y == 0, 0, Y * (np.log(Y) - Z)), rates)
     return _mean(losses.mean(axis=1), (rates - Y) / Z.shape[1], weights)
+
+
+LOSSES: dict[str, Callable[..., tuple[float, Array]]] = {
+    loss.__name__: loss
+    for loss in (
+        softmax_cross_entropy,
+        binary_cross_entropy,
+        binary_cross_entropy_probabilities,
+        categorical_cross_entropy,
+        mean_squared_error,
+        absolute_error,
+        huber,
+        quantile,
+        poisson,
+    )
+}
 
 
 def _mean(losses: Array, gradients: Array, weights: Array | None) -> tuple[float, Array]:

@@ -475,7 +475,7 @@ def _replaced():
             "_softmax_backward", "_dropout_mask", "_loss", "optimizer_update", "penalize")),
     ]  # fmt: skip
     return [
-        *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.optimizers)),
+        *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.nn.optimizers)),
         (checked, "aligned", guarded.guarded_numbers),
         (program, "aligned", guarded.guarded_numbers),
         (fastjac.sequential, "aligned", guarded.guarded_zeros),
