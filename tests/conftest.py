@@ -22,9 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # programs that tests run in processes of their own, and what those import
-collect_ignore = [
-    "branch_cases.py", "builds.py", "kernels/guarded.py", "kernels/guarded_cases.py", "kernels/translated.py",
-]  # fmt: skip
+collect_ignore = ["helpers"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parent / "helpers"
 
 # The thresholds by size, and what takes which side of each on purpose. All other decisions must be taken on both sides
 # by some case or other.
@@ -78,7 +78,8 @@ NEVER = {
 
 def taken(*options):
     result = subprocess.run(
-        [sys.executable, HERE / "branch_cases.py", *options], capture_output=True, text=True, check=False, timeout=1800,
+        [sys.executable, HELPERS / "branch_cases.py", *options],
+        capture_output=True, text=True, check=False, timeout=1800,
         env=os.environ | {"NUMBA_OPT": "0"},  # the way is the same, and sooner compiled
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

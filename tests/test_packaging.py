@@ -69,7 +69,7 @@ def test_the_tests_of_a_source_distribution_run_from_it(built):
     # the package that is installed is tested, not the folder
     code = "import sys; sys.path.remove(''); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "tests/test_datasets.py"], cwd=built[2],
+        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "tests/data/test_datasets.py"], cwd=built[2],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

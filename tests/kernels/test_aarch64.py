@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not _has_target(), reason="this LLVM was built w
 
 def translated(kernel, dtype, cache):
     """A kernel's assembly for each target."""
-    program = Path(__file__).with_name("translated.py")
+    program = Path(__file__).parents[1] / "helpers" / "translated.py"
     done = subprocess.run(
         [sys.executable, program, kernel, dtype, *TARGETS], capture_output=True, text=True, timeout=1200, check=False,
         env=os.environ | {"FASTJAC_CACHE_DIR": str(cache)},

@@ -19,7 +19,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX: pages are forbidden by mprotect")
 
-PROGRAM = Path(__file__).with_name("guarded_cases.py")
+PROGRAM = Path(__file__).parents[1] / "helpers" / "guarded_cases.py"
 PROCESSORS = {
     "native": {},
     "haswell": {

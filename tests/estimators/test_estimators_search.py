@@ -8,7 +8,7 @@ Training may multiply a difference of rounding by any number: a unit of ReLU swi
 something differs, scikit-learn's own program is run again on rows that are changed in their last digits; what its own
 figures do then, ours may do too. A few such runs explain nearly all; what is left is asked of more.
 
-All 5,000 programs: ``pytest -m slow tests/test_estimators_search.py``.
+All 5,000 programs: ``pytest -m slow tests/estimators/test_estimators_search.py``.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Small runs that take each side of the decisions which training and prediction make by size: see test_branches.py.
 
-    python tests/branch_cases.py [--registers 32 --bytes 64]
+    python tests/helpers/branch_cases.py [--registers 32 --bytes 64]
 
 prints, for each case, what was taken, as JSON.
 """

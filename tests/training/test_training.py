@@ -935,8 +935,8 @@ print(train())
 def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
     """Reliability test 23: the next call of fit compiles what is missing, and has the bits of any other.
 
-    ``pytest -m slow tests/test_training.py -k first_compilation -s`` takes some twenty minutes and shows how the
-    calls ended.
+    ``pytest -m slow tests/training/test_training.py -k first_compilation -s`` takes some twenty minutes and shows how
+    the calls ended.
     """
 
     def run(wait, folder):

@@ -133,7 +133,8 @@ def test_a_step_has_these_bits_with_every_setting(outputs, rows):
     """All 13,440 of width × rows × first or later layer × type × clipping × kept gradients × penalties × threads; the
     layer's other width and the optimizer take turns. With many rows, most other widths are at most 200.
 
-    ``.ci/run`` runs it for the processors that it names: ``pytest -m slow tests/test_training_bits.py -k every``.
+    ``.ci/run`` runs it for the processors that it names: ``pytest -m slow tests/training/test_training_bits.py -k
+    every``.
     """
     narrow = [width for width in WIDTHS if width <= 200]
     every = itertools.product((True, False), ("float32", "float64"), ({}, CLIPPED), ({}, KEPT), ({}, PENALIZED))
@@ -260,7 +261,7 @@ height = st.one_of(st.sampled_from(ROWS), st.integers(1, 300), st.integers(1, 80
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_random_shapes_have_the_bits_of_the_layers_one_by_one(mode, dtype):
-    """10,000 cases a setting: ``pytest -m slow tests/test_training_bits.py``, some minutes each."""
+    """10,000 cases a setting: ``pytest -m slow tests/training/test_training_bits.py``, some minutes each."""
 
     @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(

@@ -194,7 +194,7 @@ def test_a_child_forked_while_another_thread_trains_predicts_as_after_a_whole_st
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize(("threads", "route"), [(1, "whole"), (3, "whole"), (1, "layers")])
 def test_many_children_forked_while_another_thread_trains(threads, route):
-    """200 forks: ``pytest -m slow tests/test_processes.py -k many_children``."""
+    """200 forks: ``pytest -m slow tests/support/test_processes.py -k many_children``."""
     assert _run_alone(FORKS_WHILE_TRAINING, 200, threads, route, seconds=3000) == ["200", "200"]
 
 
@@ -306,7 +306,7 @@ def test_a_process_of_any_kind_predicts_and_trains_to_the_same_bits(tmp_path, ki
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_200_processes_of_any_kind(tmp_path, kind):
-    """Reliability test 22, 200 of each: ``pytest -m slow tests/test_processes.py -k 200_processes``."""
+    """Reliability test 22, 200 of each: ``pytest -m slow tests/support/test_processes.py -k 200_processes``."""
     _pools(tmp_path, kind, 200, 3000)
 
 
@@ -340,7 +340,7 @@ def test_fits_at_once_give_the_bits_of_one_after_the_other(count):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 8])
 def test_100_rounds_of_fits_at_once(count):
-    """Reliability test 20, 100 rounds: ``pytest -m slow tests/test_processes.py -k 100_rounds``."""
+    """Reliability test 20, 100 rounds: ``pytest -m slow tests/support/test_processes.py -k 100_rounds``."""
     assert _run_alone(FITS_AT_ONCE, count, 100, seconds=3000) == ["100"]
 
 

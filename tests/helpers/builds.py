@@ -1,6 +1,6 @@
 """Other builds of the library, for tests: with registers that this machine has not, or with a trace of every branch.
 
-    python tests/builds.py --registers 32 --bytes 64 -- tests/test_training_bits.py -q    # pytest's arguments
+    python tests/helpers/builds.py --registers 32 --bytes 64 -- tests/training/test_training_bits.py -q
 
 compiles the kernels as for a machine with 32 registers of 64 bytes: the tiles, panels and blocks of AVX-512, run on
 any machine, for LLVM takes a wide register apart where there is none. Nothing of such a build is kept on disk.

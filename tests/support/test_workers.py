@@ -378,7 +378,7 @@ def test_an_exception_at_any_place_of_fit_leaves_a_whole_network(threads):
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows where Python 3.11 runs handlers")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_exceptions_at_all_places_of_fit(threads):
-    """Every place, and 2,000 pairs: ``pytest -m slow tests/test_workers.py -k all_places``."""
+    """Every place, and 2,000 pairs: ``pytest -m slow tests/support/test_workers.py -k all_places``."""
     places, tried = everywhere(PLACES_OF_FIT, threads, 0, seconds=3000)
     assert tried == places + 2000
 
@@ -524,7 +524,7 @@ def test_an_interpreter_that_ends_during_fit_in_a_thread_ends(threads, kind, end
 @pytest.mark.slow
 @pytest.mark.parametrize(("threads", "kind", "ending"), ENDS)
 def test_all_ends_of_an_interpreter_during_fit(threads, kind, ending):
-    """``pytest -m slow tests/test_workers.py -k all_ends``."""
+    """``pytest -m slow tests/support/test_workers.py -k all_ends``."""
     _end_during_fit(threads, kind, ending)
 
 

@@ -590,7 +590,7 @@ def _ended(path, epochs):
 @pytest.mark.parametrize(("kills", "epochs"), [(3, 40), pytest.param(100, 700, marks=pytest.mark.slow)])
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_process_killed_at_any_moment_goes_on(kills, epochs, tmp_path):
-    """Reliability test 25. With 100 kills: pytest -m slow tests/test_checkpoints.py"""
+    """Reliability test 25. With 100 kills: pytest -m slow tests/training/test_checkpoints.py"""
     moments, path = random.Random(7), tmp_path / "run"
     positions = set()
     for _ in range(kills):

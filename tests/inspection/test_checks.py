@@ -212,6 +212,6 @@ def test_random_networks_have_right_gradients_on_every_path():
 
 @pytest.mark.slow
 def test_five_hundred_random_networks():
-    """Reliability tests 7 and 8: ``pytest -m slow tests/test_checks.py``. PyTorch's step and tolerances; 1e-12 between
-    the kernels and the explicit Jacobians, of the largest entry."""
+    """Reliability tests 7 and 8: ``pytest -m slow tests/inspection/test_checks.py``. PyTorch's step and tolerances;
+    1e-12 between the kernels and the explicit Jacobians, of the largest entry."""
     random_networks(500, 1)

@@ -4,7 +4,7 @@ Each table is put into every form. What is read back is compared with what was d
 reads, and the network's input that is made of it with that of scikit-learn's StandardScaler, OneHotEncoder and
 SimpleImputer, fed with what pandas read. One comparison is that of one column in one form.
 
-The long search: ``pytest tests/test_tables_search.py -m slow``.
+The long search: ``pytest tests/data/test_tables_search.py -m slow``.
 """
 
 import csv
@@ -481,7 +481,7 @@ def test_a_table_is_the_same_in_every_form_and_as_scikit_learn_has_it(seed, tmp_
     assert sum(counts.values()) >= 10, counts
 
 
-@pytest.mark.slow  # pytest tests/test_tables_search.py -m slow
+@pytest.mark.slow  # pytest tests/data/test_tables_search.py -m slow
 def test_thousands_of_tables_are_the_same_in_every_form(tmp_path):
     counts: dict[str, int] = {}
     for seed in range(1000, 1400):

@@ -248,7 +248,7 @@ def behaves(net, path):
 @pytest.mark.parametrize("count", [1500, pytest.param(100_000, marks=pytest.mark.slow)])
 @pytest.mark.skipif(os.name != "posix", reason="the memory that a process has had")
 def test_changed_model_files_are_refused_at_no_cost(count, tmp_path):
-    """Reliability test 27. At the size asked: pytest -m slow tests/test_hostile_files.py -k model."""
+    """Reliability test 27. At the size asked: pytest -m slow tests/files/test_hostile_files.py -k model."""
     path = str(tmp_path / "net")
     _network().save(path)
     done = subprocess.run([sys.executable, "-W", "error", "-c", _MANY.format(file=__file__), path, str(count)],
@@ -266,7 +266,7 @@ def test_changed_model_files_are_refused_at_no_cost(count, tmp_path):
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_changed_checkpoints_are_refused_before_anything_is_changed(count, tmp_path):
-    """Reliability test 27 for checkpoints. At size: pytest -m slow tests/test_hostile_files.py -k checkpoints."""
+    """Reliability test 27 for checkpoints. At size: pytest -m slow tests/files/test_hostile_files.py -k checkpoints."""
     path = tmp_path / "run"
     wanted = _fit(_network(), path)["loss"]
     data = path.read_bytes()
