@@ -70,6 +70,7 @@ from .losses import (
 from .matrices import AffineGradients, MatmulGradients, affine_gradients, bias_gradient, matmul_gradients
 from .numerical import jacobian, stack_gradients
 from .rows import DOCUMENTS, ROWS, Row
+from .samples import SAMPLE_LOSSES, SampleLoss
 from .softmax import (
     log_softmax,
     log_softmax_function,
@@ -95,6 +96,7 @@ __all__ = [
     "LAYOUTS",
     "OPERATIONS",
     "ROWS",
+    "SAMPLE_LOSSES",
     "ActivationFunction",
     "AffineGradients",
     "AffineJacobians",
@@ -112,6 +114,7 @@ __all__ = [
     "MatrixVectorJacobians",
     "Operation",
     "Row",
+    "SampleLoss",
     "absolute_error",
     "absolute_error_slope",
     "activation_slope",

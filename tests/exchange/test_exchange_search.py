@@ -1,8 +1,9 @@
 """Random networks through files, PyTorch and ONNX, and random modules from PyTorch: the same numbers, or refused.
 
 A hundred of each; two thousand more by ``pytest -m slow tests/exchange/test_exchange_search.py``. The other library
-computes for itself. Rounding is 1e-13 in float64 and 1e-6 in float32 of the largest number that is added up, times what the layers
-after it can make of it. GELU in ONNX has float32's erf, and softplus in PyTorch leaves out up to 2.1e-9 above 20.
+computes for itself. Rounding is 1e-13 in float64 and 1e-6 in float32 of the largest number that is added up, times what
+the layers after it can make of it. GELU in ONNX has float32's erf, and softplus in PyTorch leaves out up to 2.1e-9
+above 20.
 """
 
 import random

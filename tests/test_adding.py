@@ -1,0 +1,251 @@
+"""To add one thing is to touch the files that CONTRIBUTING.md names: a toy of each, in a copy of the library."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# for each file what is put before which line
+ACTIVATION = {
+    "kernels/activations.py": [
+        (
+            "TABLE = (",
+            """
+            @inline
+            def _softsign(z, p):
+                return z / (1.0 + where(z < 0.0, -z, z))
+
+
+            @inline
+            def _softsign_slope(z, a, p):
+                left = 1.0 - where(a < 0.0, -a, a)
+                return left * left
+
+
+            """,
+        ),
+        (")\nCODES = {", '    Activation("softsign", _softsign, _softsign_slope),\n'),
+    ],
+    "fastjac/paths/unfused.py": [
+        (
+            """    raise ValueError(f"activation is {activation.name!r}, which the unfused path does not know")
+
+
+@_quiet
+def activation_backward""",
+            """\
+        case "softsign":
+            return Z / (1 + np.abs(Z))
+""",
+        ),
+        (
+            """    raise ValueError(f"activation is {activation.name!r}, which the unfused path does not know")
+
+
+@_quiet
+def softmax_forward""",
+            """\
+        case "softsign":
+            return dA * np.square(1 - np.abs(A))
+""",
+        ),
+    ],
+    "fastjac/jacobians/elementwise.py": [
+        (
+            "}\n\nDerivative =",
+            """\
+    "softsign": _Row(lambda z, _: z / (1 + np.abs(z)), lambda z, _: 1 / np.square(1 + np.abs(z)), 0.0),
+""",
+        )
+    ],
+}
+LOSS = {
+    "kernels/losses.py": [
+        (
+            "# --- sums over the outputs ---",
+            """
+            @inline
+            def _log_cosh(p, y, parameter, scale, columns):
+                error = p - y
+                size = absolute(error)
+                value = size + vectormath.log(1.0 + vectormath.exp(-2.0 * size)) - 0.6931471805599453
+                return value, vectormath.tanh(error) * (scale * (1.0 / columns))
+
+
+            """,
+        ),
+        (")\nCODES = {", '    Loss("log_cosh", NUMBERS, _mean_of(_log_cosh)),\n'),
+    ],
+    "fastjac/nn/losses.py": [
+        (
+            "BY_NAME: dict[str, Loss] = {",
+            '''
+            class LogCosh(Loss, strict=True):
+                """Mean over samples and outputs of log cosh(y - ŷ)."""
+
+                name = "log_cosh"
+
+
+            ''',
+        ),
+        ("    )\n}\n\n\nLossName", "        LogCosh(),\n"),
+    ],
+    "fastjac/paths/unfused.py": [
+        (
+            "LOSSES: dict[",
+            """
+            @_quiet
+            def log_cosh(P: Array, Y: Array, weights: Array | None) -> tuple[float, Array]:
+                R = P - Y.astype(P.dtype, copy=False)
+                return _mean(np.log(np.cosh(R)).mean(axis=1), np.tanh(R) / P.shape[1], weights)
+
+
+            """,
+        ),
+        ("    )\n}\n\n\ndef _mean(", "        log_cosh,\n"),
+    ],
+    "fastjac/jacobians/samples.py": [
+        (
+            "SAMPLE_LOSSES = {",
+            """
+            def log_cosh(p: Array, y: Array) -> tuple[Any, Array]:
+                return _mean_of(np.log(np.cosh(p - y)), lambda p, y: np.tanh(p - y), p, y)
+
+
+            """,
+        ),
+        ("}\n\n\ndef _mean_of(", '    "log_cosh": SampleLoss("F5", "mean(log cosh(y - {}))", log_cosh),\n'),
+    ],
+    "fastjac/jacobians/rows.py": [
+        (
+            "    )\n}\n",
+            """\
+        Row("F5", "Log-cosh loss", r"J_0 = \\ln \\cosh(y - \\hat y)", r"1 \\times N", ("SAMPLE_LOSSES",)),
+""",
+        )
+    ],
+}
+TOYS = {"an activation": ACTIVATION, "a loss": LOSS}
+
+
+def add(root, edits):
+    """Put lines in front of others, in a copy."""
+    for file, changes in edits.items():
+        path = root / file
+        text = path.read_text(encoding="utf-8")
+        for before, new in changes:
+            assert text.count(before) == 1, (file, before)
+            new = textwrap.dedent(new).lstrip("\n") if new.startswith("\n") else new
+            text = text.replace(before, new + before)
+        path.write_text(text, encoding="utf-8")
+
+
+def copy_of(root, folder):
+    """The library as it is installed, with its kernels within."""
+    for name in ("fastjac", "kernels"):
+        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def named_in_contributing():
+    """What is said to be touched, by what is added."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (an? [a-z ]+) \| (.+?) \|$", text, re.M)
+    return {name: re.findall(r"`([a-z_/]+\.py)`", files) for name, files in rows}
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_contributing_names_the_files_that_a_toy_touches(name):
+    assert sorted(named_in_contributing()[name]) == sorted(TOYS[name])
+    for files in named_in_contributing().values():
+        for file in files:
+            assert (ROOT / file).is_file(), file
+
+
+USES = """
+import json, sys, tempfile
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, PathFinder]  # no other fastjac
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import fastjac as fj
+from fastjac import exchange
+from fastjac.estimators import MLPRegressor
+
+assert fj.__file__.startswith(sys.argv[1])
+rng = np.random.default_rng(0)
+X, Y = rng.normal(size=(60, 5)), rng.normal(size=(60, 3))
+
+def network(dtype):
+    layers = [fj.Dense(5, 9, activation="softsign"), fj.Dense(9, 7), fj.Activation("softsign"), fj.Dense(7, 3)]
+    return fj.Sequential(layers, seed=0, dtype=dtype)
+
+near = 1e-12
+compared = fj.compare(network("float64"), X, Y, "log_cosh", repeats=1)
+assert max(max(one.differences.values()) for one in compared.results.values()) < near, compared
+trained = {}
+for path in ("fused", "unfused", "reference"):
+    net = network("float64")
+    net.path = path
+    history = net.fit(X, Y, loss="log_cosh", optimizer=OPTIMIZER, epochs=3, batch_size=16)
+    assert history["loss"][-1] < history["loss"][0]
+    trained[path] = net.parameters
+for path in trained:
+    assert np.abs(trained[path] - trained["reference"]).max() < 100 * near, path
+net = network("float64")
+assert fj.check_gradients(net, X, Y, fj.losses.LogCosh()).passed
+assert max(fj.explain(net, X[:3], Y[:3], "log_cosh").differences.values()) < 1e-12
+
+estimator = MLPRegressor(hidden_layer_sizes=(6,), activation="softsign", solver=SOLVER, max_iter=3, random_state=0)
+with np.errstate(all="ignore"):
+    import warnings
+    warnings.simplefilter("ignore")
+    estimator.fit(X, Y[:, 0])
+assert estimator.network_.layers[0].activation.name == "softsign"
+
+with tempfile.TemporaryDirectory() as folder:
+    net.save(f"{folder}/net")
+    assert np.array_equal(fj.load(f"{folder}/net").predict(X), net.predict(X))
+
+refused = []
+for call, package in ((exchange.to_torch, "torch"), (exchange.to_onnx, "onnx")):
+    try:
+        __import__(package)
+        call(net)
+    except ImportError:
+        pass
+    except TypeError as error:
+        assert "softsign" in str(error)
+        refused.append(package)
+    else:
+        raise AssertionError(package)
+
+sys.argv = ["fastjac", "train", "digits", "--hidden", "8", "--activation", "softsign", "--epochs", "1",
+            "--optimizer", OPTIMIZER, "--dtype", "float64"]
+from fastjac.__main__ import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+def test_a_toy_of_each_trains_on_every_path_in_the_estimators_and_from_the_command_line(tmp_path):
+    root = copy_of(ROOT, tmp_path / "copy")
+    for toy in TOYS.values():
+        add(root, toy)
+    (root / "kernels").rename(root / "fastjac" / "kernels")
+    code = USES.replace("OPTIMIZER", "'sgd'").replace("SOLVER", "'sgd'")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
+        env=os.environ | {"NUMBA_OPT": "0", "FASTJAC_CACHE_DIR": str(tmp_path / "cache")},  # sooner compiled
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
