@@ -48,7 +48,7 @@ def main() -> None:
     wrong = np.flatnonzero(net.predict(X_test).argmax(axis=1) != y_test)[:1]
     one_digit(net, X_test[wrong], int(y_test[wrong][0]))
 
-    print(jacobians.explain(net, X_test[:2], y_test[:2]))
+    print(fj.explain(net, X_test[:2], y_test[:2]))
     print()
     print(fj.compare(net, X_test[:8], y_test[:8], loss="softmax_cross_entropy"))
     print()

@@ -27,6 +27,8 @@ from fastjac.estimators import MLPClassifier, MLPRegressor
 class Stop(fj.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.network.stop_training = True
+        if epoch > 1000 and self.network.evaluate(np.zeros((1, 4)), [0], "softmax_cross_entropy")["loss"] < logs["loss"]:
+            self.network.save("best.safetensors")
 
 
 def use() -> None:
@@ -52,6 +54,8 @@ def use() -> None:
     net.parameters = net.parameters * 0.5
     fj.check_gradients(net, X, y, loss="softmax_cross_entropy")
     print(fj.compare(net, X, y, loss=fj.SoftmaxCrossEntropy()))
+    assert fj.explain(net, X[:2], y[:2]).jacobians["dz1/dX"].ndim == 3
+    assert_type(net.clone("float32"), fj.Sequential)
     copied = MLPClassifier((4,), max_iter=300, tol=1e-2, random_state=0).fit(X, y)
     assert_type(copied, MLPClassifier)
     assert_type(copied.partial_fit(X, y), MLPClassifier)
