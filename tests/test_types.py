@@ -27,7 +27,8 @@ from fastjac.estimators import MLPClassifier, MLPRegressor
 class Stop(fj.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.network.stop_training = True
-        if epoch > 1000 and self.network.evaluate(np.zeros((1, 4)), [0], "softmax_cross_entropy")["loss"] < logs["loss"]:
+        if epoch > 1000:
+            assert self.network.evaluate(np.zeros((1, 4)), [0], "softmax_cross_entropy")["loss"] < logs["loss"]
             self.network.save("best.safetensors")
 
 
