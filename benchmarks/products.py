@@ -18,10 +18,11 @@ import numpy as np
 from fastjac.benchmarks import roof
 from fastjac.kernels import dense, vectormath
 from fastjac.kernels._jit import kernel
-from fastjac.kernels.activations import CODES, activate
+from fastjac.kernels.activations import CODES, IDENTITY, activate
 from fastjac.kernels.arrays import aligned
 from fastjac.kernels.counting import padded_row
-from fastjac.kernels.simd import address, lanes, load, register_bytes, store
+from fastjac.kernels.matrix import Function, Matrix, Rows, Sizes, alone
+from fastjac.kernels.simd import address, integers_at, lanes, load, register_bytes, store
 
 from fastjac import kernels
 
@@ -48,11 +49,10 @@ class Figure:
 
 @kernel
 def _product(a, w, c, zeros, panel, m, k, n, repeats):
+    x, layer = Matrix(address(a), padded_row(k), 1), dense.Layer(address(w), address(zeros), 0)
+    z, identity, team = Rows(address(c), padded_row(n)), Function(IDENTITY, 0.0), alone(integers_at(0))
     for _ in range(repeats):
-        dense.forward(
-            address(a), padded_row(k), 1, address(w), address(zeros), 0, address(c), padded_row(n), address(c),
-            padded_row(n), m, k, n, 0, 0.0, address(panel), 0, 1,
-        )  # fmt: skip
+        dense.forward(x, layer, z, z, Sizes(m, k, n), identity, address(panel), team)
 
 
 def _interleaved(runs: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
@@ -133,7 +133,7 @@ def function(name: str, count: int, rounds: int, seconds: float) -> Figure:
 def _function(x, out, count, code):
     z, a = address(x), address(out)
     if code >= 0:
-        activate(code, 0.0, z, count, a, count, 1, count)
+        activate(Function(code, 0.0), Rows(z, count), Rows(a, count), 1, count)
     else:
         for j in range(0, count, lanes(z)):
             store(a, j, vectormath.exp(load(z, j)))

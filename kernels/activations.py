@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from . import vectormath
 from ._jit import inline
+from .matrix import rows_from
 from .simd import (
-    advance,
     bits,
     lanes,
     least_normal,
@@ -150,7 +150,7 @@ IDENTITY = CODES["identity"]
 
 
 def _chain(loops, code=0):
-    """A function that runs loop number ``wanted``: an if-chain outside the loops, one comparison a row.
+    """A function that runs the loop of a function's code: an if-chain outside the loops, one comparison a row.
 
     Inside the loops the same choice among nine costs eleven times the work of a relu.
     """
@@ -160,21 +160,21 @@ def _chain(loops, code=0):
     others = _chain(loops, code + 1)
 
     @inline
-    def choose(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns):
-        if wanted == code:
-            loop(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns)
+    def choose(function, z, a, d, rows, columns):
+        if function.code == code:
+            loop(function, z, a, d, rows, columns)
         else:
-            others(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns)
+            others(function, z, a, d, rows, columns)
 
     return choose
 
 
 def _forward_loop(forward):
     @inline
-    def run(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns):
-        width = lanes(z)
+    def run(function, z, a, d, rows, columns):
+        width, p = lanes(z.at), function.parameter
         for i in range(rows):
-            source, target = advance(z, i * z_row), advance(a, i * a_row)
+            source, target = rows_from(z, i, 0).at, rows_from(a, i, 0).at
             j = 0
             while j <= columns - width:
                 store(target, j, forward(load(source, j), p))
@@ -188,10 +188,10 @@ def _forward_loop(forward):
 
 def _slope_loop(slope):
     @inline
-    def run(wanted, p, z, z_row, a, a_row, d, d_row, rows, columns):
-        width = lanes(a)
+    def run(function, z, a, d, rows, columns):
+        width, p = lanes(a.at), function.parameter
         for i in range(rows):
-            before, after, gradient = advance(z, i * z_row), advance(a, i * a_row), advance(d, i * d_row)
+            before, after, gradient = rows_from(z, i, 0).at, rows_from(a, i, 0).at, rows_from(d, i, 0).at
             j = 0
             while j <= columns - width:
                 store(gradient, j, load(gradient, j) * slope(load(before, j), load(after, j), p))
@@ -209,17 +209,31 @@ _slope = _chain([_slope_loop(row.slope) for row in TABLE])
 
 
 @inline
-def activate(code, p, z, z_row, a, a_row, rows, columns):
-    """A = f(Z), element by element. Z, A (rows, columns), any row strides; A may be Z."""
-    if columns == z_row and columns == a_row:
+def activate(function, z, a, rows, columns):
+    """A = f(Z), element by element. Z, A: Rows (rows, columns); A may be Z."""
+    if columns == z.row and columns == a.row:
         rows, columns = 1, rows * columns
-    _forward(code, p, z, z_row, a, a_row, a, a_row, rows, columns)
+    _forward(function, z, a, a, rows, columns)
+
+
+class Slope(NamedTuple):
+    """f'(Z): the function, and its input Z and output A, Rows; where the table's row needs no input, Z may be A."""
+
+    function: Any
+    z: Any
+    a: Any
 
 
 @inline
-def multiply_by_slope(code, p, z, z_row, a, a_row, d, d_row, rows, columns):
-    """D = D ⊙ f'(Z): the product with the diagonal Jacobian, in place. Where the row needs no input, Z may be A."""
-    if code != IDENTITY:
-        if columns == z_row and columns == a_row and columns == d_row:
+def slope_from(slope, row, column):
+    """The slope of the entries from one on, to the right and down."""
+    return Slope(slope.function, rows_from(slope.z, row, column), rows_from(slope.a, row, column))
+
+
+@inline
+def multiply_by_slope(slope, d, rows, columns):
+    """D = D ⊙ f'(Z): the product with the diagonal Jacobian, in place. D: Rows (rows, columns), neither Z nor A."""
+    if slope.function.code != IDENTITY:
+        if columns == slope.z.row and columns == slope.a.row and columns == d.row:
             rows, columns = 1, rows * columns
-        _slope(code, p, z, z_row, a, a_row, d, d_row, rows, columns)
+        _slope(slope.function, slope.z, slope.a, d, rows, columns)

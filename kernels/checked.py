@@ -19,7 +19,7 @@ import numpy as np
 
 from . import dense, losses, optimizers
 from ._jit import kernel
-from .activations import CODES, IDENTITY, TABLE, activate, multiply_by_slope
+from .activations import CODES, IDENTITY, TABLE, Slope, activate, multiply_by_slope, slope_from
 from .arrays import (
     FLOATS,
     aligned,
@@ -38,8 +38,10 @@ from .arrays import (
 )
 from .blocking import CHUNK, LOSS_WORK, PANEL, ZEROS
 from .counting import blocks, least, padded_row
-from .gemm import copy_rows
-from .losses import BITS, LABELS, NUMBERS
+from .dense import Layer
+from .gemm import ADD, SET, copy_rows
+from .losses import BITS, LABELS, NUMBERS, Found, Wanted
+from .matrix import Function, Matrix, Rows, Sizes, alone, matrix_at, matrix_from, rows_from
 from .random import dropout_mask as dropout_mask_rows
 from .random import key_of
 from .simd import (
@@ -115,42 +117,42 @@ def _finish(result: np.ndarray, target: np.ndarray) -> np.ndarray:
 # --- dense --------------------------------------------------------------------------------------------------------
 
 
-@kernel
-def _dense_forward(x_place, x_row, x_column, n, i, o, w_place, b_place, z_place, a_place, code, p, zeros, panel):
-    empty = address(zeros)
-    x, w, a = numbers_at(x_place, empty), numbers_at(w_place, empty), numbers_at(a_place, empty)
-    bias = numbers_at(b_place, empty) if b_place != 0 else empty
-    dense.forward(
-        x, x_row, x_column, w, bias, 1 if b_place != 0 else 0, numbers_at(z_place, empty), o, a, o,
-        n, i, o, code, p, address(panel), 0, 1,
-    )  # fmt: skip
+# What these kernels take from Python has addresses where compiled code has pointers; 0 is an array that there is not.
 
 
 @kernel
-def _dense_backward(
-    x_place, x_row, x_column, n, i, o, d_place, d_row, d_column, a_place, z_place, w_place,
-    dx_place, dw_place, db_place, code, p, zeros, dz, panel,
-):  # fmt: skip
-    """dZ exists a chunk of rows at a time, in ``dz``: it is made, and used three times, while it is in the cache."""
+def _dense_forward(x, layer, z, a, sizes, function, zeros, panel):
+    """x, layer: Matrix and Layer of addresses.  z, a: addresses of arrays without padding."""
     empty = address(zeros)
-    x, d, w = numbers_at(x_place, empty), numbers_at(d_place, empty), numbers_at(w_place, empty)
-    a, z, dx = numbers_at(a_place, empty), numbers_at(z_place, empty), numbers_at(dx_place, empty)
-    dw, db = numbers_at(dw_place, empty), numbers_at(db_place, empty)
-    chunk_dz, row = address(dz), padded_row(o)
+    bias = numbers_at(layer.b, empty) if layer.bias != 0 else empty
+    given = Layer(numbers_at(layer.w, empty), bias, layer.bias)
+    kept, value = Rows(numbers_at(z, empty), sizes.outputs), Rows(numbers_at(a, empty), sizes.outputs)
+    dense.forward(matrix_at(x, empty), given, kept, value, sizes, function, address(panel), alone(integers_at(0)))
+
+
+@kernel
+def _dense_backward(x, d, slope, w, dx, gradient, sizes, zeros, dz, panel):
+    """x, d: Matrix of addresses.  slope, gradient: Slope and Layer of addresses.  w, dx: addresses.
+
+    dZ exists a chunk of rows at a time, in ``dz``: it is made, and used three times, while it is in the cache.
+    """
+    empty, buffer, team = address(zeros), address(panel), alone(integers_at(0))
+    n, i, o = sizes
+    inputs, above = matrix_at(x, empty), matrix_at(d, empty)
+    own = Slope(slope.function, Rows(numbers_at(slope.z, empty), o), Rows(numbers_at(slope.a, empty), o))
+    to = Layer(numbers_at(gradient.w, empty), numbers_at(gradient.b, empty), gradient.bias)
+    weight, below = numbers_at(w, empty), Rows(numbers_at(dx, empty), i)
+    chunk = Rows(address(dz), padded_row(o))
     for first in range(0, n, CHUNK):
-        count = least(CHUNK, n - first)
-        copy_rows(advance(d, first * d_row), d_row, d_column, chunk_dz, row, count, o)
-        multiply_by_slope(code, p, advance(z, first * o), o, advance(a, first * o), o, chunk_dz, row, count, o)
-        dense.backward_parameters(
-            advance(x, first * x_row), x_row, x_column, chunk_dz, row, dw, db, 1, count, i, o, first, empty,
-            address(panel), 0, 1,
-        )  # fmt: skip
-        if dx_place != 0:
-            target = advance(dx, first * i)
-            dense.backward_input(
-                chunk_dz, row, w, target, i, count, i, o,
-                0, 0.0, target, i, target, i, empty, address(panel), 0, 1,
-            )  # fmt: skip
+        part = Sizes(least(CHUNK, n - first), i, o)
+        copy_rows(matrix_from(above, first, 0), chunk, part.rows, o)
+        multiply_by_slope(slope_from(own, first, 0), chunk, part.rows, o)
+        add = ADD if first > 0 else SET
+        dense.backward_parameters(matrix_from(inputs, first, 0), chunk, to, part, add, empty, buffer, team)
+        if dx != 0:
+            target = rows_from(below, first, 0)
+            nothing = Slope(Function(IDENTITY, 0.0), target, target)
+            dense.backward_input(chunk, weight, target, part, nothing, empty, buffer, team)
 
 
 def _dense_arguments(X: Any, W: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -198,10 +200,17 @@ def dense_forward(
         raise ValueError(f"out and z_out share memory (both of shape {(n, o)}); expected two arrays of shape {(n, o)}")
     A = place_to_write(target, X, W, b)
     Z = A if z_target is None or code == IDENTITY else place_to_write(z_target, X, W, b)
+    layer = Layer(place(W), place(b), 0 if b is None else 1)
     _dense_forward(
-        place(X), *strides(X), n, i, o, place(W), place(b), place(Z), place(A), code, p, _ZEROS[W.dtype],
+        Matrix(place(X), *strides(X)),
+        layer,
+        place(Z),
+        place(A),
+        Sizes(n, i, o),
+        Function(code, p),
+        _ZEROS[W.dtype],
         aligned(PANEL, W.dtype),
-    )  # fmt: skip
+    )
     if z_target is not None:
         _finish(Z, z_target)
     return _finish(A, target)
@@ -260,10 +269,17 @@ def dense_backward(
             if one is not None:
                 one[...] = 0
     _dense_backward(
-        place(X), *strides(X), n, i, o, place(dA), *strides(dA), place(A), place(Z), place(W),
-        place(places["dX"]), place(places["dW"]), place(places["db"]), code, p, _ZEROS[W.dtype],
-        aligned(least(CHUNK, n) * padded_row(o) + 64, W.dtype), aligned(PANEL, W.dtype),
-    )  # fmt: skip
+        Matrix(place(X), *strides(X)),
+        Matrix(place(dA), *strides(dA)),
+        Slope(Function(code, p), place(Z), place(A)),
+        place(W),
+        place(places["dX"]),
+        Layer(place(places["dW"]), place(places["db"]), 1),
+        Sizes(n, i, o),
+        _ZEROS[W.dtype],
+        aligned(least(CHUNK, n) * padded_row(o) + 64, W.dtype),
+        aligned(PANEL, W.dtype),
+    )
     for name, target in targets.items():
         if target is not None:
             _finish(places[name], target)
@@ -274,25 +290,27 @@ def dense_backward(
 
 
 @kernel
-def _activation_forward(z_place, a_place, count, code, p, zeros):
-    z, a = numbers_at(z_place, address(zeros)), numbers_at(a_place, address(zeros))
-    activate(code, p, z, count, a, count, 1, count)
+def _activation_forward(z, a, count, function, zeros):
+    """z, a: addresses; so below."""
+    given, value = Rows(numbers_at(z, address(zeros)), count), Rows(numbers_at(a, address(zeros)), count)
+    activate(function, given, value, 1, count)
 
 
 @kernel
-def _activation_backward(z_place, a_place, d_place, count, code, p, zeros):
-    z, a = numbers_at(z_place, address(zeros)), numbers_at(a_place, address(zeros))
-    multiply_by_slope(code, p, z, count, a, count, numbers_at(d_place, address(zeros)), count, 1, count)
+def _activation_backward(slope, d, count, zeros):
+    empty = address(zeros)
+    z, a = Rows(numbers_at(slope.z, empty), count), Rows(numbers_at(slope.a, empty), count)
+    multiply_by_slope(Slope(slope.function, z, a), Rows(numbers_at(d, empty), count), 1, count)
 
 
 @kernel
-def _softmax(z_place, s_place, n, k, zeros):
-    losses.softmax(numbers_at(z_place, address(zeros)), k, numbers_at(s_place, address(zeros)), k, n, k)
+def _softmax(z, s, n, k, zeros):
+    losses.softmax(Rows(numbers_at(z, address(zeros)), k), Rows(numbers_at(s, address(zeros)), k), n, k)
 
 
 @kernel
-def _softmax_backward(s_place, d_place, n, k, zeros):
-    losses.softmax_backward(numbers_at(s_place, address(zeros)), k, numbers_at(d_place, address(zeros)), k, n, k)
+def _softmax_backward(s, d, n, k, zeros):
+    losses.softmax_backward(Rows(numbers_at(s, address(zeros)), k), Rows(numbers_at(d, address(zeros)), k), n, k)
 
 
 def activation_forward(Z: Any, activation: str, *, parameter: float | None = None, out: Any = None) -> np.ndarray:
@@ -310,7 +328,7 @@ def activation_forward(Z: Any, activation: str, *, parameter: float | None = Non
     p = kernel_parameter(activation, parameter, dtype)
     target = output("out", out, Z.shape, dtype)
     A = target if target is Z else place_to_write(target, Z)
-    _activation_forward(place(Z), place(A), Z.size, code, p, _ZEROS[dtype])
+    _activation_forward(place(Z), place(A), Z.size, Function(code, p), _ZEROS[dtype])
     return _finish(A, target)
 
 
@@ -335,7 +353,7 @@ def activation_backward(
     p = kernel_parameter(activation, parameter, dtype)
     target = None if out is None else output("out", out, A.shape, dtype)
     dZ = np.array(dA, order="C")
-    _activation_backward(place(Z), place(A), place(dZ), A.size, code, p, _ZEROS[dtype])
+    _activation_backward(Slope(Function(code, p), place(Z), place(A)), place(dZ), A.size, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
 
@@ -382,7 +400,8 @@ def _need_columns(name: str, array: np.ndarray) -> None:
 
 @kernel
 def _dropout_mask(mask, columns, rate, seed, step, place):
-    dropout_mask_rows(address(mask), columns, 0, mask.shape[0] // columns, columns, rate, key_of(seed, step, place))
+    rows = Rows(address(mask), columns)
+    dropout_mask_rows(rows, 0, mask.shape[0] // columns, columns, rate, key_of(seed, step, place))
 
 
 def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, place: int, dtype: Any) -> np.ndarray:
@@ -431,21 +450,24 @@ def _whole(name: str, value: Any, least: int = -(2**63)) -> int:
 
 
 @kernel
-def _loss(
-    code, parameter, z_place, label_place, target_place, weight_place, gradient, numbers, doubles, flushes
-):  # fmt: skip
-    """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk."""
+def _loss(function, z, labels, targets, weights, gradient, numbers, doubles, flushes):
+    """Sums of weighted losses and hits, and of the weights, in the order of the rows, chunk by chunk.
+
+    z, labels, targets, weights: addresses.
+    """
     before = flush_subnormals()
-    if flushes == 0:
+    if not flushes:
         restore_subnormals(before)
     n, k = gradient.shape
-    d, scale = address(gradient), address(numbers)
-    work, row_losses = advance(scale, least(CHUNK, n)), address(doubles)
-    row_hits = advance(row_losses, least(CHUNK, n))
-    z, targets = numbers_at(z_place, scale), numbers_at(target_place, scale)
-    class_of, given = integers_at(label_place), doubles_at(weight_place)
+    scales = address(numbers)
+    work = advance(scales, least(CHUNK, n))
+    found = Found(Rows(address(gradient), k), address(doubles), advance(address(doubles), least(CHUNK, n)))
+    output, given = Rows(numbers_at(z, scales), k), doubles_at(weights)
+    # without labels or targets the pointer is at what is never read
+    class_of = integers_at(labels) if labels != 0 else address(_NO_LABELS)
+    target = Rows(numbers_at(targets, scales), k) if targets != 0 else output
     weight_sum = float(n)
-    if weight_place != 0:
+    if weights != 0:
         weight_sum = 0.0
         for r in range(n):
             weight_sum += get(given, r)
@@ -454,21 +476,17 @@ def _loss(
         first = chunk * CHUNK
         count = least(CHUNK, n - first)
         for r in range(count):
-            weight = get(given, first + r) if weight_place != 0 else 1.0
-            put(scale, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
-        # without labels or targets the pointer stands still at what is never read
-        losses.loss_rows(
-            code, parameter, advance(z, first * k), k,
-            advance(class_of, first) if label_place != 0 else address(_NO_LABELS),
-            advance(targets, first * k) if target_place != 0 else advance(z, first * k), k, scale,
-            advance(d, first * k), k, row_losses, row_hits, 0, count, k, work,
-        )  # fmt: skip
+            weight = get(given, first + r) if weights != 0 else 1.0
+            put(scales, r, weight / weight_sum if weight_sum > 0.0 else 0.0)
+        wanted = Wanted(advance(class_of, first) if labels != 0 else class_of, rows_from(target, first, 0), scales)
+        to = Found(rows_from(found.d, first, 0), found.losses, found.hits)
+        losses.loss_rows(function, rows_from(output, first, 0), wanted, to, 0, count, k, work)
         chunk_loss, chunk_hits = 0.0, 0.0
         for r in range(count):
-            weight = get(given, first + r) if weight_place != 0 else 1.0
+            weight = get(given, first + r) if weights != 0 else 1.0
             if weight != 0.0:
-                chunk_loss += weight * get(row_losses, r)
-                chunk_hits += weight * get(row_hits, r)
+                chunk_loss += weight * get(found.losses, r)
+                chunk_hits += weight * get(found.hits, r)
         loss += chunk_loss
         hits += chunk_hits
     restore_subnormals(before)
@@ -489,10 +507,11 @@ def loss_sums(
     as they do in training.
     """
     chunk = least(CHUNK, len(Z))
+    numbers, doubles = np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk)
+    function = Function(code, parameter)
     result: tuple[float, float, float] = _loss(
-        code, parameter, place(Z), place(class_of), place(targets), place(weight), d,
-        np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk), int(flushes),
-    )  # fmt: skip
+        function, place(Z), place(class_of), place(targets), place(weight), d, numbers, doubles, flushes
+    )
     return result
 
 
@@ -743,6 +762,6 @@ def optimizer_update(rule, parameters, gradients, state, rate, settings, step):
         factor = optimizers.clip_factor(length, settings[optimizers.CLIP_NORM])
     if finite:
         change = optimizers.change_of(rule, settings, rate, step, factor, 0.0, 0.0)
-        optimizers.update(change, w, 0, g, 0, address(state), optimizers.padded_count(count), 1, count)
+        optimizers.update(change, w, g, address(state), optimizers.padded_count(count), count)
     restore_subnormals(before)
     return finite

@@ -4,12 +4,15 @@ X (n, i), W (i, o), b (o,), Z, A, dZ (n, o). Each product walks its tiles once; 
 tile while it is still in the first-level cache: the activation in the forward pass, and in the backward pass the
 diagonal Jacobian of the layer *below*, so that dX·diag(f') leaves as the dZ of that layer.
 
-``part`` of ``parts`` is the caller's share of the tiles: every tile is computed whole by one thread.
+Each function computes the caller's share of the tiles, as its ``team`` says: every tile is computed whole by one
+thread. Nobody waits here. Unless it is said, what is written overlaps nothing that is read.
 """
+
+from typing import Any, NamedTuple
 
 from . import gemm, optimizers
 from ._jit import inline
-from .activations import activate, multiply_by_slope
+from .activations import activate, multiply_by_slope, slope_from
 from .blocking import (
     CHUNK,
     FEW_COLUMNS,
@@ -21,39 +24,49 @@ from .blocking import (
     TILE_ROWS,
     WIDE,
 )
-from .counting import blocks, least, share
+from .counting import blocks, least
+from .gemm import ADD, SET
+from .matrix import Matrix, Rows, Sizes, as_matrix, matrix_from, rows_from, share_of, transposed
 from .simd import advance, distance, get, lanes, load, load_head, put, splat, store, store_head
 
 
+class Layer(NamedTuple):
+    """W (i, o) and b (o,), or the gradients of both: pointers, to numbers without padding."""
+
+    w: Any
+    b: Any
+    bias: int  # 1, or 0 where there is none: forward then reads a tile row of zeros at b, and backward nothing
+
+
 @inline
-def forward(x, x_row, x_column, w, b, b_column, z, z_row, a, a_row, n, i, o, code, p, buffer, part, parts):
+def forward(x, layer, z, a, sizes, function, buffer, team):
     """A = f(X·W + b), keeping Z in its own memory where z differs from a.  C7, B5.
 
-    A may not overlap X. Without a bias: b is zeros and b_column 0, else 1. ``buffer``: see ``gemm.panel``.
+    x: Matrix.  z, a: Rows; the same where nobody needs Z, and neither overlaps X.  buffer: see ``gemm.panel``.
     """
-    width, across = gemm.tile_columns(a, n, o, parts)
+    n, i, o = sizes
+    width, across = gemm.tile_columns(z.at, n, o, team.parts)
     down = blocks(n, TILE_ROWS)
-    begin, end = share(down * across, part, parts), share(down * across, part + 1, parts)
+    begin, end = share_of(team, down * across)
     # a row alone would read W only to copy it; a bias of zeros is as short as a tile
-    if n == 1 and parts == 1 and b_column != 0:
-        done = gemm.row(x, x_column, w, o, z, b, o, i)
-        if code != 0:
-            activate(code, p, z, z_row, a, a_row, 1, done)
+    if n == 1 and team.parts == 1 and layer.bias != 0:
+        done = gemm.row(x, Rows(layer.w, o), z, Rows(layer.b, 0), o, i)
+        if function.code != 0:
+            activate(function, z, a, 1, done)
         begin = done // width
-    depth = gemm.span(x, least(n, STRIP), i)
+    depth = gemm.span(z.at, least(n, STRIP), i)
     for first in range(0, i, depth):
         last = least(i, first + depth)
         t = begin
         while t < end:
             column, row, rows = _strip(t, end, down, n, width)
             columns = least(width, o - column)
-            target = advance(z, row * z_row + column)
-            gemm.panel(
-                advance(x, row * x_row), x_row, x_column, advance(w, column), o, 0,
-                target, z_row, advance(b, column * b_column), 0, rows, columns, width, first, last, buffer,
-            )  # fmt: skip
-            if code != 0 and last == i:
-                activate(code, p, target, z_row, advance(a, row * a_row + column), a_row, rows, columns)
+            target = rows_from(z, row, column)
+            b = Rows(advance(layer.b, column * layer.bias), 0)
+            w = Matrix(advance(layer.w, column), o, 1)
+            gemm.panel(matrix_from(x, row, 0), w, target, b, rows, columns, width, first, last, buffer)
+            if function.code != 0 and last == i:
+                activate(function, target, rows_from(a, row, column), rows, columns)
             t += blocks(rows, TILE_ROWS)
 
 
@@ -70,154 +83,161 @@ def _strip(t, end, down, n, width):
 
 
 @inline
-def backward_input(dz, dz_row, w, dx, dx_row, n, i, o, code, p, z, z_row, a, a_row, zeros, buffer, part, parts):
-    """dX = dZ·Wᵀ (C7), then ⊙ f'(Z) with the layer below's activation, whose input is Z and output A (n, i).
+def backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
+    """dX = dZ·Wᵀ (C7), then ⊙ f'(Z) of the layer below, whose Z and A are (n, i).
 
-    ``zeros``: one tile row of zeros. ``buffer``: see ``gemm.panel``.
+    dz, dx: Rows.  w: pointer.  zeros: one tile row of them.  buffer: see ``gemm.panel``.
     """
-    width, across = gemm.tile_columns(dx, n, i, parts)
+    n, i, o = sizes
+    width, across = gemm.tile_columns(zeros, n, i, team.parts)
     down = blocks(n, TILE_ROWS)
-    begin, end = share(down * across, part, parts), share(down * across, part + 1, parts)
-    depth = gemm.span(dz, least(n, STRIP), o)
+    begin, end = share_of(team, down * across)
+    depth = gemm.span(zeros, least(n, STRIP), o)
+    init = Rows(zeros, 0)
     for first in range(0, o, depth):
         last = least(o, first + depth)
         t = begin
         while t < end:
             column, row, rows = _strip(t, end, down, n, width)
             columns = least(width, i - column)
-            target = advance(dx, row * dx_row + column)
-            gemm.panel(
-                advance(dz, row * dz_row), dz_row, 1, advance(w, column * o), o, 1,
-                target, dx_row, zeros, 0, rows, columns, width, first, last, buffer,
-            )  # fmt: skip
-            if code != 0 and last == o:
-                multiply_by_slope(
-                    code, p, advance(z, row * z_row + column), z_row, advance(a, row * a_row + column), a_row,
-                    target, dx_row, rows, columns,
-                )  # fmt: skip
+            target, above = rows_from(dx, row, column), as_matrix(rows_from(dz, row, 0))
+            turned = Matrix(advance(w, column * o), 1, o)
+            gemm.panel(above, turned, target, init, rows, columns, width, first, last, buffer)
+            if slope.function.code != 0 and last == o:
+                multiply_by_slope(slope_from(slope, row, column), target, rows, columns)
             t += blocks(rows, TILE_ROWS)
 
 
 @inline
-def backward_parameters(x, x_row, x_column, dz, dz_row, dw, db, bias, n, i, o, add, zeros, buffer, part, parts):
-    """dW = Xᵀ·dZ and, with ``bias``, db = Σ dZ over rows (C6, C7). With ``add`` they are added to.
+def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
+    """dW = Xᵀ·dZ and, with a bias, db = Σ dZ over rows (C6, C7). With ``add`` they are added to what is there.
 
-    dZ's rows are readable to whole vectors. dW (i, o) without padding.
+    x: Matrix.  dz: Rows, readable to whole vectors.  gradient: Layer of dW and db.  zeros: one tile row of them.
+    buffer: PANEL numbers.
     """
-    width, across = gemm.tile_columns(dz, i, o, parts)
+    n, i, o = sizes
+    width, across = gemm.tile_columns(zeros, i, o, team.parts)
     down = blocks(i, TILE_ROWS)
+    init = Rows(zeros, 0)
     for first in range(0, n, CHUNK):
         depth = least(CHUNK, n - first)
-        adding = 1 if add != 0 or first > 0 else 0
-        x_chunk, dz_chunk = advance(x, first * x_row), advance(dz, first * dz_row)
-        t, end = share(down * across, part, parts), share(down * across, part + 1, parts)
-        if _is_narrow(x, x_column, i, o):
-            if part == 0:
-                _narrow(x_chunk, x_row, dz_chunk, dz_row, dw, i, o, depth, adding, zeros, buffer)
+        adding = ADD if add != 0 or first > 0 else SET
+        x_chunk, dz_chunk = matrix_from(x, first, 0), rows_from(dz, first, 0)
+        t, end = share_of(team, down * across)
+        if _is_narrow(x, i, o, lanes(zeros)):
+            if team.part == 0:
+                _narrow(Rows(x_chunk.at, x.row), dz_chunk, gradient.w, Sizes(depth, i, o), adding, zeros, buffer)
             t = end
         while t < end:
             column, row, rows = _strip(t, end, down, i, width)
             columns = least(width, o - column)
-            panel, panel_row = gemm.near(advance(dz_chunk, column), dz_row, buffer, depth, columns, o, width)
-            gemm.tile(
-                advance(x_chunk, row * x_column), x_column, x_row, panel, panel_row,
-                advance(dw, row * o + column), o, zeros, 0, rows, columns, depth, adding,
-            )  # fmt: skip
+            panel = gemm.near(rows_from(dz_chunk, 0, column), buffer, depth, columns, o, width)
+            turned = transposed(matrix_from(x_chunk, 0, row))
+            dw = Rows(advance(gradient.w, row * o + column), o)
+            gemm.tile(turned, panel, dw, init, rows, columns, depth, adding)
             t += blocks(rows, TILE_ROWS)
-        for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
-            for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
-                tail = least(lanes(dz), o - column)
-                total = _column_sum(dz_chunk, dz_row, column, depth)
+        begin, end = share_of(team, gradient.bias * across)
+        for t in range(begin, end):
+            for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
+                tail = least(lanes(zeros), o - column)
+                total = _column_sum(rows_from(dz_chunk, 0, column), depth)
                 if adding != 0:
-                    total = load_head(db, column, tail) + total
-                store_head(db, column, total, tail)
+                    total = load_head(gradient.b, column, tail) + total
+                store_head(gradient.b, column, total, tail)
 
 
 @inline
-def _is_narrow(x, x_column, i, o):
+def _is_narrow(x, i, o, vector):
     """Whether ``_narrow`` is for this product: X's rows are then read as whole vectors, no further than they go."""
-    return o <= NARROW and x_column == 1 and i % lanes(x) == 0
+    return o <= NARROW and x.column == 1 and i % vector == 0
 
 
 @inline
-def _narrow(x, x_row, dz, dz_row, dw, i, o, n, adding, zeros, buffer):
-    """dW = Xᵀ·dZ by way of dWᵀ = dZᵀ·X: the same sums in the same order. ``buffer``: a panel."""
-    width, across = gemm.tile_columns(dz, o, i, 1)
+def _narrow(x, dz, dw, sizes, adding, zeros, buffer):
+    """dW = Xᵀ·dZ by way of dWᵀ = dZᵀ·X: the same sums in the same order.
+
+    x, dz: Rows, X's as many numbers wide as are whole vectors.  dw: pointer.  buffer: PANEL numbers.
+    """
+    n, i, o = sizes
+    width, across = gemm.tile_columns(zeros, o, i, 1)
+    turned, tile = transposed(as_matrix(dz)), Rows(buffer, width)
     for t in range(across):
         row = t * width
         rows = least(width, i - row)
-        gemm.tile(dz, 1, dz_row, advance(x, row), x_row, buffer, width, zeros, 0, o, rows, n, 0)
-        place = advance(dw, row * o)
+        gemm.tile(turned, rows_from(x, 0, row), tile, Rows(zeros, 0), o, rows, n, SET)
+        to = advance(dw, row * o)
         for r in range(rows):
             for c in range(o):
                 value = get(buffer, c * width + r)
-                put(place, r * o + c, get(place, r * o + c) + value if adding != 0 else value)
+                put(to, r * o + c, get(to, r * o + c) + value if adding != 0 else value)
 
 
 @inline
-def _column_sum(dz, dz_row, column, depth):
-    """The sums of one vector of columns; four chains, as each addition waits for the one before."""
-    a, b, c, d = splat(dz, 0.0), splat(dz, 0.0), splat(dz, 0.0), splat(dz, 0.0)
-    place, row = advance(dz, column), dz_row
+def _column_sum(dz, depth):
+    """The sums of one vector of columns; four chains, as each addition waits for the one before. dz: Rows."""
+    at, row = dz
+    a, b, c, d = splat(at, 0.0), splat(at, 0.0), splat(at, 0.0), splat(at, 0.0)
     for _ in range(depth // 4):
-        a, b = a + load(place, 0), b + load(place, row)
-        c, d = c + load(place, 2 * row), d + load(place, 3 * row)
-        place = advance(place, 4 * row)
+        a, b = a + load(at, 0), b + load(at, row)
+        c, d = c + load(at, 2 * row), d + load(at, 3 * row)
+        at = advance(at, 4 * row)
     for k in range(depth % 4):
-        a = a + load(place, k * row)
+        a = a + load(at, k * row)
     return (a + b) + (c + d)
 
 
 @inline
-def learn(x, x_row, x_column, dz, dz_row, w, b, bias, change, state, apart, n, i, o, zeros, buffer, part, parts):
+def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
     """``backward_parameters`` and the optimizer's step at once, some rows of W at a time: their gradient never leaves
     the second-level cache. For at most CHUNK rows, where nobody asks for the gradient.
 
-    w, b: W (i, o) and the bias among the parameters. state: as far into the optimizer's state as w is into the
-    parameters; its second vector lies ``apart`` further. ``buffer``: ``learn_memory(o)`` numbers.
+    layer: W and b among the parameters, changed in place.  state: as far into the optimizer's state as W is into the
+    parameters; its second vector lies ``apart`` further.  buffer: ``learn_memory(o)`` numbers.  Else as there.
     """
-    width, across = gemm.tile_columns(dz, i, o, 1)
+    n, i, o = sizes
+    width, across = gemm.tile_columns(zeros, i, o, 1)
     tiles = blocks(i, TILE_ROWS)
     height = learn_rows(o)
     xt = advance(buffer, _panels_memory(o))
     dw = advance(xt, height * CHUNK)
+    init = Rows(zeros, 0)
     if o > WIDE:
         for t in range(across):
             column = t * width
             columns = least(width, o - column)
-            gemm.copy_rows(advance(dz, column), dz_row, 1, advance(buffer, column * n), width, n, columns)
-    end = least(i, share(tiles, part + 1, parts) * TILE_ROWS)
-    for row in range(share(tiles, part, parts) * TILE_ROWS, end, height):
+            gemm.copy_rows(as_matrix(rows_from(dz, 0, column)), Rows(advance(buffer, column * n), width), n, columns)
+    begin, end = share_of(team, tiles)
+    end = least(i, end * TILE_ROWS)
+    for row in range(begin * TILE_ROWS, end, height):
         rows = least(height, end - row)
-        source = advance(x, row * x_column)
-        source_row, source_k, source_tile = x_column, x_row, TILE_ROWS * x_column
+        source = transposed(matrix_from(x, 0, row))
+        below = TILE_ROWS * x.column  # from one tile of X's columns to the next
+        narrow = _is_narrow(x, rows, o, lanes(zeros))
         if o >= FEW_COLUMNS:
-            gemm.pack_tiles(source, x_column, x_row, xt, rows, n)
-            source, source_row, source_k, source_tile = xt, 1, TILE_ROWS, TILE_ROWS * n
-        narrow = _is_narrow(x, x_column, rows, o)
+            gemm.pack_tiles(source, xt, rows, n)
+            source, below = Matrix(xt, 1, TILE_ROWS), TILE_ROWS * n
         if narrow:
-            _narrow(source, x_row, dz, dz_row, dw, rows, o, n, 0, zeros, buffer)
+            _narrow(Rows(source.at, x.row), dz, dw, Sizes(n, rows, o), SET, zeros, buffer)
         for t in range(0 if narrow else across):
             column = t * width
             columns = least(width, o - column)
-            panel, panel_row = advance(dz, column), dz_row
+            panel = rows_from(dz, 0, column)
             if o > WIDE:
-                panel, panel_row = advance(buffer, column * n), width
+                panel = Rows(advance(buffer, column * n), width)
             for r in range(0, rows, TILE_ROWS):
-                gemm.tile_inlined(
-                    advance(source, r // TILE_ROWS * source_tile), source_row, source_k, panel, panel_row,
-                    advance(dw, r * o + column), o, zeros, 0, least(TILE_ROWS, rows - r), columns, n, 0,
-                )  # fmt: skip
-        place = row * o
-        optimizers.add_penalty(change.l1, change.l2, advance(w, place), dw, rows * o)
-        optimizers.update(change, advance(w, place), 0, dw, 0, advance(state, place), apart, 1, rows * o)
-    beside = distance(w, b)
-    for t in range(share(bias * across, part, parts), share(bias * across, part + 1, parts)):
-        for column in range(t * width, least(o, (t + 1) * width), lanes(dz)):
-            store(buffer, 0, _column_sum(dz, dz_row, column, n))
-            columns = least(lanes(dz), o - column)
-            place = advance(state, beside + column)
-            optimizers.update(change, advance(b, column), 0, buffer, 0, place, apart, 1, columns)
+                turned = Matrix(advance(source.at, r // TILE_ROWS * below), source.row, source.column)
+                target = Rows(advance(dw, r * o + column), o)
+                gemm.tile_inlined(turned, panel, target, init, least(TILE_ROWS, rows - r), columns, n, SET)
+        first = row * o
+        optimizers.add_penalty(change.l1, change.l2, advance(layer.w, first), dw, rows * o)
+        optimizers.update(change, advance(layer.w, first), dw, advance(state, first), apart, rows * o)
+    beside = distance(layer.w, layer.b)
+    begin, end = share_of(team, layer.bias * across)
+    for t in range(begin, end):
+        for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
+            store(buffer, 0, _column_sum(rows_from(dz, 0, column), n))
+            own = advance(state, beside + column)
+            optimizers.update(change, advance(layer.b, column), buffer, own, apart, least(lanes(zeros), o - column))
 
 
 @inline

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from ._jit import always_inline, inline
 from .blocking import DEPTH, DEPTH_OF_MOST, MOST_VECTORS, TILE_ROWS, WIDE
 from .counting import blocks, least
+from .matrix import Rows, as_matrix, matrix_from, rows_from
 from .simd import (
     advance,
     get,
@@ -37,21 +38,29 @@ from .simd import (
     vector_of,
 )
 
+SET, ADD = 0, 1  # whether a product is written over what is in C, or added to it
+
 
 def _tile(rows, vectors, copying=False):
-    """The code of one tile size, as a function of pointers and strides.
+    """The code of one tile size: C = init + A·B, or with ``add`` C += init + A·B, for ``depth`` steps of k.
 
-    With ``copying``, the rows of B are written to ``copy`` as they are read, one after the other.
+    a: Matrix (rows, depth).  b, c, init: Rows of ``vectors`` vectors; of the last one only ``tail`` lanes of C and init
+    are touched, but all of B's. With ``copying``, the rows of B are written to ``copy`` as they are read, one after the
+    other. C may be init, and overlaps neither A nor B.
     """
 
     @intrinsic
-    def tile(typingctx, a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, copy):
+    def tile(typingctx, a, b, c, init, depth, tail, add, copy):
         n = types.intp
-        signature = types.void(a, n, n, b, n, c, n, init, n, n, n, n, copy)
-        element = a.dtype
+        signature = types.void(a, b, c, init, n, n, n, copy)
+        element = copy.dtype
 
         def codegen(context, builder, sig, args):
-            a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, copy = args
+            *matrices, depth, tail, add, copy = args
+            (a, a_row, a_k), (b, b_k), (c, c_row), (init, init_row) = (
+                [builder.extract_value(one, k) for k in range(len(kind))]
+                for one, kind in zip(matrices, sig.args, strict=False)
+            )
             vector = context.get_value_type(vector_of(element))
             alignment = element.bitwidth // 8
             fused = f"llvm.fmuladd.{llvm_suffix(vector)}"
@@ -157,196 +166,198 @@ def tile_columns(pointer, rows, columns, parts):
 
 
 @inline
-def tile(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add):
+def tile(a, b, c, init, rows, columns, depth, add):
     """C = init + A·B, tile under tile, for at most tile_columns columns; with ``add``, C += init + A·B.
 
-    a: A[i, k] at i·a_row + k·a_k.  b: B[k, j] at k·b_k + j, readable to the end of the last vector.
-    c: C[i, j] at i·c_row + j.  init: at i·init_row + j; may be C itself, to continue a sum.
+    a: Matrix (rows, depth).  b: Rows (depth, columns), readable to the end of the last vector.
+    c: Rows (rows, columns).  init: Rows, each the same where its stride is 0; may be C itself, to continue a sum.
     """
-    tile_inlined(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add)
+    tile_inlined(a, b, c, init, rows, columns, depth, add)
 
 
 @always_inline
-def tile_inlined(a, a_row, a_k, b, b_k, c, c_row, init, init_row, rows, columns, depth, add):
+def tile_inlined(a, b, c, init, rows, columns, depth, add):
     """As ``tile``, for where it is called for few rows at a time, as dW does: with AVX2, such calls took 6 % of a step
     of tiny and 3 % of the instructions of mnist. Elsewhere one copy of the code takes 1 % fewer."""
-    width = lanes(a)
+    width = lanes(c.at)
     most, wide = MOST_VECTORS > 2 and columns > 2 * width, columns > width
     tail = columns - 2 * width if most else columns - width if wide else columns
     while rows > 0:
         if most:
             if rows >= TILE_ROWS:
                 done = TILE_ROWS
-                _most(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _most(a, b, c, init, depth, tail, add, b.at)
             elif rows >= 4:
                 done = 4
-                _4x3(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _4x3(a, b, c, init, depth, tail, add, b.at)
             elif rows >= 2:
                 done = 2
-                _2x3(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _2x3(a, b, c, init, depth, tail, add, b.at)
             else:
                 done = 1
-                _1x3(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _1x3(a, b, c, init, depth, tail, add, b.at)
         elif wide and rows >= TILE_ROWS:
             done = TILE_ROWS
-            _full(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+            _full(a, b, c, init, depth, tail, add, b.at)
         elif not wide and rows >= 2 * TILE_ROWS:
             done = 2 * TILE_ROWS
-            _tall(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+            _tall(a, b, c, init, depth, tail, add, b.at)
         elif not wide and rows >= 8:
             done = 8
-            _8x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+            _8x1(a, b, c, init, depth, tail, add, b.at)
         elif rows >= 4:
             done = 4
             if wide:
-                _4x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _4x2(a, b, c, init, depth, tail, add, b.at)
             else:
-                _4x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _4x1(a, b, c, init, depth, tail, add, b.at)
         elif rows >= 2:
             done = 2
             if wide:
-                _2x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _2x2(a, b, c, init, depth, tail, add, b.at)
             else:
-                _2x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _2x1(a, b, c, init, depth, tail, add, b.at)
         else:
             done = 1
             if wide:
-                _1x2(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _1x2(a, b, c, init, depth, tail, add, b.at)
             else:
-                _1x1(a, a_row, a_k, b, b_k, c, c_row, init, init_row, depth, tail, add, b)
+                _1x1(a, b, c, init, depth, tail, add, b.at)
         rows -= done
-        a = advance(a, done * a_row)
-        c = advance(c, done * c_row)
-        init = advance(init, done * init_row)
+        a = matrix_from(a, done, 0)
+        c = rows_from(c, done, 0)
+        init = rows_from(init, done, 0)
 
 
 @inline
-def span(a, rows, depth):
+def span(pointer, rows, depth):
     """How much of k to take for all columns before the next part: all, unless that many rows of A are too large for
     the second-level cache, from which every column of tiles reads them (1 MiB with the widest registers)."""
-    return depth if rows * depth <= lanes(a) << 14 else blocks(depth, blocks(depth, DEPTH))
+    return depth if rows * depth <= lanes(pointer) << 14 else blocks(depth, blocks(depth, DEPTH))
 
 
 @inline
-def panel(
-    a, a_row, a_k, w, w_row, transposed, c, c_row, init, init_row, rows, columns, width, begin, end, buffer
-):  # fmt: skip
-    """As ``tile`` with B = W, or Wᵀ where ``transposed``: a column of tiles, for k from ``begin`` to before ``end``, in
-    blocks of about DEPTH. Where ``begin`` is not 0, it continues the sums in C.
+def panel(a, b, c, init, rows, columns, width, begin, end, buffer):
+    """As ``tile`` for any B: a column of tiles, for k from ``begin`` to before ``end``, in blocks of about DEPTH. Where
+    ``begin`` is not 0, it continues the sums in C.
 
-    w: W[k, j] at k·w_row + j (transposed: j·w_row + k). Each block of it is copied to ``buffer`` (PANEL numbers, at the
-    begin of a cache line), which stays in the first-level cache for all rows; the first tile does that while it
-    computes, which made a step of mnist and medium 1 to 2 % faster than copying before. Where all columns of a block
-    are no more than a panel, they stay in the cache without being copied. width: of the product's tiles.
+    a: Matrix (rows, end).  b: Matrix (end, columns) whose rows or columns lie together: one of its strides is 1.
+    c, init: Rows (rows, columns); C overlaps neither A nor B.  width: the columns of the product's tiles.
+
+    A block of B is copied to ``buffer`` (PANEL numbers, at the begin of a cache line), which stays in the first-level
+    cache for all rows; the first tile does that while it computes, which made a step of mnist and medium 1 to 2 %
+    faster than copying before. Where all columns of a block are no more than a panel, they stay in the cache without
+    being copied.
     """
-    pair, whole = 2 * lanes(a), columns % lanes(a) == 0
+    vector = lanes(buffer)
+    pair, whole = 2 * vector, columns % vector == 0
     depth = end - begin
     size = blocks(depth, blocks(depth, DEPTH) if width == pair else blocks(depth, DEPTH_OF_MOST))
-    start, start_row = init, init_row
+    start = init
     for first in range(begin, end, size):
         if first > 0:
-            start, start_row = c, c_row
+            start = c
         this = least(size, end - first)
-        above = advance(a, first * a_k)
-        block, block_row, done = buffer, columns, 0
-        if transposed != 0:
-            block_row = width
-            pack_transposed(advance(w, first), w_row, buffer, width, columns, this)
-        elif whole and this * w_row <= DEPTH * pair:
-            block, block_row = advance(w, first * w_row), w_row
+        above, at = matrix_from(a, 0, first), matrix_from(b, first, 0).at
+        lines, block, done = Rows(at, b.row), Rows(buffer, columns), 0
+        if b.column != 1:
+            block = Rows(buffer, width)
+            pack_transposed(Rows(at, b.column), block, columns, this)
+        elif whole and this * b.row <= DEPTH * pair:
+            block = lines
         elif whole and columns >= pair and rows >= TILE_ROWS:
             done = TILE_ROWS
-            source = advance(w, first * w_row)
             if MOST_VECTORS == 2 or columns == pair:
-                _first(above, a_row, a_k, source, w_row, c, c_row, start, start_row, this, lanes(a), 0, buffer)
+                _first(above, lines, c, start, this, vector, SET, buffer)
             else:
-                _most_first(above, a_row, a_k, source, w_row, c, c_row, start, start_row, this, lanes(a), 0, buffer)
+                _most_first(above, lines, c, start, this, vector, SET, buffer)
         else:
-            block_row = width
-            copy_rows(advance(w, first * w_row), w_row, 1, buffer, width, this, columns)
-        tile(
-            advance(above, done * a_row), a_row, a_k, block, block_row, advance(c, done * c_row), c_row,
-            advance(start, done * start_row), start_row, rows - done, columns, this, 0,
-        )  # fmt: skip
+            block = Rows(buffer, width)
+            copy_rows(as_matrix(lines), block, this, columns)
+        below = matrix_from(above, done, 0)
+        tile(below, block, rows_from(c, done, 0), rows_from(start, done, 0), rows - done, columns, this, SET)
 
 
 @inline
-def row(a, a_k, b, b_k, c, init, columns, depth):
+def row(a, b, c, init, columns, depth):
     """As ``tile`` for one row, with B where it is and several tiles' columns at once: one sum would wait for itself.
 
+    a: Matrix (1, depth).  b: Rows (depth, columns).  c, init: Rows (1, columns).
     Returns how many columns are done, as many as are a multiple of two whole vectors; B is not read beyond them.
     """
-    width = lanes(a)
+    width = lanes(c.at)
     done = 0
     while columns - done >= 2 * width:
-        at, to, start = advance(b, done), advance(c, done), advance(init, done)
+        at, to, start = rows_from(b, 0, done), rows_from(c, 0, done), rows_from(init, 0, done)
         if columns - done >= 8 * width:
-            _1x8(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0, at)
+            _1x8(a, at, to, start, depth, width, SET, at.at)
             done += 8 * width
         elif columns - done >= 4 * width:
-            _1x4(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0, at)
+            _1x4(a, at, to, start, depth, width, SET, at.at)
             done += 4 * width
         else:
-            _1x2(a, 0, a_k, at, b_k, to, 0, start, 0, depth, width, 0, at)
+            _1x2(a, at, to, start, depth, width, SET, at.at)
             done += 2 * width
     return done
 
 
 @inline
-def near(b, b_row, buffer, depth, columns, across, width):
-    """Where to read these columns of a matrix ``across`` wide, and how far apart its rows are: a copy in ``buffer``,
-    ``width`` numbers apart, where rows lie so far apart that each step down is a new page of memory."""
+def near(b, buffer, depth, columns, across, width):
+    """Where to read these columns of a matrix ``across`` wide, as Rows: a copy in ``buffer``, ``width`` numbers apart,
+    where rows lie so far apart that each step down is a new page of memory."""
     if across <= WIDE:
-        return b, b_row
-    copy_rows(b, b_row, 1, buffer, width, depth, columns)
-    return buffer, width
+        return b
+    block = Rows(buffer, width)
+    copy_rows(as_matrix(b), block, depth, columns)
+    return block
 
 
 @inline
-def pack_tiles(a, a_row, a_k, target, rows, depth):
-    """A as tiles: TILE_ROWS rows, k after k, so that a tile reads memory in its order."""
+def pack_tiles(a, target, rows, depth):
+    """A, Matrix (rows, depth), as tiles: TILE_ROWS rows, k after k, so that a tile reads memory in its order.
+
+    ``target``: whole tiles of TILE_ROWS·depth numbers; of the last, rows that A has not are left as they are.
+    """
     for r in range(0, rows, TILE_ROWS):
         tail = least(TILE_ROWS, rows - r)
         for k in range(depth):
-            line, place = advance(a, r * a_row + k * a_k), advance(target, r * depth + k * TILE_ROWS)
-            if a_row == 1:
-                for i in range(0, tail, lanes(a)):
-                    head = least(lanes(a), tail - i)
-                    store_head(place, i, load_head(line, i, head), head)
+            line, to = matrix_from(a, r, k).at, advance(target, r * depth + k * TILE_ROWS)
+            if a.row == 1:
+                for i in range(0, tail, lanes(target)):
+                    head = least(lanes(target), tail - i)
+                    store_head(to, i, load_head(line, i, head), head)
             else:
                 for i in range(tail):
-                    put(place, i, get(line, i * a_row))
+                    put(to, i, get(line, i * a.row))
 
 
 @inline
-def pack_transposed(source, source_row, target, target_row, rows, columns):
-    """target[c·target_row + r] = source[r·source_row + c], in squares of one vector."""
-    size = lanes(source)
+def pack_transposed(source, target, rows, columns):
+    """target[c, r] = source[r, c], in squares of one vector. Rows (rows, columns) and (columns, rows), apart."""
+    size = lanes(source.at)
     for r in range(0, rows, size):
         c = 0
         if r + size <= rows:
             while c + size <= columns:
-                transpose_block(
-                    advance(source, r * source_row + c), source_row, advance(target, c * target_row + r), target_row
-                )
+                transpose_block(rows_from(source, r, c).at, source.row, rows_from(target, c, r).at, target.row)
                 c += size
         for one in range(r, least(rows, r + size)):
             for column in range(c, columns):
-                put(target, column * target_row + one, get(source, one * source_row + column))
+                put(target.at, column * target.row + one, get(source.at, one * source.row + column))
 
 
 @inline
-def copy_rows(source, source_row, source_column, target, target_row, rows, columns):
-    """target (rows, columns), contiguous in columns, from a source of any strides."""
+def copy_rows(source, target, rows, columns):
+    """target = source, (rows, columns): Rows from a Matrix, which lies elsewhere."""
     for r in range(rows):
-        line, place = advance(source, r * source_row), advance(target, r * target_row)
-        if source_column == 1:
+        line, to = advance(source.at, r * source.row), advance(target.at, r * target.row)
+        if source.column == 1:
             c = 0
-            while c <= columns - lanes(target):
-                store(place, c, load(line, c))
-                c += lanes(target)
+            while c <= columns - lanes(to):
+                store(to, c, load(line, c))
+                c += lanes(to)
             if c < columns:
-                store_head(place, c, load_head(line, c, columns - c), columns - c)
+                store_head(to, c, load_head(line, c, columns - c), columns - c)
         else:
             for c in range(columns):
-                put(place, c, get(line, c * source_column))
+                put(to, c, get(line, c * source.column))

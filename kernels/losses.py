@@ -18,6 +18,7 @@ from . import vectormath
 from ._jit import inline
 from .blocking import NARROW_LOSS
 from .counting import least
+from .matrix import rows_from
 from .simd import (
     absolute,
     advance,
@@ -77,28 +78,28 @@ def _exponentials(z, s, columns, top):
 
 
 @inline
-def softmax(z, z_row, s, s_row, rows, columns):
-    """s_i = e^z_i / Σ e^z_k (A6), row by row; S may be Z."""
+def softmax(z, s, rows, columns):
+    """s_i = e^z_i / Σ e^z_k (A6), row by row. Z, S: Rows (rows, columns); S may be Z."""
     for r in range(rows):
-        source, target = advance(z, r * z_row), advance(s, r * s_row)
+        source, target = rows_from(z, r, 0).at, rows_from(s, r, 0).at
         total = _exponentials(source, target, columns, _largest(source, columns))
-        for j in range(0, columns, lanes(s)):
-            tail = _tail(columns, j, s)
+        for j in range(0, columns, lanes(target)):
+            tail = _tail(columns, j, target)
             store_head(target, j, load_head(target, j, tail) / total, tail)
 
 
 @inline
-def softmax_backward(s, s_row, d, d_row, rows, columns):
-    """dz_j = s_j·(ds_j - Σ_k ds_k·s_k) (C4, A7), in place on D."""
+def softmax_backward(s, d, rows, columns):
+    """dz_j = s_j·(ds_j - Σ_k ds_k·s_k) (C4, A7), in place on D. S, D: Rows (rows, columns), apart."""
     for r in range(rows):
-        value, gradient = advance(s, r * s_row), advance(d, r * d_row)
-        total = splat(d, 0.0)
-        for j in range(0, columns, lanes(d)):
-            tail = _tail(columns, j, d)
+        value, gradient = rows_from(s, r, 0).at, rows_from(d, r, 0).at
+        total = splat(gradient, 0.0)
+        for j in range(0, columns, lanes(gradient)):
+            tail = _tail(columns, j, gradient)
             total = total + load_head(value, j, tail) * load_head(gradient, j, tail)
         dot = sum_across(total)
-        for j in range(0, columns, lanes(d)):
-            tail = _tail(columns, j, d)
+        for j in range(0, columns, lanes(gradient)):
+            tail = _tail(columns, j, gradient)
             dz = load_head(value, j, tail) * (load_head(gradient, j, tail) - dot)
             store_head(gradient, j, dz, tail)
 
@@ -131,33 +132,33 @@ def _softmax_cross_entropy_label(z, y, label, floor, d, columns, scale):
 
 
 @inline
-def _softmax_cross_entropy_narrow(z, z_row, labels, floor, scales, d, d_row, losses, hits, rows, columns, work):
+def _softmax_cross_entropy_narrow(z, wanted, floor, found, rows, columns, work):
     """As ``_softmax_cross_entropy_label``, for at most a vector of rows of few columns: each row has a lane.
 
     A row alone would leave most of a vector empty and wait for every fold across it; so ten columns cost a third.
     ``work``: LOSS_WORK numbers.
     """
-    width = lanes(z)
+    width = lanes(work)
     by_row = advance(work, columns * width)  # first the labels, then losses and hits
     for c in range(columns):
         for r in range(rows):
-            put(work, c * width + r, get(z, r * z_row + c))
+            put(work, c * width + r, get(z.at, r * z.row + c))
     for r in range(rows):
-        put(by_row, r, get(labels, r))
-    label, scale = load(by_row, 0), load_head(scales, 0, rows)
+        put(by_row, r, get(wanted.labels, r))
+    label, scale = load(by_row, 0), load_head(wanted.scales, 0, rows)
     top = load(work, 0)
-    chosen, place = top, splat(z, 0.0)
+    chosen, best = top, splat(work, 0.0)
     for c in range(1, columns):
         x = load(work, c * width)
         chosen = where(label == c, x, chosen)
-        place = where(x > top, splat(z, c), place)
+        best = where(x > top, splat(work, c), best)
         top = where(x > top, x, top)
-    total = splat(z, 0.0)
+    total = splat(work, 0.0)
     for c in range(columns):
         e = vectormath.exp(load(work, c * width) - top)
         store(work, c * width, e)
         total = total + e
-    inverse, zero = 1.0 / total, splat(z, 0.0)
+    inverse, zero = 1.0 / total, splat(work, 0.0)
     absent = scale == 0.0  # a sample without weight is as good as absent, whatever it holds
     for c in range(columns):
         y = where(label == c, 1.0, zero)
@@ -166,20 +167,20 @@ def _softmax_cross_entropy_narrow(z, z_row, labels, floor, scales, d, d_row, los
     if floor > 0.0:
         value = -vectormath.log(_held(vectormath.exp(chosen - top) / total, floor))
     store(by_row, 0, where(absent, zero, value))
-    store(by_row, width, where(absent, zero, where(place == label, 1.0, zero)))
+    store(by_row, width, where(absent, zero, where(best == label, 1.0, zero)))
     for r in range(rows):
-        put(losses, r, get(by_row, r))
-        put(hits, r, get(by_row, width + r))
+        put(found.losses, r, get(by_row, r))
+        put(found.hits, r, get(by_row, width + r))
     for c in range(columns):
         for r in range(rows):
-            put(d, r * d_row + c, get(work, c * width + r))
+            put(found.d.at, r * found.d.row + c, get(work, c * width + r))
 
 
 @inline
-def _clear(gradient, losses, hits, r, columns):
+def _clear(gradient, found, r, columns):
     """A sample without weight is as good as absent, whatever it holds."""
-    put(losses, r, 0.0)
-    put(hits, r, 0.0)
+    put(found.losses, r, 0.0)
+    put(found.hits, r, 0.0)
     for j in range(columns):
         put(gradient, j, 0.0)
 
@@ -365,7 +366,7 @@ def _categorical_cross_entropy_row(p, y, label, parameter, d, columns, scale):
 
 
 @inline
-def _place_of_largest(z, columns):
+def _index_of_largest(z, columns):
     best = 0
     for j in range(1, columns):
         if get(z, j) > get(z, best):
@@ -375,12 +376,12 @@ def _place_of_largest(z, columns):
 
 @inline
 def _is_label(z, y, label, columns):
-    return 1.0 if _place_of_largest(z, columns) == label else 0.0
+    return 1.0 if _index_of_largest(z, columns) == label else 0.0
 
 
 @inline
 def _is_largest(z, y, label, columns):
-    return 1.0 if _place_of_largest(z, columns) == _place_of_largest(y, columns) else 0.0
+    return 1.0 if _index_of_largest(z, columns) == _index_of_largest(y, columns) else 0.0
 
 
 def _share_above(threshold):
@@ -453,37 +454,64 @@ def counts_hits(name: str) -> bool:
     return TABLE[CODES[name, False]].hit is not _never
 
 
+class Wanted(NamedTuple):
+    """What the rows of an output are compared with."""
+
+    labels: Any  # pointer: the class of each row,
+    targets: Any  # or Rows; of the two, a loss reads one
+    scales: Any  # pointer: each row's share of the mean
+
+
+class Found(NamedTuple):
+    """Where a loss writes."""
+
+    d: Any  # Rows: the gradients
+    losses: Any  # pointers, of float64: the loss of each row,
+    hits: Any  # and whether it is right
+
+
+@inline
+def wanted_from(wanted, row):
+    """The same from a row on; so below."""
+    return Wanted(advance(wanted.labels, row), rows_from(wanted.targets, row, 0), advance(wanted.scales, row))
+
+
+@inline
+def found_from(found, row):
+    return Found(rows_from(found.d, row, 0), advance(found.losses, row), advance(found.hits, row))
+
+
 def _loop(loss):
     row, hit = loss.row, loss.hit
 
     @inline
-    def run(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns):
+    def run(function, z, wanted, found, first, last, columns):
         for r in range(first, last):
-            output, target, gradient = advance(z, r * z_row), advance(y, r * y_row), advance(d, r * d_row)
-            scale = get(scales, r)
+            output, target = rows_from(z, r, 0).at, rows_from(wanted.targets, r, 0).at
+            gradient, scale = rows_from(found.d, r, 0).at, get(wanted.scales, r)
             if scale == 0.0:
-                _clear(gradient, losses, hits, r, columns)
+                _clear(gradient, found, r, columns)
             else:
-                label = get(labels, r)
-                put(hits, r, hit(output, target, label, columns))
-                put(losses, r, row(output, target, label, parameter, gradient, columns, scale))
+                label = get(wanted.labels, r)
+                put(found.hits, r, hit(output, target, label, columns))
+                put(found.losses, r, row(output, target, label, function.parameter, gradient, columns, scale))
 
     return run
 
 
-def _chain(loops, wanted=0):
-    """A function that runs loop number ``code``. Few numbers a row are soon done: choosing for each takes as long."""
-    loop = loops[wanted]
-    if wanted == len(loops) - 1:
+def _chain(loops, code=0):
+    """A function that runs the loop of a code. Few numbers a row are soon done: choosing for each takes as long."""
+    loop = loops[code]
+    if code == len(loops) - 1:
         return loop
-    others = _chain(loops, wanted + 1)
+    others = _chain(loops, code + 1)
 
     @inline
-    def choose(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns):
-        if code == wanted:
-            loop(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns)
+    def choose(function, z, wanted, found, first, last, columns):
+        if function.code == code:
+            loop(function, z, wanted, found, first, last, columns)
         else:
-            others(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns)
+            others(function, z, wanted, found, first, last, columns)
 
     return choose
 
@@ -492,17 +520,23 @@ _rows = _chain([_loop(row) for row in TABLE])
 
 
 @inline
-def loss_rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns, work):
-    """Loss, hit and scaled gradient of the rows first … last - 1. D may be Z. ``work``: LOSS_WORK numbers.
+def loss_rows(function, z, wanted, found, first, last, columns, work):
+    """Loss, hit and scaled gradient of the rows first … last - 1.
 
-    ``parameter``: Huber's delta, the quantile; of the cross-entropies from logits, for labels and for bits, where a
-    probability is cut, 0 for nowhere; of Poisson's, whether it is ``plain``. The other losses have none.
+    function: a row of the table, and its parameter: Huber's delta, the quantile; of the cross-entropies from logits,
+    for labels and for bits, where a probability is cut, 0 for nowhere; of Poisson's, whether it is ``plain``. The other
+    losses have none.  z: Rows (last, columns); the gradients may be written over it.  work: LOSS_WORK numbers.
     """
-    if code == _SOFTMAX_LABELS and columns <= NARROW_LOSS:
-        for r in range(first, last, lanes(z)):
+    if function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS:
+        for r in range(first, last, lanes(work)):
             _softmax_cross_entropy_narrow(
-                advance(z, r * z_row), z_row, advance(labels, r), parameter, advance(scales, r), advance(d, r * d_row),
-                d_row, advance(losses, r), advance(hits, r), least(lanes(z), last - r), columns, work,
-            )  # fmt: skip
+                rows_from(z, r, 0),
+                wanted_from(wanted, r),
+                function.parameter,
+                found_from(found, r),
+                least(lanes(work), last - r),
+                columns,
+                work,
+            )
     else:
-        _rows(code, parameter, z, z_row, labels, y, y_row, scales, d, d_row, losses, hits, first, last, columns)
+        _rows(function, z, wanted, found, first, last, columns)

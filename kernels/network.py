@@ -12,15 +12,30 @@ gradients are added in the order of the chunks. Either way every number is compu
 the bits do not depend on the number of threads, nor on which of the two ways was taken.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from . import dense, optimizers
 from ._jit import inline, kernel
-from .activations import activate, multiply_by_slope
+from .activations import IDENTITY, Slope, activate, multiply_by_slope, slope_from
 from .blocking import CHUNK, UPDATE_VECTORS
-from .counting import blocks, least, padded_row, share
-from .gemm import copy_rows
-from .losses import loss_rows, softmax, softmax_backward
+from .counting import blocks, least, padded_row
+from .dense import Layer
+from .gemm import ADD, SET, copy_rows
+from .losses import Found, Wanted, loss_rows, softmax, softmax_backward
+from .matrix import (
+    Function,
+    Matrix,
+    Rows,
+    Sizes,
+    Team,
+    alone,
+    as_matrix,
+    matrix_from,
+    rows_from,
+    share_of,
+)
 from .plan import (
     ACTIVATION,
     AHEAD,
@@ -72,6 +87,29 @@ from .threads import FAILED, TURN, barrier, pass_turn, read, wait_for_turn, writ
 _plan_at, _memory_at, _data_at, _learning_at = (reader(kind) for kind in (Plan, Memory, Data, Learning))
 
 
+class Masks(NamedTuple):
+    """What dropout goes by: whether there is any, the run, the step, and where in the batch the first row is."""
+
+    on: bool
+    seed: int
+    step: int
+    first_row: int
+
+
+class Destination(NamedTuple):
+    """Where the gradients of parameters go: to the flat ``g``, or, where ``fused``, straight into the parameters.
+
+    ``add``: they are added to what is in ``g``. ``change``, ``state``, ``apart``: as ``dense.learn`` takes them.
+    """
+
+    g: Any
+    add: int
+    fused: bool
+    change: Any
+    state: Any
+    apart: int
+
+
 @inline
 def _row(plan, op):
     """One operation: the columns of the plan."""
@@ -79,53 +117,74 @@ def _row(plan, op):
 
 
 @inline
-def _gradient(plan, memory, turn):
-    """One of the three buffers for gradients."""
-    return _at(memory, plan.gradient + turn * plan.width)
+def _last_row(plan):
+    return _row(plan, plan.length - 1)
 
 
 @inline
-def _at(memory, unit):
-    """A matrix in the scratch memory."""
-    return advance(memory.scratch, memory.capacity * unit)
+def _gradient(plan, memory, turn, stride):
+    """Rows in one of the three buffers for gradients."""
+    return _at(memory, plan.gradient + turn * plan.width, stride)
 
 
 @inline
-def forward_block(plan, w, memory, x, x_row, x_column, n, dropout, key_seed, key_step, first_row, sync, part, parts):
+def _at(memory, unit, stride):
+    """Rows in the scratch memory."""
+    return Rows(advance(memory.scratch, memory.capacity * unit), stride)
+
+
+@inline
+def _value(memory, row):
+    """What an operation gives."""
+    return _at(memory, row[VALUE], row[STRIDE])
+
+
+@inline
+def _input(plan, memory, op, x):
+    """What an operation is given: X, or the value below it. A Matrix."""
+    return x if op == 0 else as_matrix(_value(memory, _row(plan, op - 1)))
+
+
+@inline
+def _layer(row, parameters, nothing):
+    """W and b among the parameters, or among their gradients; without a bias, ``nothing`` in place of b."""
+    bias = 1 if row[BIAS] >= 0 else 0
+    return Layer(advance(parameters, row[WEIGHT]), advance(parameters, row[BIAS]) if bias != 0 else nothing, bias)
+
+
+@inline
+def forward_block(plan, w, memory, x, n, masks, team):
     """All operations on n rows of X, every value kept in the scratch memory.
 
-    ``first_row`` is the rows' place in the batch, which is what the dropout masks go by.
+    w: the parameters, flat.  x: Matrix (n, inputs), whose columns lie together unless the first operation is dense.
     """
-    panel, zeros = memory.panel, memory.zeros
-    source, source_row, source_column = x, x_row, x_column
+    source = x
     for op in range(plan.length):
         row = _row(plan, op)
-        kind, o, stride = row[KIND], row[OUTPUTS], row[STRIDE]
-        value = _at(memory, row[VALUE])
-        kept = _at(memory, row[KEPT]) if row[KEPT] >= 0 else value
-        p = plan.parameters[op]
-        first, last = share(n, part, parts), share(n, part + 1, parts)
-        above, line = advance(source, first * source_row), advance(value, first * stride)
+        kind, o = row[KIND], row[OUTPUTS]
+        value = _value(memory, row)
+        kept = _at(memory, row[KEPT], row[STRIDE]) if row[KEPT] >= 0 else value
+        function = Function(row[CODE], plan.parameters[op])
+        first, last = share_of(team, n)
+        given, above, line = Rows(source.at, source.row), matrix_from(source, first, 0), rows_from(value, first, 0)
         if kind == DENSE:
-            bias = advance(w, row[BIAS]) if row[BIAS] >= 0 else zeros
-            dense.forward(
-                source, source_row, source_column, advance(w, row[WEIGHT]), bias, 1 if row[BIAS] >= 0 else 0,
-                kept, stride, value, stride, n, row[INPUTS], o, row[CODE], p, panel, part, parts,
-            )  # fmt: skip
+            sizes, layer = Sizes(n, row[INPUTS], o), _layer(row, w, memory.zeros)
+            dense.forward(source, layer, kept, value, sizes, function, memory.panel, team)
         elif kind == ACTIVATION:
-            activate(row[CODE], p, above, source_row, line, stride, last - first, o)
+            activate(function, rows_from(given, first, 0), line, last - first, o)
         elif kind == SOFTMAX:
-            softmax(above, source_row, line, stride, last - first, o)
-        elif dropout:
-            key = key_of(key_seed, key_step, op)
-            mask = advance(kept, -first_row * stride)
-            dropout_mask(mask, stride, first_row + first, first_row + last, o, p, key)
+            softmax(rows_from(given, first, 0), line, last - first, o)
+        elif masks.on:
+            begin = masks.first_row
+            mask = rows_from(kept, -begin, 0)
+            rate, key = function.parameter, key_of(masks.seed, masks.step, op)
+            dropout_mask(mask, begin + first, begin + last, o, rate, key)
             for r in range(first, last):
-                _multiply(advance(source, r * source_row), advance(kept, r * stride), advance(value, r * stride), o)
+                _multiply(rows_from(given, r, 0).at, rows_from(kept, r, 0).at, rows_from(value, r, 0).at, o)
         else:
-            copy_rows(above, source_row, source_column, line, stride, last - first, o)
-        barrier(sync, parts)
-        source, source_row, source_column = value, stride, 1
+            copy_rows(above, line, last - first, o)
+        barrier(team.sync, team.parts)
+        source = as_matrix(value)
 
 
 @inline
@@ -137,43 +196,33 @@ def _multiply(a, b, c, count):
 
 
 @inline
-def _slope_of(plan, memory, op, x, x_row):
-    """What the slope of operation ``op`` is made of: code, parameter, z and a with their row strides.
-
-    The code is that of the identity where the operation has no activation.
-    """
+def _slope_of(plan, memory, op, x):
+    """The slope of operation ``op``; that of the identity where it has no activation."""
     row = _row(plan, op)
-    value, stride = _at(memory, row[VALUE]), row[STRIDE]
-    code, p, z, z_row = 0, 0.0, value, stride
+    value = _value(memory, row)
+    code, p, z = IDENTITY, 0.0, value
     if row[KIND] == DENSE or row[KIND] == ACTIVATION:
         code, p = row[CODE], plan.parameters[op]
         if row[KEPT] >= 0:
-            z = _at(memory, row[KEPT])
+            z = _at(memory, row[KEPT], row[STRIDE])
         elif row[KIND] == ACTIVATION:  # its input is the value below
-            z, z_row = x, x_row
-            if op > 0:
-                z, z_row = _at(memory, _row(plan, op - 1)[VALUE]), _row(plan, op - 1)[STRIDE]
-    return code, p, z, z_row, value, stride
+            below = _input(plan, memory, op, x)
+            z = Rows(below.at, below.row)
+    return Slope(Function(code, p), z, value)
 
 
 @inline
-def apply_slope(plan, memory, op, x, x_row, d, d_row, first, last):
+def apply_slope(plan, memory, op, x, d, first, last):
     """D ⊙ f'(Z) of operation ``op``, in place, for some rows; nothing where it has no activation."""
-    code, p, z, z_row, a, a_row = _slope_of(plan, memory, op, x, x_row)
-    multiply_by_slope(
-        code, p, advance(z, first * z_row), z_row, advance(a, first * a_row), a_row, advance(d, first * d_row), d_row,
-        last - first, _row(plan, op)[OUTPUTS],
-    )  # fmt: skip
+    slope = slope_from(_slope_of(plan, memory, op, x), first, 0)
+    multiply_by_slope(slope, rows_from(d, first, 0), last - first, _row(plan, op)[OUTPUTS])
 
 
 @inline
-def backward_block(
-    plan, w, memory, x, x_row, x_column, n, dropout, g, add, fused, change, state, apart, input_gradient, sync, part,
-    parts,
-):  # fmt: skip
+def backward_block(plan, w, memory, x, n, dropout, to, input_gradient, team):
     """From the dZ of the last operation, in the scratch memory, down to the gradient of every parameter.
 
-    Those go to the flat ``g``, or straight into the parameters where ``fused``. Returns dX, where there is one.
+    Returns dX, Rows, where there is one.
 
     Of the three gradient buffers one is read, one is written, and one may still be read by a slower thread that is
     busy with the parameters of the operation above.
@@ -184,123 +233,119 @@ def backward_block(
         op = plan.length - 1 - back
         row = _row(plan, op)
         kind, i, o, stride = row[KIND], row[INPUTS], row[OUTPUTS], row[STRIDE]
-        d = _gradient(plan, memory, turn)
-        first, last = share(n, part, parts), share(n, part + 1, parts)
-        below_stride = _row(plan, op - 1)[STRIDE] if op > 0 else padded_row(i)
+        d = _gradient(plan, memory, turn, stride)
+        first, last = share_of(team, n)
         if kind == DENSE:
-            source, source_row, source_column = x, x_row, x_column
-            if op > 0:
-                source, source_row, source_column = _at(memory, _row(plan, op - 1)[VALUE]), below_stride, 1
-            weight, has_bias = advance(w, row[WEIGHT]), 1 if row[BIAS] >= 0 else 0
-            if op > 0 or input_gradient != 0:
+            source, sizes = _input(plan, memory, op, x), Sizes(n, i, o)
+            if op > 0 or input_gradient:
                 turn = (turn + 1) % 3
-                dx = _gradient(plan, memory, turn)
-                code, p, z, z_row, value, value_row = 0, 0.0, dx, below_stride, dx, below_stride
+                dx = _gradient(plan, memory, turn, _row(plan, op - 1)[STRIDE] if op > 0 else padded_row(i))
+                slope = Slope(Function(IDENTITY, 0.0), dx, dx)
                 if op > 0:
-                    code, p, z, z_row, value, value_row = _slope_of(plan, memory, op - 1, x, x_row)
-                dense.backward_input(
-                    d, stride, weight, dx, below_stride, n, i, o,
-                    code, p, z, z_row, value, value_row, zeros, panel, part, parts,
-                )  # fmt: skip
-                barrier(sync, parts)  # nobody needs W any more
-            if fused != 0:
-                dense.learn(
-                    source, source_row, source_column, d, stride, weight, advance(w, row[BIAS]), has_bias,
-                    change, advance(state, row[WEIGHT]), apart, n, i, o, zeros, panel, part, parts,
-                )  # fmt: skip
+                    slope = _slope_of(plan, memory, op - 1, x)
+                dense.backward_input(d, advance(w, row[WEIGHT]), dx, sizes, slope, zeros, panel, team)
+                barrier(team.sync, team.parts)  # nobody needs W any more
+            if to.fused:
+                state = advance(to.state, row[WEIGHT])
+                dense.learn(source, d, _layer(row, w, w), to.change, state, to.apart, sizes, zeros, panel, team)
             else:
-                bias = advance(g, row[BIAS]) if has_bias != 0 else g
-                dense.backward_parameters(
-                    source, source_row, source_column, d, stride, advance(g, row[WEIGHT]), bias, has_bias,
-                    n, i, o, add, zeros, panel, part, parts,
-                )  # fmt: skip
+                dense.backward_parameters(source, d, _layer(row, to.g, to.g), sizes, to.add, zeros, panel, team)
         else:
-            line = advance(d, first * stride)
+            line = rows_from(d, first, 0)
             if kind == SOFTMAX:
-                softmax_backward(
-                    advance(_at(memory, row[VALUE]), first * stride), stride, line, stride, last - first, o
-                )
+                softmax_backward(rows_from(_value(memory, row), first, 0), line, last - first, o)
             elif kind == DROPOUT and dropout:
-                mask = _at(memory, row[KEPT])
+                mask = _at(memory, row[KEPT], stride)
                 for r in range(first, last):
-                    _multiply(advance(d, r * stride), advance(mask, r * stride), advance(d, r * stride), o)
+                    _multiply(rows_from(d, r, 0).at, rows_from(mask, r, 0).at, rows_from(d, r, 0).at, o)
             if op > 0:
-                apply_slope(plan, memory, op - 1, x, x_row, d, stride, first, last)
-            barrier(sync, parts)
-    barrier(sync, parts)
-    return _gradient(plan, memory, turn)
+                apply_slope(plan, memory, op - 1, x, d, first, last)
+            barrier(team.sync, team.parts)
+    barrier(team.sync, team.parts)
+    return _gradient(plan, memory, turn, padded_row(_row(plan, 0)[INPUTS]))
 
 
 @inline
-def _numbers(array, place):
-    """Pointer to a user's array. One of the usual kind comes as itself, which is quick; any other as an address."""
-    return numbers_at(place, address(array)) if place != 0 else address(array)
+def _given(array, matrix):
+    """A user's matrix. An array of the usual kind comes as itself, which is quick; any other as an address."""
+    pointer = numbers_at(matrix.at, address(array)) if matrix.at != 0 else address(array)
+    return Matrix(pointer, matrix.row, matrix.column)
 
 
 @kernel
-def predict(parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, out_array, sync_place, part, parts):
-    """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0."""
+def predict(parameters, plan_address, memory_address, X, matrix, out, part, parts):
+    """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0.
+
+    X, matrix: see ``_given``. Each thread has scratch memory of its own, and takes every chunk number ``part`` of
+    ``parts``.
+    """
     w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place, w), _memory_at(memory_place, w), integers_at(sync_place)
-    x, out = _numbers(X, x_place), address(out_array)
-    last_row = _row(plan, plan.length - 1)
-    outputs = last_row[OUTPUTS]
+    plan, memory = _plan_at(plan_address, w), _memory_at(memory_address, w)
+    x, n = _given(X, matrix), out.shape[0]
+    outputs = _last_row(plan)[OUTPUTS]
+    masks = Masks(False, 0, 0, 0)
     before = flush_subnormals()  # here and below, so that a loop by hand computes what training does
     for chunk in range(part, blocks(n, memory.capacity), parts):
         first = chunk * memory.capacity
         rows = least(memory.capacity, n - first)
-        forward_block(plan, w, memory, advance(x, first * x_row), x_row, x_column, rows, False, 0, 0, 0, sync, 0, 1)
-        write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], advance(out, first * outputs), rows, outputs)
+        forward_block(plan, w, memory, matrix_from(x, first, 0), rows, masks, alone(memory.sync))
+        write_rows(_value(memory, _last_row(plan)), advance(address(out), first * outputs), rows, outputs)
     restore_subnormals(before)
 
 
 @inline
-def write_rows(source, source_row, out, rows, columns):
+def write_rows(source, out, rows, columns):
     """Rows without padding, and -0.0, our mark of a dead unit, as the +0.0 that a user expects."""
     for r in range(rows):
-        line, place = advance(source, r * source_row), advance(out, r * columns)
+        line, to = rows_from(source, r, 0).at, advance(out, r * columns)
         for j in range(0, columns, lanes(out)):
             tail = least(lanes(out), columns - j)
-            store_head(place, j, load_head(line, j, tail) + 0.0, tail)
+            store_head(to, j, load_head(line, j, tail) + 0.0, tail)
 
 
 @kernel
-def forward(
-    parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, out_array, dropout, seed, step, sync_place
-):  # fmt: skip
-    """Forward of one batch with every value kept for ``backward``; the result into ``out``."""
+def forward(parameters, plan_address, memory_address, X, matrix, out, dropout, seed, step):
+    """Forward of one batch with every value kept for ``backward``; the result into ``out`` (n, outputs), contiguous."""
     w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place, w), _memory_at(memory_place, w), integers_at(sync_place)
-    x, out = _numbers(X, x_place), address(out_array)
+    plan, memory = _plan_at(plan_address, w), _memory_at(memory_address, w)
+    n = out.shape[0]
     before = flush_subnormals()
-    forward_block(plan, w, memory, x, x_row, x_column, n, dropout, seed, step, 0, sync, 0, 1)
-    last_row = _row(plan, plan.length - 1)
-    write_rows(_at(memory, last_row[VALUE]), last_row[STRIDE], out, n, last_row[OUTPUTS])
+    forward_block(plan, w, memory, _given(X, matrix), n, Masks(dropout, seed, step, 0), alone(memory.sync))
+    write_rows(_value(memory, _last_row(plan)), address(out), n, _last_row(plan)[OUTPUTS])
     restore_subnormals(before)
 
 
 @kernel
-def backward(
-    parameters, plan_place, memory_place, X, x_place, x_row, x_column, n, D, d_place, d_row, d_column, gradients,
-    dx_array, dropout, sync_place,
-):  # fmt: skip
-    """From dA of the last operation (n, outputs) to the flat gradients and dX (n, inputs), after ``forward``."""
-    w = address(parameters)
-    plan, memory, sync = _plan_at(plan_place, w), _memory_at(memory_place, w), integers_at(sync_place)
-    g, x = address(gradients), _numbers(X, x_place)
-    last_op = plan.length - 1
-    o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
-    d = _gradient(plan, memory, 0)
+def backward(parameters, plan_address, memory_address, X, matrix, D, d_matrix, gradients, out, dropout):
+    """From dA of the last operation, D (n, outputs), to the flat gradients, and dX into ``out`` (n, inputs),
+    contiguous, after ``forward``."""
+    w, g = address(parameters), address(gradients)
+    plan, memory = _plan_at(plan_address, w), _memory_at(memory_address, w)
+    x, n = _given(X, matrix), out.shape[0]
+    d = _gradient(plan, memory, 0, _last_row(plan)[STRIDE])
     before = flush_subnormals()
-    copy_rows(_numbers(D, d_place), d_row, d_column, d, stride, n, o)
-    apply_slope(plan, memory, last_op, x, x_row, d, stride, 0, n)
-    nothing = optimizers.no_change()
-    dx = backward_block(
-        plan, w, memory, x, x_row, x_column, n, dropout, g, 0, 0, nothing, g, 0, 1, sync, 0, 1
-    )  # fmt: skip
+    copy_rows(_given(D, d_matrix), d, n, _last_row(plan)[OUTPUTS])
+    apply_slope(plan, memory, plan.length - 1, x, d, 0, n)
+    to = Destination(g, SET, False, optimizers.no_change(), g, 0)
+    dx = backward_block(plan, w, memory, x, n, dropout, to, True, alone(memory.sync))
     i = _row(plan, 0)[INPUTS]
-    copy_rows(dx, padded_row(i), 1, address(dx_array), i, n, i)
+    copy_rows(as_matrix(dx), Rows(address(out), i), n, i)
     restore_subnormals(before)
+
+
+# --- training -----------------------------------------------------------------------------------------------
+
+
+class Chunk(NamedTuple):
+    """Some rows of a batch that are taken together: ``rows`` from number ``first`` of the epoch on.
+
+    ``in_batch``: how many rows of its batch come before. ``weight_sum``: of the batch.
+    """
+
+    first: int
+    rows: int
+    in_batch: int
+    weight_sum: float
 
 
 @inline
@@ -308,9 +353,17 @@ def _in_epoch(data, epoch):
     """The data in the order of this epoch, the first being 0."""
     order = data.order + 8 * epoch * data.samples if data.order != 0 else data.order
     return Data(
-        data.x, data.x_row, data.x_column, data.labels, data.targets, data.weights, order, data.samples,
-        data.batch_size, data.gather,
-    )  # fmt: skip
+        x=data.x,
+        x_row=data.x_row,
+        x_column=data.x_column,
+        labels=data.labels,
+        targets=data.targets,
+        weights=data.weights,
+        order=order,
+        samples=data.samples,
+        batch_size=data.batch_size,
+        gather=data.gather,
+    )
 
 
 @inline
@@ -324,100 +377,78 @@ def _weight_of(data, position):
 
 
 @inline
-def _rows_of_chunk(plan, memory, data, x, place, first, last):
-    """Where the rows of X and the targets of a chunk are: where they always were, or copied together.
-
-    Returns X with its strides, labels, and targets with the distance of their rows.
+def _rows_of_chunk(plan, memory, data, chunk, like, first, last):
+    """Where a chunk's rows of X, its labels and its targets are: where they always were, or copied together, each
+    thread its share from ``first`` to before ``last``. Returns X, a Matrix, and what the loss takes.
     """
-    i, o = _row(plan, 0)[INPUTS], _row(plan, plan.length - 1)[OUTPUTS]
-    labels, targets, target_row = memory.labels, _at(memory, plan.targets), padded_row(o)
-    given_labels, given_targets = integers_at(data.labels), numbers_at(data.targets, x)
+    i, o = _row(plan, 0)[INPUTS], _last_row(plan)[OUTPUTS]
+    labels, targets = memory.labels, _at(memory, plan.targets, padded_row(o))
+    given_labels, given_targets = integers_at(data.labels), Rows(numbers_at(data.targets, like), o)
+    given = Matrix(numbers_at(data.x, like), data.x_row, data.x_column)
     if data.order == 0:
         if data.labels != 0:
-            labels = advance(given_labels, place)
+            labels = advance(given_labels, chunk.first)
         if data.targets != 0:
-            targets, target_row = advance(given_targets, place * o), o
+            targets = rows_from(given_targets, chunk.first, 0)
     else:
         for r in range(first, last):
-            sample = _sample(data, place + r)
+            sample = _sample(data, chunk.first + r)
             if data.labels != 0:
                 put(labels, r, get(given_labels, sample))
             if data.targets != 0:
-                copy_rows(advance(given_targets, sample * o), o, 1, advance(targets, r * target_row), o, 1, o)
+                copy_rows(as_matrix(rows_from(given_targets, sample, 0)), rows_from(targets, r, 0), 1, o)
+    wanted = Wanted(labels, targets, memory.scales)
     if data.gather == 0:
-        return advance(x, place * data.x_row), data.x_row, data.x_column, labels, targets, target_row
-    gathered, row = _at(memory, plan.gathered), padded_row(i)
+        return matrix_from(given, chunk.first, 0), wanted
+    gathered = _at(memory, plan.gathered, padded_row(i))
     for r in range(first, last):
-        given = advance(x, _sample(data, place + r) * data.x_row)
-        copy_rows(given, data.x_row, data.x_column, advance(gathered, r * row), row, 1, i)
-    return gathered, row, 1, labels, targets, target_row
+        copy_rows(matrix_from(given, _sample(data, chunk.first + r), 0), rows_from(gathered, r, 0), 1, i)
+    return as_matrix(gathered), wanted
 
 
 @inline
-def _train_chunk(
-    plan, memory, learning, data, x, begin, chunk, n, weight_sum, g, add, fused, change, sync, part, parts
-):  # fmt: skip
-    """Forward, loss and backward of one chunk of a batch, into ``g``, or into the parameters where ``fused``.
+def _train_chunk(plan, memory, learning, data, chunk, to, team):
+    """Forward, loss and backward of one chunk of a batch; the gradients go where ``to`` says.
 
-    Returns weighted sums of the chunk's losses and hits. Without backward where ``fused`` and the loss is not finite,
-    unless training goes on.
+    Returns weighted sums of the chunk's losses and hits. Without backward where that would change the parameters and
+    the loss is not finite, unless training goes on.
     """
-    w = learning.parameters
-    place = begin + chunk * CHUNK
-    first, last = share(n, part, parts), share(n, part + 1, parts)
+    w, n = learning.parameters, chunk.rows
+    first, last = share_of(team, n)
     last_op = plan.length - 1
-    o, stride = _row(plan, last_op)[OUTPUTS], _row(plan, last_op)[STRIDE]
-    source, source_row, source_column, labels, targets, target_row = _rows_of_chunk(
-        plan, memory, data, x, place, first, last
-    )  # fmt: skip
-    scales = memory.scales
+    x, wanted = _rows_of_chunk(plan, memory, data, chunk, w, first, last)
     if data.weights == 0:
         for r in range(first, last):
-            put(scales, r, 1.0 / weight_sum)
+            put(wanted.scales, r, 1.0 / chunk.weight_sum)
     else:
         for r in range(first, last):
-            put(scales, r, _weight_of(data, place + r) / weight_sum if weight_sum > 0.0 else 0.0)
-    barrier(sync, parts)
+            weight = _weight_of(data, chunk.first + r)
+            put(wanted.scales, r, weight / chunk.weight_sum if chunk.weight_sum > 0.0 else 0.0)
+    barrier(team.sync, team.parts)
     step = learning.counters[STEP] + learning.counters[AHEAD]
-    forward_block(
-        plan, w, memory, source, source_row, source_column, n, True, learning.seed, step, chunk * CHUNK, sync,
-        part, parts,
-    )  # fmt: skip
-    d = _gradient(plan, memory, 0)
-    sums = memory.row_sums
-    loss_rows(
-        learning.loss, learning.numbers[LOSS_PARAMETER], _at(memory, _row(plan, last_op)[VALUE]), stride, labels,
-        targets, target_row, scales, d, stride, sums, advance(sums, memory.capacity), first, last, o, learning.work,
-    )  # fmt: skip
-    apply_slope(plan, memory, last_op, source, source_row, d, stride, first, last)
-    barrier(sync, parts)
-    loss, hits = 0.0, 0.0
+    forward_block(plan, w, memory, x, n, Masks(True, learning.seed, step, chunk.in_batch), team)
+    output = _value(memory, _last_row(plan))
+    d = _gradient(plan, memory, 0, output.row)
+    losses, hits = memory.row_sums, advance(memory.row_sums, memory.capacity)
+    function = Function(learning.loss, learning.numbers[LOSS_PARAMETER])
+    found, outputs = Found(d, losses, hits), _last_row(plan)[OUTPUTS]
+    loss_rows(function, output, wanted, found, first, last, outputs, learning.work)
+    apply_slope(plan, memory, last_op, x, d, first, last)
+    barrier(team.sync, team.parts)
+    loss_sum, hit_sum = 0.0, 0.0
     for r in range(n):  # by every thread: it takes no longer than to wait for one
-        weight = _weight_of(data, place + r)
+        weight = _weight_of(data, chunk.first + r)
         if weight != 0.0:  # a sample without weight says nothing, not even NaN
-            loss += weight * sums[r]
-            hits += weight * sums[memory.capacity + r]
-    if fused == 0 or np.isfinite(loss) or learning.numbers[GOES_ON] != 0.0:
-        backward_block(
-            plan, w, memory, source, source_row, source_column, n, True, g, add, fused, change,
-            learning.state, optimizers.padded_count(learning.size), 0, sync, part, parts,
-        )  # fmt: skip
-    return loss, hits
+            loss_sum += weight * losses[r]
+            hit_sum += weight * hits[r]
+    if not to.fused or np.isfinite(loss_sum) or learning.numbers[GOES_ON] != 0.0:
+        backward_block(plan, w, memory, x, n, True, to, False, team)
+    return loss_sum, hit_sum
 
 
 @kernel
 def train(
-    parameters,
-    plan_place,
-    memory_place,
-    learning_place,
-    data_place,
-    first_batch,
-    steps,
-    by_rows,
-    sync_place,
-    part,
-    parts,
+    parameters, plan_address, memory_address, learning_address, data_address, first_batch, steps, by_rows, part, parts
 ):
     """``steps`` batches from number ``first_batch`` of an epoch on: forward, loss, backward and update of each.
 
@@ -428,18 +459,16 @@ def train(
     told to go on.
     """
     w = address(parameters)
+    plan, memory = _plan_at(plan_address, w), _memory_at(memory_address, w)
+    learning, data = _learning_at(learning_address, w), _data_at(data_address, w)
     before = flush_subnormals()
-    _train(
-        _plan_at(plan_place, w), _memory_at(memory_place, w), _learning_at(learning_place, w), _data_at(data_place, w),
-        first_batch, steps, by_rows, integers_at(sync_place), part, parts,
-    )  # fmt: skip
+    _train(plan, memory, learning, data, first_batch, steps, by_rows, Team(part, parts, memory.sync))
     restore_subnormals(before)
 
 
 @inline
-def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, part, parts):
-    w, g, count = learning.parameters, learning.gradients, learning.size
-    x = numbers_at(all_data.x, w)
+def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, team):
+    sync = team.sync
     batches = blocks(all_data.samples, all_data.batch_size)
     for done in range(steps):
         epoch = (first_batch + done) // batches
@@ -457,56 +486,54 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, sync, 
         change = optimizers.change_of(learning.rule, learning.settings, learning.rates[done], step, 1.0, l1, l2)
         clips = learning.settings[optimizers.CLIP_NORM] > 0.0
         # a thread that takes rows of its own leaves their gradient to be added to the others'
-        apart = by_rows != 0 and parts > 1
-        fused = 1 if chunks == 1 and not apart and not clips and learning.keep_gradients == 0 else 0
+        apart = by_rows != 0 and team.parts > 1
+        fused = chunks == 1 and not apart and not clips and learning.keep_gradients == 0
+        between = optimizers.padded_count(learning.size)
         penalty = 0.0
-        if part == 0:
-            penalty = weight_sum * _penalty(plan, w, l1, l2)
+        if team.part == 0:
+            penalty = weight_sum * _penalty(plan, learning.parameters, l1, l2)
             write(sync, TURN, 0)
-        barrier(sync, parts)
+        barrier(sync, team.parts)
         if read(sync, FAILED) != 0:  # somebody never began; whoever is here now comes to the end of the step
             return
         loss, hits = 0.0, 0.0
         if apart:
-            own = learning.partial
-            for chunk in range(part, chunks, parts):
-                rows = least(CHUNK, n - chunk * CHUNK)
-                sums = _train_chunk(
-                    plan, memory, learning, data, x, begin, chunk, rows, weight_sum, own, 0, 0, change, sync, 0, 1
-                )
-                learning.chunk_sums[2 * chunk], learning.chunk_sums[2 * chunk + 1] = sums
-                wait_for_turn(sync, chunk)
-                _add_gradient(g, own, count, chunk)
-                pass_turn(sync, chunk)
-            barrier(sync, parts)
-            for chunk in range(chunks):
-                loss += learning.chunk_sums[2 * chunk]
-                hits += learning.chunk_sums[2 * chunk + 1]
+            to = Destination(learning.partial, SET, False, change, learning.state, between)
+            for k in range(team.part, chunks, team.parts):
+                chunk = Chunk(begin + k * CHUNK, least(CHUNK, n - k * CHUNK), k * CHUNK, weight_sum)
+                sums = _train_chunk(plan, memory, learning, data, chunk, to, alone(sync))
+                learning.chunk_sums[2 * k], learning.chunk_sums[2 * k + 1] = sums
+                wait_for_turn(sync, k)
+                _add_gradient(learning.gradients, learning.partial, learning.size, k)
+                pass_turn(sync, k)
+            barrier(sync, team.parts)
+            for k in range(chunks):
+                loss += learning.chunk_sums[2 * k]
+                hits += learning.chunk_sums[2 * k + 1]
         else:
-            for chunk in range(chunks):
-                rows = least(CHUNK, n - chunk * CHUNK)
-                sums = _train_chunk(
-                    plan, memory, learning, data, x, begin, chunk, rows, weight_sum, g, chunk, fused, change, sync,
-                    part, parts,
-                )  # fmt: skip
+            for k in range(chunks):
+                chunk = Chunk(begin + k * CHUNK, least(CHUNK, n - k * CHUNK), k * CHUNK, weight_sum)
+                add = ADD if k > 0 else SET
+                to = Destination(learning.gradients, add, fused, change, learning.state, between)
+                sums = _train_chunk(plan, memory, learning, data, chunk, to, team)
                 loss += sums[0]
                 hits += sums[1]
         if not np.isfinite(loss) and learning.numbers[GOES_ON] == 0.0:
-            if part == 0:
+            if team.part == 0:
                 learning.counters[NOT_FINITE] = THE_LOSS
             return
-        if fused == 0 and not _update(plan, w, g, learning, change, clips, count, sync, part, parts):
-            if part == 0:
+        if not fused and not _update(plan, learning, change, clips, team):
+            if team.part == 0:
                 learning.counters[NOT_FINITE] = THE_GRADIENT
             return
-        if part == 0:
+        if team.part == 0:
             learning.results[4 * done] = loss
             learning.results[4 * done + 1] = hits
             learning.results[4 * done + 2] = weight_sum
             learning.results[4 * done + 3] = penalty
             learning.counters[STEP] += 1
             learning.counters[DONE] += 1
-        barrier(sync, parts)
+        barrier(sync, team.parts)
 
 
 @inline
@@ -530,30 +557,28 @@ def _penalty(plan, w, l1, l2):
 
 
 @inline
-def _update(plan, w, g, learning, change, clips, count, sync, part, parts):
+def _update(plan, learning, change, clips, team):
     """The optimizer's step from the gradient in memory; False, and no step, where its norm is needed and not finite."""
+    w, g, count = learning.parameters, learning.gradients, learning.size
     if change.l1 != 0.0 or change.l2 != 0.0:
         for op in range(plan.length):
             row = _row(plan, op)
             if row[KIND] == DENSE:
-                size = row[INPUTS] * row[OUTPUTS]
-                first, last = share(size, part, parts), share(size, part + 1, parts)
-                place = row[WEIGHT] + first
-                optimizers.add_penalty(change.l1, change.l2, advance(w, place), advance(g, place), last - first)
-        barrier(sync, parts)
+                first, last = share_of(team, row[INPUTS] * row[OUTPUTS])
+                begin = row[WEIGHT] + first
+                optimizers.add_penalty(change.l1, change.l2, advance(w, begin), advance(g, begin), last - first)
+        barrier(team.sync, team.parts)
     if clips:
         length = optimizers.norm(g, count)  # by every thread, and to the same bits
         if not np.isfinite(length) and learning.numbers[GOES_ON] == 0.0:
             return False
         change = optimizers.scaled(change, optimizers.clip_factor(length, learning.settings[optimizers.CLIP_NORM]))
     unit = UPDATE_VECTORS * lanes(w)
-    first = least(count, share(blocks(count, unit), part, parts) * unit)
-    last = least(count, share(blocks(count, unit), part + 1, parts) * unit)
-    state = advance(learning.state, first)
-    optimizers.update(
-        change, advance(w, first), 0, advance(g, first), 0, state, optimizers.padded_count(count), 1, last - first
-    )
-    barrier(sync, parts)
+    first, last = share_of(team, blocks(count, unit))
+    first, last = least(count, first * unit), least(count, last * unit)
+    apart = optimizers.padded_count(count)
+    optimizers.update(change, advance(w, first), advance(g, first), advance(learning.state, first), apart, last - first)
+    barrier(team.sync, team.parts)
     return True
 
 

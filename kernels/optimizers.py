@@ -221,42 +221,38 @@ def _adam(change, weight, gradient, m, v):
 
 
 @inline
-def update(change, w, w_row, g, g_row, state, apart, rows, columns):
-    """One step on some rows of parameters.
+def update(change, w, g, state, apart, count):
+    """One step on ``count`` parameters in a row, in place.
 
-    state: m (or v of SGD), laid out as the parameters are; Adam's v lies ``apart`` numbers further.
+    w, g: the parameters and their gradients, apart.  state: m (or v of SGD) of the same parameters; Adam's v lies
+    ``apart`` numbers further.
     """
     width = lanes(w)
-    for r in range(rows):
-        line, gradients = advance(w, r * w_row), advance(g, r * g_row)
-        first = advance(state, r * w_row)
-        second = advance(first, apart)
-        j = 0
-        while j < columns:
-            tail = columns - j
-            whole = tail >= width  # all but the last vector; masks would slow the others down
-            if change.rule == SGD:
-                # nothing is kept without momentum, and nothing read
-                tail = least(tail, width)
-                velocity = load_head(first, j, tail) if change.momentum != 0.0 else splat(w, 0.0)
-                weight, velocity = _sgd(change, load_head(line, j, tail), load_head(gradients, j, tail), velocity)
-                store_head(line, j, weight, tail)
-                if change.momentum != 0.0:
-                    store_head(first, j, velocity, tail)
-            elif whole:
-                weight, m, v = _adam(change, load(line, j), load(gradients, j), load(first, j), load(second, j))
-                store(line, j, weight)
-                store(first, j, m)
-                store(second, j, v)
-            else:
-                weight, m, v = _adam(
-                    change, load_head(line, j, tail), load_head(gradients, j, tail), load_head(first, j, tail),
-                    load_head(second, j, tail),
-                )  # fmt: skip
-                store_head(line, j, weight, tail)
-                store_head(first, j, m, tail)
-                store_head(second, j, v, tail)
-            j += width
+    second = advance(state, apart)
+    j = 0
+    while j < count:
+        tail = count - j
+        whole = tail >= width  # all but the last vector; masks would slow the others down
+        if change.rule == SGD:
+            # nothing is kept without momentum, and nothing read
+            tail = least(tail, width)
+            velocity = load_head(state, j, tail) if change.momentum != 0.0 else splat(w, 0.0)
+            weight, velocity = _sgd(change, load_head(w, j, tail), load_head(g, j, tail), velocity)
+            store_head(w, j, weight, tail)
+            if change.momentum != 0.0:
+                store_head(state, j, velocity, tail)
+        elif whole:
+            weight, m, v = _adam(change, load(w, j), load(g, j), load(state, j), load(second, j))
+            store(w, j, weight)
+            store(state, j, m)
+            store(second, j, v)
+        else:
+            m, v = load_head(state, j, tail), load_head(second, j, tail)
+            weight, m, v = _adam(change, load_head(w, j, tail), load_head(g, j, tail), m, v)
+            store_head(w, j, weight, tail)
+            store_head(state, j, m, tail)
+            store_head(second, j, v, tail)
+        j += width
 
 
 @inline

@@ -65,7 +65,7 @@ class Plan(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Where to compute it. Threads share all of it, or only ``zeros``; ``panel`` is always a thread's own."""
+    """Where to compute it. Threads share all of it, or ``zeros`` and ``sync``; ``panel`` is always a thread's own."""
 
     scratch: Numbers  # (capacity · units,)
     panel: Numbers  # (dense.learn_memory of the widest,): what the products keep in the cache
@@ -73,6 +73,7 @@ class Memory(NamedTuple):
     scales: Numbers  # (capacity,) each row's share of the mean
     labels: Integers  # (capacity,)
     row_sums: Doubles  # (2, capacity): losses and hits of the rows
+    sync: Integers  # (threads.STATE_SIZE,): where threads meet
     capacity: int
 
 

@@ -31,12 +31,12 @@ def key_of(seed, step, place):
 
 
 @inline
-def dropout_mask(mask, mask_row, first, last, columns, rate, key):
-    """Rows first … last - 1 of the mask: 0 with probability ``rate``, else 1/(1 - rate)."""
+def dropout_mask(mask, first, last, columns, rate, key):
+    """Rows first … last - 1 of the mask, Rows (last, columns): 0 with probability ``rate``, else 1/(1 - rate)."""
     kept = 1.0 / (1.0 - rate)
     limit = int(rate * 9007199254740992.0)  # 2^53
     for r in range(first, last):
         for j in range(columns):
             # the golden-ratio step of SplitMix64, as a signed number
             number = _mix(key + (r * columns + j + 1) * -7046029254386353131)
-            put(mask, r * mask_row + j, 0.0 if ((number >> 11) & 9007199254740991) < limit else kept)
+            put(mask.at, r * mask.row + j, 0.0 if ((number >> 11) & 9007199254740991) < limit else kept)

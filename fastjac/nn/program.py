@@ -18,6 +18,7 @@ from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.dense import learn_memory
+from fastjac.kernels.matrix import Matrix
 from fastjac.kernels.plan import Table
 from fastjac.kernels.threads import STATE_SIZE
 from fastjac.nn.activations import IDENTITY, ActivationFunction
@@ -163,7 +164,6 @@ class Program:
         )
         self._usual = np.empty((0, 0), self.dtype)
         self._sync = np.zeros(STATE_SIZE, np.int64)
-        self._sync_place = place(self._sync)
         self._zeros = aligned(ZEROS, self.dtype)
         self._chunk_memory: list[_Memory] = []
         self._shared: list[_Memory] = []
@@ -188,6 +188,7 @@ class Program:
             scales=aligned(capacity, self.dtype),
             labels=np.zeros(capacity, np.int64),
             row_sums=np.zeros((2, capacity)),
+            sync=self._sync,
         )
 
     def _memories(self, count: int) -> list[_Memory]:
@@ -204,12 +205,12 @@ class Program:
             self._shared.append(first.with_panel(aligned(self._panel, self.dtype)))
         return self._shared[:count]
 
-    def _as_usual(self, array: np.ndarray) -> tuple[np.ndarray, int]:
-        """An array as kernels take it: itself, or another and its address where it is not of the usual kind."""
+    def _given(self, array: np.ndarray) -> tuple[np.ndarray, Matrix]:
+        """A matrix as kernels take it: itself, or another and its address where it is not of the usual kind."""
         flags = array.flags
         if flags.c_contiguous and flags.writeable:
-            return array, 0
-        return self._usual, place(array)
+            return array, Matrix(0, array.shape[1], 1)
+        return self._usual, Matrix(place(array), *strides(array))
 
     def readable(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
@@ -220,23 +221,18 @@ class Program:
         X = self.readable(X)
         rows = X.shape[0]
         out = np.empty((rows, self.outputs), self.dtype)
-        array, address = self._as_usual(X)
+        array, matrix = self._given(X)
         if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
             memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
-            row, column = strides(X)
-            kernels.predict(
-                parameters, self.plan.place, memory.place, array, address, row, column, rows, out, self._sync_place,
-                0, 1,
-            )  # fmt: skip
+            kernels.predict(parameters, self.plan.place, memory.place, array, matrix, out, 0, 1)
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
-        before, after = (array, address, *strides(X)), (out, self._sync_place)
 
-        def part_of(part: int, rows: int = rows) -> None:
-            kernels.predict(parameters, self.plan.place, memories[part].place, *before, rows, *after, part, threads)
+        def part_of(part: int, out: np.ndarray = out) -> None:
+            kernels.predict(parameters, self.plan.place, memories[part].place, array, matrix, out, part, threads)
 
-        part_of(0, rows=0)  # see ``train``
+        part_of(0, out[:0])  # see ``train``
         with Workers() as workers:
             workers.run(threads, part_of, self._sync)
         return out
@@ -247,10 +243,8 @@ class Program:
         if self._batch_memory is None or self._batch_memory.capacity < rows:
             self._batch_memory = self._memory(rows)
         out = np.empty((rows, self.outputs), self.dtype)
-        kernels.forward(
-            parameters, self.plan.place, self._batch_memory.place, *self._as_usual(X), *strides(X), rows, out, dropout,
-            seed, step, self._sync_place,
-        )  # fmt: skip
+        memory = self._batch_memory.place
+        kernels.forward(parameters, self.plan.place, memory, *self._given(X), out, dropout, seed, step)
         return out
 
     def backward(
@@ -259,10 +253,8 @@ class Program:
         """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
         assert self._batch_memory is not None
         dX = np.empty((len(X), self.inputs), self.dtype)
-        kernels.backward(
-            parameters, self.plan.place, self._batch_memory.place, *self._as_usual(X), *strides(X), len(X),
-            *self._as_usual(d), *strides(d), gradients, dX, dropout, self._sync_place,
-        )  # fmt: skip
+        memory, given = self._batch_memory.place, (*self._given(X), *self._given(d))
+        kernels.backward(parameters, self.plan.place, memory, *given, gradients, dX, dropout)
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:
@@ -306,7 +298,7 @@ class Program:
         def part_of(part: int, steps: int = steps) -> None:
             kernels.train(
                 learner.parameters, self.plan.place, memories[part].place, learner.tables[part].place, data.place,
-                first_batch, steps, int(by_rows), self._sync_place, part, threads,
+                first_batch, steps, int(by_rows), part, threads,
             )  # fmt: skip
 
         if threads > 1:

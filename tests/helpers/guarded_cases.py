@@ -15,10 +15,12 @@ import guarded
 import numpy as np
 from fastjac.kernels import blocking, checked, dense, gemm, network, optimizers, simd
 from fastjac.kernels._jit import kernel
-from fastjac.kernels.activations import CODES, TABLE
+from fastjac.kernels.activations import CODES, IDENTITY, TABLE, Slope
 from fastjac.kernels.arrays import place, strides
 from fastjac.kernels.counting import blocks, padded_row
-from fastjac.kernels.simd import address, get, numbers_at, put
+from fastjac.kernels.gemm import SET
+from fastjac.kernels.matrix import Function, Matrix, Rows, Sizes, Team, matrix_at
+from fastjac.kernels.simd import address, advance, get, integers_at, put
 
 import fastjac as fj
 import fastjac.nn.optimizers
@@ -180,35 +182,33 @@ def optimizer(rng):
 
 
 @kernel
-def _forward(x_place, x_row, x_column, w, b, has_bias, z, a, n, i, o, buffer, part, parts):
-    at = address(w)
-    dense.forward(
-        numbers_at(x_place, at), x_row, x_column, at, address(b), has_bias, address(z), o, address(a), o, n, i, o, 0,
-        0.0, address(buffer), part, parts,
-    )  # fmt: skip
+def _forward(x, w, b, has_bias, a, sizes, buffer, part, parts):
+    at, to = address(w), Rows(address(a), sizes.outputs)
+    team, layer = Team(part, parts, integers_at(0)), dense.Layer(at, address(b), has_bias)
+    dense.forward(matrix_at(x, at), layer, to, to, sizes, Function(IDENTITY, 0.0), address(buffer), team)
 
 
 @kernel
-def _backward(x_place, x_row, x_column, dz, dz_row, w, dx, dw, db, n, i, o, zeros, buffer, part, parts):
-    at, to = address(w), address(dx)
-    dense.backward_input(
-        address(dz), dz_row, at, to, i, n, i, o, 0, 0.0, to, i, to, i, address(zeros), address(buffer), part, parts
-    )
-    dense.backward_parameters(
-        numbers_at(x_place, at), x_row, x_column, address(dz), dz_row, address(dw), address(db), 1, n, i, o, 0,
-        address(zeros), address(buffer), part, parts,
-    )  # fmt: skip
+def _backward_input(dz, w, dx, sizes, zeros, buffer, part, parts):
+    above, to = Rows(address(dz), dz.shape[1]), Rows(address(dx), sizes.inputs)
+    team, nothing = Team(part, parts, integers_at(0)), Slope(Function(IDENTITY, 0.0), to, to)
+    dense.backward_input(above, address(w), to, sizes, nothing, address(zeros), address(buffer), team)
 
 
 @kernel
-def _learn(x_place, x_row, x_column, dz, dz_row, w, settings, state, apart, n, i, o, zeros, buffer, part, parts):
-    at = address(w)
+def _backward_parameters(x, dz, dw, db, sizes, zeros, buffer, part, parts):
+    above, to = Rows(address(dz), dz.shape[1]), dense.Layer(address(dw), address(db), 1)
+    given, team = matrix_at(x, address(dw)), Team(part, parts, integers_at(0))
+    dense.backward_parameters(given, above, to, sizes, SET, address(zeros), address(buffer), team)
+
+
+@kernel
+def _learn(x, dz, w, settings, state, sizes, zeros, buffer, part, parts):
+    at, team = address(w), Team(part, parts, integers_at(0))
     change = optimizers.change_of(optimizers.SGD, settings, 1.0, 1, 1.0, 0.0, 0.0)
-    bias = numbers_at(w.ctypes.data + i * o * w.itemsize, at)
-    dense.learn(
-        numbers_at(x_place, at), x_row, x_column, address(dz), dz_row, at, bias, 1, change, address(state), apart,
-        n, i, o, address(zeros), address(buffer), part, parts,
-    )  # fmt: skip
+    layer, above = dense.Layer(at, advance(at, sizes.inputs * sizes.outputs), 1), Rows(address(dz), dz.shape[1])
+    given, to = matrix_at(x, at), address(state)
+    dense.learn(given, above, layer, change, to, 0, sizes, address(zeros), address(buffer), team)
 
 
 def _integers(rng, *shapes):
@@ -228,11 +228,12 @@ def products(rng):
         given = memory.copy(b.astype(dtype), "b") if bias else zeros
         a, dx, dw, db = (memory.array(s, dtype, name=w) for s, w in (
             ((n, o), "A"), ((n, i), "dX"), ((i, o), "dW"), ((o,), "db")))  # fmt: skip
-        dz = _padded(memory, dZ.astype(dtype))
+        dz, matrix, sizes = _padded(memory, dZ.astype(dtype)), Matrix(place(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
             panel = memory.array(blocking.PANEL, dtype, name="panel")
-            _forward(place(x), *strides(x), w, given, int(bias), a, a, n, i, o, panel, part, parts)
-            _backward(place(x), *strides(x), dz, dz.shape[1], w, dx, dw, db, n, i, o, zeros, panel, part, parts)
+            _forward(matrix, w, given, int(bias), a, sizes, panel, part, parts)
+            _backward_input(dz, w, dx, sizes, zeros, panel, part, parts)
+            _backward_parameters(matrix, dz, dw, db, sizes, zeros, panel, part, parts)
         _exact(a, X @ W + b * bias, "A")
         _exact(dx, dZ @ W.T, "dX")
         _exact(dw, X.T @ dZ, "dW")
@@ -256,9 +257,10 @@ def learning(rng):
             memory.array(optimizers.SETTINGS, "float64", 0),
         )
         dz, state = _padded(memory, dZ.astype(dtype)), memory.array(0, dtype, name="state")
+        matrix, sizes = Matrix(place(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
             buffer = memory.array(dense.learn_memory(o), dtype, name="buffer")
-            _learn(place(x), *strides(x), dz, dz.shape[1], w, settings, state, 0, n, i, o, zeros, buffer, part, parts)
+            _learn(matrix, dz, w, settings, state, sizes, zeros, buffer, part, parts)
         _exact(w.reshape(i + 1, o), W - np.vstack([X.T @ dZ, dZ.sum(0)]), "W and b")
         return [w]
 
@@ -282,12 +284,12 @@ def _exact(found, wanted, name):
 
 
 @kernel
-def _pack(x_place, x_row, x_column, tiles, turned, copied, rows, columns, target_row):
-    to = address(tiles)
-    x = numbers_at(x_place, to)
-    gemm.pack_tiles(x, x_row, x_column, to, rows, columns)
-    gemm.copy_rows(x, x_row, x_column, address(copied), target_row, rows, columns)
-    gemm.pack_transposed(address(copied), target_row, address(turned), rows, rows, columns)
+def _pack(x, tiles, turned, copied, rows, columns, target_row):
+    to, copy = address(tiles), Rows(address(copied), target_row)
+    given = matrix_at(x, to)
+    gemm.pack_tiles(given, to, rows, columns)
+    gemm.copy_rows(given, copy, rows, columns)
+    gemm.pack_transposed(copy, Rows(address(turned), rows), rows, columns)
 
 
 def packing(rng):
@@ -302,7 +304,7 @@ def packing(rng):
         tiles = memory.array(blocks(n, blocking.TILE_ROWS) * blocking.TILE_ROWS * k, dtype, name="tiles")
         turned = memory.array((k, n), dtype, name="turned")
         copied = memory.array((n - 1) * (k + beside) + k, dtype, name="copied")
-        _pack(place(x), *strides(x), tiles, turned, copied, n, k, k + beside)
+        _pack(Matrix(place(x), *strides(x)), tiles, turned, copied, n, k, k + beside)
         np.testing.assert_array_equal(turned, A.T)
         whole = n // blocking.TILE_ROWS
         by_tile = A[: whole * blocking.TILE_ROWS].reshape(whole, blocking.TILE_ROWS, k).transpose(0, 2, 1)

@@ -34,7 +34,10 @@ llvm.get_process_triple = lambda: TRIPLE
 
 import numpy as np  # noqa: E402
 from fastjac.kernels import blocking, checked, network, simd  # noqa: E402
-from numba import float64, int64, typeof  # noqa: E402
+from fastjac.kernels.activations import Slope  # noqa: E402
+from fastjac.kernels.dense import Layer  # noqa: E402
+from fastjac.kernels.matrix import Function, Matrix, Sizes  # noqa: E402
+from numba import int64, typeof  # noqa: E402
 
 assert (simd.register_bytes(), simd.registers(), blocking.TILE_ROWS, blocking.MOST_VECTORS) == (16, 32, 8, 3)
 
@@ -42,10 +45,12 @@ assert (simd.register_bytes(), simd.registers(), blocking.TILE_ROWS, blocking.MO
 def written():
     """The kernel's code, with all that it calls."""
     array = typeof(np.zeros(1, DTYPE))
+    matrix, layer, sizes = (typeof(kind(0, 0, 0)) for kind in (Matrix, Layer, Sizes))
+    function, slope = Function(0, 0.0), typeof(Slope(Function(0, 0.0), 0, 0))
     signatures = {
-        "_dense_forward": (checked, (*[int64] * 11, float64, array, array)),
-        "_dense_backward": (checked, (*[int64] * 16, float64, array, array, array)),
-        "train": (network, (array, *[int64] * 10)),
+        "_dense_forward": (checked, (matrix, layer, int64, int64, sizes, typeof(function), array, array)),
+        "_dense_backward": (checked, (matrix, matrix, slope, int64, int64, layer, sizes, array, array, array)),
+        "train": (network, (array, *[int64] * 9)),
     }
     module, signature = signatures[KERNEL]
     try:
