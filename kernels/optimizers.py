@@ -1,10 +1,15 @@
-"""Optimizer steps on one flat vector, in place. ``state`` holds as many numbers again a time as the rule needs.
+"""The table of optimizers' rules, and their steps on one flat vector, in place.
+
+A row is a name, the settings, how many vectors of state are kept, the numbers that are worked out once a step, and one
+expression for what a step makes of a vector of parameters, gradients and states. Adding an optimizer is adding a row,
+and a class in ``fastjac/nn/optimizers.py``: the loops below and that file read this table.
 
 The formulas are those of PyTorch's torch.optim (SGD, Adam, AdamW), which the tests compare with.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ._jit import inline
 from .counting import PADDING, blocks, least
@@ -31,19 +36,8 @@ from .simd import (
     where,
 )
 
-SGD = 0
-ADAM = 1
-ADAMW = 2
-STATES = (1, 2, 2)  # vectors of state that each rule keeps, each as long as ``padded_count``
-
 # where each number stands in ``settings``
-MOMENTUM = 0  # Adam: beta_1
-BETA_2 = 1
-EPSILON = 2
-WEIGHT_DECAY = 3
-NESTEROV = 4
-CLIP_NORM = 5  # 0: never clip
-EPSILON_BIASED = 6  # 1: ε is added to √v as it is, before its start bias is taken away
+MOMENTUM, BETA_2, EPSILON, WEIGHT_DECAY, NESTEROV, CLIP_NORM, EPSILON_BIASED = range(7)
 SETTINGS = 7
 
 
@@ -90,12 +84,6 @@ def _sum_of_squares(g, count, scale):
 
 
 @inline
-def no_change():
-    """For where a gradient is asked for, and no step."""
-    return Change(SGD, 1, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-
-
-@inline
 def _two_factors(factor):
     """Two whose product it is: one alone may be below what float32 holds, where the gradient is nearly too large."""
     if factor < 2.0**-60:
@@ -103,31 +91,10 @@ def _two_factors(factor):
     return 1.0, factor
 
 
-@inline
-def scaled(change, factor):
-    """The same step with gradients multiplied by ``factor``."""
-    first, second = _two_factors(factor)
-    return Change(
-        change.rule, 0, first, second, change.decay, change.shrink, change.momentum, change.nesterov, change.step_size,
-        change.beta_2, change.spread, change.epsilon, change.l1, change.l2,
-    )  # fmt: skip
-
-
-# x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that
-# is always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an
-# epoch of digits took three times as long from the 50th on.
-
-
-@inline
-def clip_factor(length, limit):
-    """What the gradient is multiplied by: 1 inside the limit or without one."""
-    return limit / length if limit > 0.0 and length > limit else 1.0
-
-
 class Change(NamedTuple):
     """One step of a rule: its numbers, worked out once for all parameters."""
 
-    rule: int
+    loop: int  # which of the loops takes it
     plain: int  # whether gradients and parameters are taken as they are: factor and shrink 1, and no decay
     first_factor: float  # what gradients are multiplied by, one after the other
     factor: float
@@ -143,54 +110,106 @@ class Change(NamedTuple):
     l2: float
 
 
+class Numbers(NamedTuple):
+    """Those of them that a rule works out."""
+
+    decay: float
+    shrink: float
+    momentum: float
+    nesterov: float
+    step_size: float
+    beta_2: float
+    spread: float
+    epsilon: float
+
+
 @inline
-def change_of(rule, settings, rate, step, factor, l1, l2):
-    """Step number ``step``, from 1 on. l1, l2: of the penalty on weights, as ``add_penalty`` takes them."""
-    momentum, beta_2, decay = settings[MOMENTUM], settings[BETA_2], settings[WEIGHT_DECAY]
-    shrink, step_size, spread, epsilon = 1.0, rate, 1.0, settings[EPSILON]
-    if rule != SGD:
-        step_size = rate / (1.0 - momentum**step)
-        spread = 1.0 / math.sqrt(1.0 - beta_2**step)
-        if settings[EPSILON_BIASED] != 0.0:
-            epsilon *= spread
-    if rule == ADAMW:
-        shrink, decay = 1.0 - rate * decay, 0.0
-    plain = 1 if factor == 1.0 and decay == 0.0 and shrink == 1.0 else 0
-    first, second = _two_factors(factor)
-    return Change(
-        rule,
-        plain,
-        first,
-        second,
-        decay,
-        shrink,
-        momentum,
-        settings[NESTEROV],
-        step_size,
-        beta_2,
-        spread,
-        epsilon,
-        l1,
-        l2,
+def clip_factor(length, limit):
+    """What the gradient is multiplied by: 1 inside the limit or without one."""
+    return limit / length if limit > 0.0 and length > limit else 1.0
+
+
+# --- the rules ----------------------------------------------------------------------------------------------
+
+
+@inline
+def _sgd_numbers(settings, rate, step):
+    return Numbers(
+        decay=settings[WEIGHT_DECAY],
+        shrink=1.0,
+        momentum=settings[MOMENTUM],
+        nesterov=settings[NESTEROV],
+        step_size=rate,
+        beta_2=settings[BETA_2],
+        spread=1.0,
+        epsilon=settings[EPSILON],
     )
 
 
 @inline
-def _sgd(change, weight, gradient, velocity):
-    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov. Returns w and v."""
+def _has_momentum(change):
+    return change.momentum != 0.0
+
+
+@inline
+def _sgd(change, weight, gradient, velocity, unused):
+    """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov."""
     gradient = gradient * change.first_factor * change.factor + change.decay * weight
     if change.momentum != 0.0:
         floor = floor_of_normals(velocity)
         velocity = velocity * change.momentum + gradient + floor - floor
         gradient = gradient + change.momentum * velocity if change.nesterov != 0.0 else velocity
-    return weight - change.step_size * gradient, velocity
+    return weight - change.step_size * gradient, velocity, unused
+
+
+# x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that
+# is always black) a moment would decay to those and stay there, and each operation on one costs a hundred others: an
+# epoch of digits took three times as long from the 50th on.
+
+
+@inline
+def _adam_numbers(settings, rate, step):
+    spread = 1.0 / math.sqrt(1.0 - settings[BETA_2] ** step)
+    epsilon = settings[EPSILON]
+    if settings[EPSILON_BIASED] != 0.0:  # it is added to √v as it is, before its start bias is taken away
+        epsilon *= spread
+    return Numbers(
+        decay=settings[WEIGHT_DECAY],
+        shrink=1.0,
+        momentum=settings[MOMENTUM],
+        nesterov=settings[NESTEROV],
+        step_size=rate / (1.0 - settings[MOMENTUM] ** step),
+        beta_2=settings[BETA_2],
+        spread=spread,
+        epsilon=epsilon,
+    )
+
+
+@inline
+def _adamw_numbers(settings, rate, step):
+    numbers = _adam_numbers(settings, rate, step)
+    return Numbers(
+        decay=0.0,
+        shrink=1.0 - rate * settings[WEIGHT_DECAY],
+        momentum=numbers.momentum,
+        nesterov=numbers.nesterov,
+        step_size=numbers.step_size,
+        beta_2=numbers.beta_2,
+        spread=numbers.spread,
+        epsilon=numbers.epsilon,
+    )
+
+
+@inline
+def _always(change):
+    return True
 
 
 @inline
 def _adam(change, weight, gradient, m, v):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
 
-    Returns w, m and v. Without the divider where there are estimates, for it would cost more than all else together:
+    Without the divider where there are estimates, for it would cost more than all else together:
     1/√v and 1/(√v·spread + ε) are of 14 bits and Newton steps, within 4 units in the last place. An infinite v, which
     they cannot take, leaves w as it is. v is kept to multiples of 8 times the smallest normal number: the root of one
     is added to ε, or a v rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in float32 and 4e-154
@@ -220,39 +239,192 @@ def _adam(change, weight, gradient, m, v):
     return fma(m * -change.step_size, inverse, weight), m, v
 
 
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+class Rule(NamedTuple):
+    """One row of the table.
+
+    ``numbers(settings, rate, step)`` gives what a step needs, once for all parameters. ``expression(change, weight,
+    gradient, first, second)`` takes vectors, and gives those of parameters and states as they are after the step; a
+    rule with one vector of state hands the second back as it is.
+    """
+
+    name: str
+    settings: dict[str, int]  # which attribute of the optimizer stands where
+    states: int  # vectors that are kept, each as long as ``padded_count``: one or two
+    numbers: Callable[..., Any]
+    expression: Callable[..., Any]
+    keeps: Callable[..., Any] = _always  # whether this step uses the states: else they are neither read nor written
+
+
+_OF_ADAM = {"beta_1": MOMENTUM, "beta_2": BETA_2, "epsilon": EPSILON, "weight_decay": WEIGHT_DECAY}
+TABLE = (
+    Rule(
+        "sgd",
+        {"momentum": MOMENTUM, "nesterov": NESTEROV, "weight_decay": WEIGHT_DECAY},
+        1,
+        _sgd_numbers,
+        _sgd,
+        _has_momentum,
+    ),
+    Rule("adam", _OF_ADAM, 2, _adam_numbers, _adam),
+    Rule("adamw", _OF_ADAM, 2, _adamw_numbers, _adam),
+)
+CODES = {row.name: code for code, row in enumerate(TABLE)}
+
+# rules with one expression have one loop
+_LOOPS = tuple({(row.expression, row.states, row.keeps): None for row in TABLE})
+
+
+def _numbers_of(code=0):
+    """A function that works out the numbers of a rule by its code, and says which of the loops runs it."""
+    row = TABLE[code]
+    numbers, loop = row.numbers, _LOOPS.index((row.expression, row.states, row.keeps))
+
+    @inline
+    def own(rule, settings, rate, step):
+        return loop, numbers(settings, rate, step)
+
+    if code == len(TABLE) - 1:
+        return own
+    others = _numbers_of(code + 1)
+
+    @inline
+    def choose(rule, settings, rate, step):
+        return own(rule, settings, rate, step) if rule == code else others(rule, settings, rate, step)
+
+    return choose
+
+
+def _chain(loops, number=0):
+    loop = loops[number]
+    if number == len(loops) - 1:
+        return loop
+    others = _chain(loops, number + 1)
+
+    @inline
+    def choose(change, w, g, state, apart, count):
+        if change.loop == number:
+            loop(change, w, g, state, apart, count)
+        else:
+            others(change, w, g, state, apart, count)
+
+    return choose
+
+
+def _loop(expression, states, keeps):
+    @inline
+    def run(change, w, g, state, apart, count):
+        width, kept, two = lanes(w), keeps(change), states > 1
+        nothing, second = splat(w, 0.0), advance(state, apart)
+        j = 0
+        while j <= count - width:  # all but the last vector; masks would slow the others down
+            m = load(state, j) if kept else nothing
+            v = load(second, j) if two else nothing
+            weight, m, v = expression(change, load(w, j), load(g, j), m, v)
+            store(w, j, weight)
+            if kept:
+                store(state, j, m)
+            if two:
+                store(second, j, v)
+            j += width
+        if j < count:
+            tail = count - j
+            m = load_head(state, j, tail) if kept else nothing
+            v = load_head(second, j, tail) if two else nothing
+            weight, m, v = expression(change, load_head(w, j, tail), load_head(g, j, tail), m, v)
+            store_head(w, j, weight, tail)
+            if kept:
+                store_head(state, j, m, tail)
+            if two:
+                store_head(second, j, v, tail)
+
+    return run
+
+
+_numbers = _numbers_of()
+_run = _chain([_loop(*one) for one in _LOOPS])
+
+
+@inline
+def no_change():
+    """For where a gradient is asked for, and no step."""
+    return Change(
+        loop=0,
+        plain=1,
+        first_factor=1.0,
+        factor=1.0,
+        decay=0.0,
+        shrink=1.0,
+        momentum=0.0,
+        nesterov=0.0,
+        step_size=0.0,
+        beta_2=0.0,
+        spread=1.0,
+        epsilon=0.0,
+        l1=0.0,
+        l2=0.0,
+    )
+
+
+@inline
+def change_of(rule, settings, rate, step, factor, l1, l2):
+    """Step number ``step``, from 1 on, of the rule with this code.
+
+    settings: pointer or array.  rate: the learning rate.  factor: what gradients are multiplied by.  l1, l2: of the
+    penalty on weights, as ``add_penalty`` takes them.
+    """
+    loop, own = _numbers(rule, settings, rate, step)
+    first, second = _two_factors(factor)
+    return Change(
+        loop=loop,
+        plain=1 if factor == 1.0 and own.decay == 0.0 and own.shrink == 1.0 else 0,
+        first_factor=first,
+        factor=second,
+        decay=own.decay,
+        shrink=own.shrink,
+        momentum=own.momentum,
+        nesterov=own.nesterov,
+        step_size=own.step_size,
+        beta_2=own.beta_2,
+        spread=own.spread,
+        epsilon=own.epsilon,
+        l1=l1,
+        l2=l2,
+    )
+
+
+@inline
+def scaled(change, factor):
+    """The same step with gradients multiplied by ``factor``."""
+    first, second = _two_factors(factor)
+    return Change(
+        loop=change.loop,
+        plain=0,
+        first_factor=first,
+        factor=second,
+        decay=change.decay,
+        shrink=change.shrink,
+        momentum=change.momentum,
+        nesterov=change.nesterov,
+        step_size=change.step_size,
+        beta_2=change.beta_2,
+        spread=change.spread,
+        epsilon=change.epsilon,
+        l1=change.l1,
+        l2=change.l2,
+    )
+
+
 @inline
 def update(change, w, g, state, apart, count):
     """One step on ``count`` parameters in a row, in place.
 
-    w, g: the parameters and their gradients, apart.  state: m (or v of SGD) of the same parameters; Adam's v lies
-    ``apart`` numbers further.
+    w, g: the parameters and their gradients, apart.  state: the first vector of state of the same parameters; the
+    second lies ``apart`` numbers further.
     """
-    width = lanes(w)
-    second = advance(state, apart)
-    j = 0
-    while j < count:
-        tail = count - j
-        whole = tail >= width  # all but the last vector; masks would slow the others down
-        if change.rule == SGD:
-            # nothing is kept without momentum, and nothing read
-            tail = least(tail, width)
-            velocity = load_head(state, j, tail) if change.momentum != 0.0 else splat(w, 0.0)
-            weight, velocity = _sgd(change, load_head(w, j, tail), load_head(g, j, tail), velocity)
-            store_head(w, j, weight, tail)
-            if change.momentum != 0.0:
-                store_head(state, j, velocity, tail)
-        elif whole:
-            weight, m, v = _adam(change, load(w, j), load(g, j), load(state, j), load(second, j))
-            store(w, j, weight)
-            store(state, j, m)
-            store(second, j, v)
-        else:
-            m, v = load_head(state, j, tail), load_head(second, j, tail)
-            weight, m, v = _adam(change, load_head(w, j, tail), load_head(g, j, tail), m, v)
-            store_head(w, j, weight, tail)
-            store_head(state, j, m, tail)
-            store_head(second, j, v, tail)
-        j += width
+    _run(change, w, g, state, apart, count)
 
 
 @inline

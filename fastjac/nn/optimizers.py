@@ -110,6 +110,8 @@ class Optimizer(Strict):
         """The hyperparameters as kernels take them."""
         values = np.zeros(rules.SETTINGS)
         values[rules.CLIP_NORM] = self.clip_norm or 0.0
+        for name, index in rules.TABLE[self.rule].settings.items():
+            values[index] = getattr(self, name)
         return values
 
     def state(self, network: Network) -> _State:
@@ -121,7 +123,7 @@ class Optimizer(Strict):
         if state is None:
             if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
                 raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
-            size = rules.STATES[self.rule] * rules.padded_count(network._parameters.size)
+            size = rules.TABLE[self.rule].states * rules.padded_count(network._parameters.size)
             state = self._of_copies.pop(network._identity, None)
             if state is None or state.moments.size != size or state.moments.dtype != network.dtype:
                 state = _State(size, network._dtype)
@@ -213,7 +215,7 @@ class SGD(Optimizer, strict=True):
     0.9
     """
 
-    rule = rules.SGD
+    rule = rules.CODES["sgd"]
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -238,11 +240,7 @@ class SGD(Optimizer, strict=True):
     def settings(self) -> np.ndarray:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0; momentum is 0")
-        values = super().settings()
-        values[rules.MOMENTUM] = self.momentum
-        values[rules.NESTEROV] = float(self.nesterov)
-        values[rules.WEIGHT_DECAY] = self.weight_decay
-        return values
+        return super().settings()
 
 
 class Adam(Optimizer, strict=True):
@@ -262,7 +260,7 @@ class Adam(Optimizer, strict=True):
     0.999
     """
 
-    rule = rules.ADAM
+    rule = rules.CODES["adam"]
     beta_1: float
     beta_2: float
     epsilon: float
@@ -288,14 +286,6 @@ class Adam(Optimizer, strict=True):
         self.epsilon = epsilon
         self.weight_decay = weight_decay
 
-    def settings(self) -> np.ndarray:
-        values = super().settings()
-        values[rules.MOMENTUM] = self.beta_1
-        values[rules.BETA_2] = self.beta_2
-        values[rules.EPSILON] = self.epsilon
-        values[rules.WEIGHT_DECAY] = self.weight_decay
-        return values
-
 
 class AdamW(Adam, strict=True):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w shrinks by rate·weight_decay in each step.
@@ -306,7 +296,7 @@ class AdamW(Adam, strict=True):
     0.01
     """
 
-    rule = rules.ADAMW
+    rule = rules.CODES["adamw"]
 
     def __init__(
         self,

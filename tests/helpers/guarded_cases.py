@@ -156,7 +156,7 @@ def loss(rng):
 
 def optimizer(rng):
     count = int(rng.choice([size(rng), size(rng) * size(rng)]))
-    rule, dtype = int(rng.integers(3)), rng.choice(DTYPES)
+    rule, dtype = int(rng.integers(len(optimizers.TABLE))), rng.choice(DTYPES)
     clip, momentum = float(rng.choice([0.0, 0.1])), float(rng.choice([0.0, 0.9]))
     settings = np.zeros(optimizers.SETTINGS)
     settings[[optimizers.MOMENTUM, optimizers.BETA_2, optimizers.EPSILON]] = momentum, 0.999, 1e-8
@@ -167,7 +167,7 @@ def optimizer(rng):
     def run(memory, rng):
         parameters = memory.copy(w, "parameters")
         # the second moments end with the last number: nothing needs the rest of their cache line
-        states = optimizers.STATES[rule] - 1
+        states = optimizers.TABLE[rule].states - 1
         moments = memory.array(states * optimizers.padded_count(count) + count, dtype, 0, "moments")
         given = memory.copy(g, "gradients"), moments, 0.1, memory.copy(settings, "settings")
         checked.penalize(parameters, given[0], 0.1, 0.2)
@@ -202,10 +202,13 @@ def _backward_parameters(x, dz, dw, db, sizes, zeros, buffer, part, parts):
     dense.backward_parameters(given, above, to, sizes, SET, address(zeros), address(buffer), team)
 
 
+SGD = optimizers.CODES["sgd"]
+
+
 @kernel
 def _learn(x, dz, w, settings, state, sizes, zeros, buffer, part, parts):
     at, team = address(w), Team(part, parts, integers_at(0))
-    change = optimizers.change_of(optimizers.SGD, settings, 1.0, 1, 1.0, 0.0, 0.0)
+    change = optimizers.change_of(SGD, settings, 1.0, 1, 1.0, 0.0, 0.0)
     layer, above = dense.Layer(at, advance(at, sizes.inputs * sizes.outputs), 1), Rows(address(dz), dz.shape[1])
     given, to = matrix_at(x, at), address(state)
     dense.learn(given, above, layer, change, to, 0, sizes, address(zeros), address(buffer), team)
