@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from fastjac.benchmarks import roof
-from fastjac.kernels import dense, vectormath
+from fastjac.kernels import dense, learning, vectormath
 from fastjac.kernels._jit import kernel
 from fastjac.kernels.activations import CODES, IDENTITY, activate
 from fastjac.kernels.arrays import aligned
@@ -83,7 +83,7 @@ def product(m: int, k: int, n: int, dtype: str, rounds: int, seconds: float, tar
         aligned((m, padded_row(n)), dtype)[:, :n],
     )
     a[:], w[:] = rng.normal(size=a.shape), rng.normal(size=w.shape)
-    zeros, panel = aligned(64, dtype), aligned(dense.learn_memory(n), dtype)
+    zeros, panel = aligned(64, dtype), aligned(learning.learn_memory(n), dtype)
     flops = 2 * m * k * n
     inside = max(1, int(1e6 / flops))  # as a step calls it: from compiled code
     runs: dict[str, Callable[[], Any]] = {

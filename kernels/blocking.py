@@ -37,7 +37,7 @@ class Blocks(NamedTuple):
 # Of k, so much is summed before the next rows of A: a panel of B this deep and this many vectors wide is some 32 KiB
 # of the first-level cache. (Three vectors: 96 is up to 5 % slower, 112 to 160 the same.)
 #
-# ``dense.learn`` takes some 50 rows of W at a time, in whole tiles and, for dW as its transpose, in whole vectors.
+# ``learning.learn`` takes some 50 rows of W at a time, in whole tiles and, for dW as its transpose, in whole vectors.
 MANY = Blocks(registers=32, lanes=16, tile_rows=8, tile_vectors=2, most_vectors=3, depth_of_most=160, learn_rows=64)
 FEW = Blocks(registers=16, lanes=8, tile_rows=6, tile_vectors=2, most_vectors=2, depth_of_most=256, learn_rows=48)
 
@@ -108,9 +108,10 @@ def check(blocks: Blocks) -> None:
     # sums, a row of B and a number of A
     taken = rows * most + most + 1
     demand(taken <= blocks.registers, f"a tile of {rows} rows of {most} vectors takes {taken}")
-    demand(blocks.tile_vectors == 2, f"tile_vectors is {blocks.tile_vectors}, expected 2: `gemm.tile` is made for that")
-    demand(most in (2, 3), f"most_vectors is {most}, expected 2 or 3: `gemm.tile` is made for those")
-    demand(rows >= 4, f"tile_rows is {rows}, expected at least 4: `gemm.tile` goes on with 4, 2 and 1")
+    pair = blocks.tile_vectors
+    demand(pair == 2, f"tile_vectors is {pair}, expected 2: `tile.tiles` is made for that")
+    demand(most in (2, 3), f"most_vectors is {most}, expected 2 or 3: `tile.tiles` is made for those")
+    demand(rows >= 4, f"tile_rows is {rows}, expected at least 4: `tile.tiles` goes on with 4, 2 and 1")
     demand(rows <= STRIP, f"STRIP is {STRIP}, expected at least tile_rows, {rows}")
     for lanes in (2, 4, 8, 16):
         columns = most * lanes
@@ -120,7 +121,7 @@ def check(blocks: Blocks) -> None:
             ("DEPTH", DEPTH, 2 * lanes),
             ("depth_of_most", blocks.depth_of_most, columns),
             ("CHUNK", CHUNK, columns),  # `gemm.near` copies as many rows of dZ
-            ("NARROW", NARROW, columns),  # and `dense._narrow` keeps a transposed tile there
+            ("NARROW", NARROW, columns),  # and `dense.narrow` keeps a transposed tile there
         ):
             demand(depth * wide <= PANEL, f"PANEL is {PANEL}, expected {name} times a tile's columns, {depth * wide}")
         # dZ as panels: the last one may be partly beside it

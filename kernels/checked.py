@@ -39,7 +39,7 @@ from .arrays import (
 from .blocking import CHUNK, LOSS_WORK, PANEL, ZEROS
 from .counting import blocks, least, padded_row
 from .dense import Layer
-from .gemm import ADD, SET, copy_rows
+from .gemm import copy_rows
 from .losses import BITS, LABELS, NUMBERS, Found, Wanted
 from .matrix import Function, Matrix, Rows, Sizes, alone, matrix_at, matrix_from, rows_from
 from .random import dropout_mask as dropout_mask_rows
@@ -55,6 +55,7 @@ from .simd import (
     put,
     restore_subnormals,
 )
+from .tile import ADD, SET
 
 DEFAULT_PARAMETERS = {"relu": 1.0, "leaky_relu": 0.01, "elu": 1.0}
 

@@ -10,24 +10,14 @@ thread. Nobody waits here. Unless it is said, what is written overlaps nothing t
 
 from typing import Any, NamedTuple
 
-from . import gemm, optimizers
+from . import gemm
 from ._jit import inline
 from .activations import activate, multiply_by_slope, slope_from
-from .blocking import (
-    CHUNK,
-    FEW_COLUMNS,
-    LEARN_ROWS,
-    NARROW,
-    PANEL,
-    PANEL_COLUMNS,
-    STRIP,
-    TILE_ROWS,
-    WIDE,
-)
+from .blocking import CHUNK, NARROW, STRIP, TILE_ROWS
 from .counting import blocks, least
-from .gemm import ADD, SET
 from .matrix import Matrix, Rows, Sizes, as_matrix, matrix_from, rows_from, share_of, transposed
-from .simd import advance, distance, get, lanes, load, load_head, put, splat, store, store_head
+from .simd import advance, get, lanes, load, load_head, put, splat, store_head
+from .tile import ADD, SET, tile_columns, tiles
 
 
 class Layer(NamedTuple):
@@ -45,7 +35,7 @@ def forward(x, layer, z, a, sizes, function, buffer, team):
     x: Matrix.  z, a: Rows; the same where nobody needs Z, and neither overlaps X.  buffer: see ``gemm.panel``.
     """
     n, i, o = sizes
-    width, across = gemm.tile_columns(z.at, n, o, team.parts)
+    width, across = tile_columns(z.at, n, o, team.parts)
     down = blocks(n, TILE_ROWS)
     begin, end = share_of(team, down * across)
     # a row alone would read W only to copy it; a bias of zeros is as short as a tile
@@ -89,7 +79,7 @@ def backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
     dz, dx: Rows.  w: pointer.  zeros: one tile row of them.  buffer: see ``gemm.panel``.
     """
     n, i, o = sizes
-    width, across = gemm.tile_columns(zeros, n, i, team.parts)
+    width, across = tile_columns(zeros, n, i, team.parts)
     down = blocks(n, TILE_ROWS)
     begin, end = share_of(team, down * across)
     depth = gemm.span(zeros, least(n, STRIP), o)
@@ -116,7 +106,7 @@ def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
     buffer: PANEL numbers.
     """
     n, i, o = sizes
-    width, across = gemm.tile_columns(zeros, i, o, team.parts)
+    width, across = tile_columns(zeros, i, o, team.parts)
     down = blocks(i, TILE_ROWS)
     init = Rows(zeros, 0)
     for first in range(0, n, CHUNK):
@@ -124,9 +114,9 @@ def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
         adding = ADD if add != 0 or first > 0 else SET
         x_chunk, dz_chunk = matrix_from(x, first, 0), rows_from(dz, first, 0)
         t, end = share_of(team, down * across)
-        if _is_narrow(x, i, o, lanes(zeros)):
+        if is_narrow(x, i, o):
             if team.part == 0:
-                _narrow(Rows(x_chunk.at, x.row), dz_chunk, gradient.w, Sizes(depth, i, o), adding, zeros, buffer)
+                narrow(Rows(x_chunk.at, x.row), dz_chunk, gradient.w, Sizes(depth, i, o), adding, zeros, buffer)
             t = end
         while t < end:
             column, row, rows = _strip(t, end, down, i, width)
@@ -134,37 +124,37 @@ def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
             panel = gemm.near(rows_from(dz_chunk, 0, column), buffer, depth, columns, o, width)
             turned = transposed(matrix_from(x_chunk, 0, row))
             dw = Rows(advance(gradient.w, row * o + column), o)
-            gemm.tile(turned, panel, dw, init, rows, columns, depth, adding)
+            tiles(turned, panel, dw, init, rows, columns, depth, adding)
             t += blocks(rows, TILE_ROWS)
         begin, end = share_of(team, gradient.bias * across)
         for t in range(begin, end):
             for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
                 tail = least(lanes(zeros), o - column)
-                total = _column_sum(rows_from(dz_chunk, 0, column), depth)
+                total = column_sum(rows_from(dz_chunk, 0, column), depth)
                 if adding != 0:
                     total = load_head(gradient.b, column, tail) + total
                 store_head(gradient.b, column, total, tail)
 
 
 @inline
-def _is_narrow(x, i, o, vector):
-    """Whether ``_narrow`` is for this product: X's rows are then read as whole vectors, no further than they go."""
-    return o <= NARROW and x.column == 1 and i % vector == 0
+def is_narrow(x, i, o):
+    """Whether ``narrow`` is for this product of x, a Matrix: its rows are read as vectors, no further than they go."""
+    return o <= NARROW and x.column == 1 and i % lanes(x.at) == 0
 
 
 @inline
-def _narrow(x, dz, dw, sizes, adding, zeros, buffer):
+def narrow(x, dz, dw, sizes, adding, zeros, buffer):
     """dW = Xᵀ·dZ by way of dWᵀ = dZᵀ·X: the same sums in the same order.
 
     x, dz: Rows, X's as many numbers wide as are whole vectors.  dw: pointer.  buffer: PANEL numbers.
     """
     n, i, o = sizes
-    width, across = gemm.tile_columns(zeros, o, i, 1)
+    width, across = tile_columns(zeros, o, i, 1)
     turned, tile = transposed(as_matrix(dz)), Rows(buffer, width)
     for t in range(across):
         row = t * width
         rows = least(width, i - row)
-        gemm.tile(turned, rows_from(x, 0, row), tile, Rows(zeros, 0), o, rows, n, SET)
+        tiles(turned, rows_from(x, 0, row), tile, Rows(zeros, 0), o, rows, n, SET)
         to = advance(dw, row * o)
         for r in range(rows):
             for c in range(o):
@@ -173,7 +163,7 @@ def _narrow(x, dz, dw, sizes, adding, zeros, buffer):
 
 
 @inline
-def _column_sum(dz, depth):
+def column_sum(dz, depth):
     """The sums of one vector of columns; four chains, as each addition waits for the one before. dz: Rows."""
     at, row = dz
     a, b, c, d = splat(at, 0.0), splat(at, 0.0), splat(at, 0.0), splat(at, 0.0)
@@ -184,79 +174,3 @@ def _column_sum(dz, depth):
     for k in range(depth % 4):
         a = a + load(at, k * row)
     return (a + b) + (c + d)
-
-
-@inline
-def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
-    """``backward_parameters`` and the optimizer's step at once, some rows of W at a time: their gradient never leaves
-    the second-level cache. For at most CHUNK rows, where nobody asks for the gradient.
-
-    layer: W and b among the parameters, changed in place.  state: as far into the optimizer's state as W is into the
-    parameters; its second vector lies ``apart`` further.  buffer: ``learn_memory(o)`` numbers.  Else as there.
-    """
-    n, i, o = sizes
-    width, across = gemm.tile_columns(zeros, i, o, 1)
-    tiles = blocks(i, TILE_ROWS)
-    height = learn_rows(o)
-    xt = advance(buffer, _panels_memory(o))
-    dw = advance(xt, height * CHUNK)
-    init = Rows(zeros, 0)
-    if o > WIDE:
-        for t in range(across):
-            column = t * width
-            columns = least(width, o - column)
-            gemm.copy_rows(as_matrix(rows_from(dz, 0, column)), Rows(advance(buffer, column * n), width), n, columns)
-    begin, end = share_of(team, tiles)
-    end = least(i, end * TILE_ROWS)
-    for row in range(begin * TILE_ROWS, end, height):
-        rows = least(height, end - row)
-        source = transposed(matrix_from(x, 0, row))
-        below = TILE_ROWS * x.column  # from one tile of X's columns to the next
-        narrow = _is_narrow(x, rows, o, lanes(zeros))
-        if o >= FEW_COLUMNS:
-            gemm.pack_tiles(source, xt, rows, n)
-            source, below = Matrix(xt, 1, TILE_ROWS), TILE_ROWS * n
-        if narrow:
-            _narrow(Rows(source.at, x.row), dz, dw, Sizes(n, rows, o), SET, zeros, buffer)
-        for t in range(0 if narrow else across):
-            column = t * width
-            columns = least(width, o - column)
-            panel = rows_from(dz, 0, column)
-            if o > WIDE:
-                panel = Rows(advance(buffer, column * n), width)
-            for r in range(0, rows, TILE_ROWS):
-                turned = Matrix(advance(source.at, r // TILE_ROWS * below), source.row, source.column)
-                target = Rows(advance(dw, r * o + column), o)
-                gemm.tile_inlined(turned, panel, target, init, least(TILE_ROWS, rows - r), columns, n, SET)
-        first = row * o
-        optimizers.add_penalty(change.l1, change.l2, advance(layer.w, first), dw, rows * o)
-        optimizers.update(change, advance(layer.w, first), dw, advance(state, first), apart, rows * o)
-    beside = distance(layer.w, layer.b)
-    begin, end = share_of(team, layer.bias * across)
-    for t in range(begin, end):
-        for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
-            store(buffer, 0, _column_sum(rows_from(dz, 0, column), n))
-            own = advance(state, beside + column)
-            optimizers.update(change, advance(layer.b, column), buffer, own, apart, least(lanes(zeros), o - column))
-
-
-@inline
-def learn_rows(o):
-    """How many rows of W ``learn`` takes at a time: their gradient takes some 128 KiB, and X's columns no more.
-
-    Whole tiles, as ``gemm.pack_tiles`` writes whole ones, and behind X's tiles lies the gradient.
-    """
-    rows = least(LEARN_ROWS, (1 << 15) // o // TILE_ROWS * TILE_ROWS)
-    return rows if rows > 0 else TILE_ROWS
-
-
-@inline
-def learn_memory(o):
-    """Numbers in the buffer that ``learn`` needs."""
-    return _panels_memory(o) + learn_rows(o) * (CHUNK + o)
-
-
-@inline
-def _panels_memory(o):
-    """Numbers in the first part of it: a panel, or all of dZ as panels, which every row of W needs again."""
-    return CHUNK * (o + PANEL_COLUMNS) if o > WIDE else PANEL

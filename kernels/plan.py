@@ -68,7 +68,7 @@ class Memory(NamedTuple):
     """Where to compute it. Threads share all of it, or ``zeros`` and ``sync``; ``panel`` is always a thread's own."""
 
     scratch: Numbers  # (capacity · units,)
-    panel: Numbers  # (dense.learn_memory of the widest,): what the products keep in the cache
+    panel: Numbers  # (learning.learn_memory of the widest,): what the products keep in the cache
     zeros: Numbers  # one tile row of zeros
     scales: Numbers  # (capacity,) each row's share of the mean
     labels: Integers  # (capacity,)

@@ -20,13 +20,11 @@ HELPERS = Path(__file__).parent / "helpers"
 TABLE = [
     # decision, a case that takes the side where it is false, and one where it is true
     # training: fused, chunks, threads
-    ("network._train: chunks == 1 and (not apart) and (not clips) and (learning.keep_gradients == 0)",
-     "two chunks", "one chunk"),
-    ("network._train: apart", "tiles shared by threads", "rows shared by threads"),
-    ("network.backward_block: fused != 0", "two chunks", "one chunk"),
-    ("network._rows_of_chunk: data.gather == 0", "shuffled", "in order"),
-    ("network._rows_of_chunk: data.order == 0", "shuffled", "in order"),
-    ("network._add_gradient: chunk > 0", "rows shared by threads", "rows shared by threads"),
+    ("training._train: apart", "tiles shared by threads", "rows shared by threads"),
+    ("network.backward_block: to.fused", "two chunks", "one chunk"),
+    ("training._rows_of_chunk: data.gather == 0", "shuffled", "in order"),
+    ("training._rows_of_chunk: data.order == 0", "shuffled", "in order"),
+    ("training._add_gradient: chunk > 0", "rows shared by threads", "rows shared by threads"),
     ("program.train: by_rows", "tiles shared by threads", "rows shared by threads"),
     ("program.threads_for: work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER)",
      "thresholds of threads as shipped", "thresholds of threads as shipped"),
@@ -38,33 +36,33 @@ TABLE = [
     ("training.steps: self.network.program", "layer by layer", "in order"),
     # a prediction: at once or by threads, a row alone
     ("program.predict: threads == 1 or rows <= CHUNK", "predictions of two threads", "predictions of one thread"),
-    ("dense.forward: n == 1 and parts == 1 and (b_column != 0)", "one row without bias", "one row"),
+    ("dense.forward: n == 1 and team.parts == 1 and (layer.bias != 0)", "one row without bias", "one row"),
     ("gemm.row: columns - done >= 8 * width", "one row", "one row"),
     ("gemm.row: columns - done >= 4 * width", "one row", "one row"),
     ("gemm.row: columns - done >= 2 * width", "one row", "one row"),
     # dW: as its transpose, in panels, from copied columns
-    ("dense.backward_parameters: _is_narrow(x, x_column, i, o)", "few outputs of odd inputs", "few outputs"),
-    ("dense._narrow: adding != 0", "few outputs", "few outputs"),
+    ("dense.backward_parameters: is_narrow(x, i, o)", "few outputs of odd inputs", "few outputs"),
+    ("dense.narrow: adding != 0", "few outputs", "few outputs"),
     ("dense.backward_parameters: add != 0 or first > 0", "two chunks", "two chunks"),
-    ("dense.learn: narrow", "few outputs of odd inputs", "few outputs"),
-    ("dense.learn: o > WIDE", "one chunk", "wide"),
-    ("dense.learn: o >= FEW_COLUMNS", "wide", "wide with copied columns"),
-    ("dense.learn_rows: rows > 0", "enormous", "wide"),
+    ("learning.learn: narrow", "few outputs of odd inputs", "few outputs"),
+    ("learning.learn: o > WIDE", "one chunk", "wide"),
+    ("learning.learn: o >= FEW_COLUMNS", "wide", "wide with copied columns"),
+    ("learning.learn_rows: rows > 0", "enormous", "wide"),
     ("gemm.near: across <= WIDE", "wide in chunks", "two chunks"),
-    ("gemm.pack_tiles: a_row == 1", "columns of x apart", "wide with copied columns"),
+    ("gemm.pack_tiles: a.row == 1", "columns of x apart", "wide with copied columns"),
     # tiles and panels
-    ("gemm.span: rows * depth <= lanes(a) << 14", "deep", "few rows"),
+    ("gemm.span: rows * depth <= lanes(pointer) << 14", "deep", "few rows"),
     ("gemm.panel: first > 0", "deep", "deep"),
-    ("gemm.panel: whole and this * w_row <= DEPTH * pair", "deep", "whole vectors"),
+    ("gemm.panel: whole and this * b.row <= DEPTH * pair", "deep", "whole vectors"),
     ("gemm.panel: whole and columns >= pair and (rows >= TILE_ROWS)", "deep", "whole vectors"),
-    ("gemm.tile_inlined: rows > 0", "rows of every remainder", "rows of every remainder"),
-    ("gemm.tile_inlined: wide and rows >= TILE_ROWS", "rows of every remainder", "rows of every remainder"),
-    ("gemm.tile_inlined: not wide and rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
-    ("gemm.copy_rows: source_column == 1", "columns of x apart and shuffled", "shuffled"),
+    ("tile.tiles_inlined: rows > 0", "rows of every remainder", "rows of every remainder"),
+    ("tile.tiles_inlined: wide", "rows of every remainder", "rows of every remainder"),
+    ("tile._down.choose: rows >= height", "rows of every remainder", "rows of every remainder"),
+    ("gemm.copy_rows: source.column == 1", "columns of x apart and shuffled", "shuffled"),
     # losses
-    ("losses.loss_rows: code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
+    ("losses.loss_rows: function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
     # optimizers
-    ("network._update: clips", "two chunks", "clipping"),
+    ("training._update: clips", "two chunks", "clipping"),
     ("optimizers._squares: total == math.inf",
      "clipping at the ends of the range", "clipping at the ends of the range"),
 ]  # fmt: skip
@@ -120,5 +118,5 @@ def test_the_cases_take_the_sides_that_they_are_for(builds, decision, not_so, so
 
 def test_the_other_number_of_registers_takes_other_tiles(builds):
     """Else the second build would show nothing: one has tiles of three vectors, the other has not."""
-    most = [any(found["gemm.tile_inlined: most"][True] for found in cases.values()) for cases in builds.values()]
+    most = [any(found["tile.tiles_inlined: most"][True] for found in cases.values()) for cases in builds.values()]
     assert sorted(most) == [False, True]

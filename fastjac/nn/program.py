@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastjac.kernels import network as kernels
+from fastjac.kernels import network, training
 from fastjac.kernels import plan as plans
 from fastjac.kernels.arrays import aligned, place, strides
 from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
-from fastjac.kernels.dense import learn_memory
+from fastjac.kernels.learning import learn_memory
 from fastjac.kernels.matrix import Matrix
 from fastjac.kernels.plan import Table
 from fastjac.kernels.threads import STATE_SIZE
@@ -224,13 +224,13 @@ class Program:
         array, matrix = self._given(X)
         if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
             memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
-            kernels.predict(parameters, self.plan.place, memory.place, array, matrix, out, 0, 1)
+            network.predict(parameters, self.plan.place, memory.place, array, matrix, out, 0, 1)
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
 
         def part_of(part: int, out: np.ndarray = out) -> None:
-            kernels.predict(parameters, self.plan.place, memories[part].place, array, matrix, out, part, threads)
+            network.predict(parameters, self.plan.place, memories[part].place, array, matrix, out, part, threads)
 
         part_of(0, out[:0])  # see ``train``
         with Workers() as workers:
@@ -244,7 +244,7 @@ class Program:
             self._batch_memory = self._memory(rows)
         out = np.empty((rows, self.outputs), self.dtype)
         memory = self._batch_memory.place
-        kernels.forward(parameters, self.plan.place, memory, *self._given(X), out, dropout, seed, step)
+        network.forward(parameters, self.plan.place, memory, *self._given(X), out, dropout, seed, step)
         return out
 
     def backward(
@@ -254,7 +254,7 @@ class Program:
         assert self._batch_memory is not None
         dX = np.empty((len(X), self.inputs), self.dtype)
         memory, given = self._batch_memory.place, (*self._given(X), *self._given(d))
-        kernels.backward(parameters, self.plan.place, memory, *given, gradients, dX, dropout)
+        network.backward(parameters, self.plan.place, memory, *given, gradients, dX, dropout)
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:
@@ -296,7 +296,7 @@ class Program:
         learner.counters[plans.DONE] = learner.counters[plans.NOT_FINITE] = 0
 
         def part_of(part: int, steps: int = steps) -> None:
-            kernels.train(
+            training.train(
                 learner.parameters, self.plan.place, memories[part].place, learner.tables[part].place, data.place,
                 first_batch, steps, int(by_rows), part, threads,
             )  # fmt: skip

@@ -420,20 +420,20 @@ def a_part_that_fails():
     """Another thread raises: this one must not wait for it, nor go on."""
     from fastjac.nn import program
 
-    usual = program.kernels.train
+    usual = program.training.train
 
     def fails(*arguments):
         if arguments[-2] == 1:
             raise MemoryError("as if")
         usual(*arguments)
 
-    program.kernels.train = fails
+    program.training.train = fails
     try:
         fit(network(9, 20, 5), 40, threads=2, share="tiles")
     except MemoryError:
         return
     finally:
-        program.kernels.train = usual
+        program.training.train = usual
     raise AssertionError("the error was lost")
 
 

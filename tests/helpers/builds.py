@@ -17,7 +17,18 @@ import sys
 
 import numpy as np
 
-COMPILED = ("activations", "checked", "dense", "gemm", "losses", "network", "optimizers")  # of kernels
+COMPILED = (
+    "activations",
+    "checked",
+    "dense",
+    "gemm",
+    "learning",
+    "losses",
+    "network",
+    "optimizers",
+    "tile",
+    "training",
+)  # of kernels
 PYTHON = {  # and of the library the functions that decide how training runs, not those that check arguments
     "fastjac.nn.program": None,
     "fastjac.training.loop": {"run", "fit", "_epoch"},

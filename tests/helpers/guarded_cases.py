@@ -14,13 +14,15 @@ import sys
 import guarded
 import numpy as np
 from fastjac.kernels import blocking, checked, dense, gemm, network, optimizers, simd
+from fastjac.kernels import learning as fused
+from fastjac.kernels import training as steps
 from fastjac.kernels._jit import kernel
 from fastjac.kernels.activations import CODES, IDENTITY, TABLE, Slope
 from fastjac.kernels.arrays import place, strides
 from fastjac.kernels.counting import blocks, padded_row
-from fastjac.kernels.gemm import SET
 from fastjac.kernels.matrix import Function, Matrix, Rows, Sizes, Team, matrix_at
 from fastjac.kernels.simd import address, advance, get, integers_at, put
+from fastjac.kernels.tile import SET
 
 import fastjac as fj
 import fastjac.nn.optimizers
@@ -211,7 +213,7 @@ def _learn(x, dz, w, settings, state, sizes, zeros, buffer, part, parts):
     change = optimizers.change_of(SGD, settings, 1.0, 1, 1.0, 0.0, 0.0)
     layer, above = dense.Layer(at, advance(at, sizes.inputs * sizes.outputs), 1), Rows(address(dz), dz.shape[1])
     given, to = matrix_at(x, at), address(state)
-    dense.learn(given, above, layer, change, to, 0, sizes, address(zeros), address(buffer), team)
+    fused.learn(given, above, layer, change, to, 0, sizes, address(zeros), address(buffer), team)
 
 
 def _integers(rng, *shapes):
@@ -251,7 +253,7 @@ def learning(rng):
     n, i, o = shape(rng, 0.6, 8 * MOST_WORK, (248, 249, 250, 255, 256))
     dtype, parts = rng.choice(DTYPES), int(rng.choice([1, 1, 2, 3]))
     X, W, dZ = _integers(rng, (n, i), (i + 1, o), (n, o))
-    yield f"dense.learn {(n, i, o)} {dtype} parts {parts}"
+    yield f"learning.learn {(n, i, o)} {dtype} parts {parts}"
 
     def run(memory, rng):
         x, w = memory.strided(X.astype(dtype), rng, "X"), memory.copy(W.astype(dtype).ravel(), "W and b")
@@ -262,7 +264,7 @@ def learning(rng):
         dz, state = _padded(memory, dZ.astype(dtype)), memory.array(0, dtype, name="state")
         matrix, sizes = Matrix(place(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
-            buffer = memory.array(dense.learn_memory(o), dtype, name="buffer")
+            buffer = memory.array(fused.learn_memory(o), dtype, name="buffer")
             _learn(matrix, dz, w, settings, state, sizes, zeros, buffer, part, parts)
         _exact(w.reshape(i + 1, o), W - np.vstack([X.T @ dZ, dZ.sum(0)]), "W and b")
         return [w]
@@ -474,7 +476,8 @@ taken = collections.Counter()
 
 def _replaced():
     entries = [
-        *((network, name) for name in ("predict", "forward", "backward", "train")),
+        *((network, name) for name in ("predict", "forward", "backward")),
+        (steps, "train"),
         *((checked, name) for name in (
             "_dense_forward", "_dense_backward", "_activation_forward", "_activation_backward", "_softmax",
             "_softmax_backward", "_dropout_mask", "_loss", "optimizer_update", "penalize")),

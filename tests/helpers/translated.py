@@ -33,7 +33,7 @@ codegen.CPUCodegen.magic_tuple = lambda self: (TRIPLE, PROCESSOR, "+neon")
 llvm.get_process_triple = lambda: TRIPLE
 
 import numpy as np  # noqa: E402
-from fastjac.kernels import blocking, checked, network, simd  # noqa: E402
+from fastjac.kernels import blocking, checked, simd, training  # noqa: E402
 from fastjac.kernels.activations import Slope  # noqa: E402
 from fastjac.kernels.dense import Layer  # noqa: E402
 from fastjac.kernels.matrix import Function, Matrix, Sizes  # noqa: E402
@@ -50,7 +50,7 @@ def written():
     signatures = {
         "_dense_forward": (checked, (matrix, layer, int64, int64, sizes, typeof(function), array, array)),
         "_dense_backward": (checked, (matrix, matrix, slope, int64, int64, layer, sizes, array, array, array)),
-        "train": (network, (array, *[int64] * 9)),
+        "train": (training, (array, *[int64] * 9)),
     }
     module, signature = signatures[KERNEL]
     try:

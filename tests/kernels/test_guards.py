@@ -4,7 +4,7 @@
 runs as a process of its own, so that a signal is a failure and not the end of the tests.
 
 Every buffer has exactly the size that the library asks for. Within it one thing is read that was never written: the dZ
-of ``dense.backward_parameters`` and ``dense.learn`` is read to the end of the last vector of each row, for which
+of ``dense.backward_parameters`` and ``learning.learn`` is read to the end of the last vector of each row, for which
 ``padded_row`` leaves room. Its last row ends where the memory ends, and the padding is NaN: neither can matter.
 """
 

@@ -148,7 +148,7 @@ def test_a_step_has_these_bits_with_every_setting(outputs, rows):
 @pytest.mark.parametrize("rows", [248, 249, 255, 256])
 @pytest.mark.parametrize(("inputs", "outputs"), [(64, 160), (64, 200), (128, 256), (70, 496), (66, 497), (784, 300)])
 def test_a_wide_layers_gradient_is_whole_where_x_is_copied_as_tiles(inputs, outputs, rows, first):
-    """In ``dense.learn``, the last tile of X lay under the gradient where 64 is no multiple of a tile's rows."""
+    """In ``learning.learn``, the last tile of X lay under the gradient where 64 is no multiple of a tile's rows."""
     for dtype in ("float32", "float64"):
         net = make(inputs, outputs, first, dtype)
         X, y = data(net, rows)
