@@ -132,7 +132,53 @@ LOSS = {
         )
     ],
 }
-TOYS = {"an activation": ACTIVATION, "a loss": LOSS}
+OPTIMIZER = {
+    "kernels/optimizers.py": [
+        (
+            "# --- the table ---",
+            """
+            @inline
+            def _signum(change, weight, gradient, velocity, unused):
+                gradient = gradient * change.first_factor * change.factor + change.decay * weight
+                velocity = velocity * change.momentum + gradient * (1.0 - change.momentum)
+                up = where(velocity > 0.0, splat(velocity, 1.0), splat(velocity, 0.0))
+                down = where(velocity < 0.0, splat(velocity, 1.0), splat(velocity, 0.0))
+                return weight - change.step_size * (up - down), velocity, unused
+
+
+            """,
+        ),
+        (
+            ")\nCODES = {",
+            '    Rule("signum", {"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}, 1, _sgd_numbers, _signum),\n',
+        ),
+    ],
+    "fastjac/nn/optimizers.py": [
+        (
+            "BY_NAME: dict[str, Any] = {",
+            '''
+            class Signum(Optimizer, strict=True):
+                """The sign of a running mean of gradients."""
+
+                rule = rules.CODES["signum"]
+                momentum: float
+                weight_decay: float
+
+                def __init__(
+                    self, learning_rate: Rate = 0.001, momentum: float = 0.9, weight_decay: float = 0.0, *,
+                    clip_norm: float | None = None,
+                ) -> None:
+                    super().__init__(learning_rate, clip_norm)
+                    self.momentum = momentum
+                    self.weight_decay = weight_decay
+
+
+            ''',
+        ),
+        (', "adamw": AdamW}', ', "signum": Signum'),
+    ],
+}
+TOYS = {"an activation": ACTIVATION, "a loss": LOSS, "an optimizer": OPTIMIZER}
 
 
 def add(root, edits):
@@ -195,16 +241,25 @@ trained = {}
 for path in ("fused", "unfused", "reference"):
     net = network("float64")
     net.path = path
-    history = net.fit(X, Y, loss="log_cosh", optimizer=OPTIMIZER, epochs=3, batch_size=16)
+    history = net.fit(X, Y, loss="log_cosh", optimizer="signum", epochs=3, batch_size=16)
     assert history["loss"][-1] < history["loss"][0]
     trained[path] = net.parameters
+layers = network("float64")
+layers._whole = False
+layers.fit(X, Y, loss="log_cosh", optimizer=fj.optimizers.get("signum"), epochs=3, batch_size=16)
+assert np.array_equal(layers.parameters, trained["fused"])
+by_hand, one = network("float64"), fj.optimizers.BY_NAME["signum"](0.01, momentum=0.0)
+by_hand.backward(fj.losses.LogCosh()(by_hand.forward(X), Y)[1])
+wanted = by_hand.parameters - 0.01 * np.sign(by_hand.gradients)
+one.step(by_hand)
+assert np.abs(by_hand.parameters - wanted).max() < 1e-15
 for path in trained:
     assert np.abs(trained[path] - trained["reference"]).max() < 100 * near, path
 net = network("float64")
 assert fj.check_gradients(net, X, Y, fj.losses.LogCosh()).passed
 assert max(fj.explain(net, X[:3], Y[:3], "log_cosh").differences.values()) < 1e-12
 
-estimator = MLPRegressor(hidden_layer_sizes=(6,), activation="softsign", solver=SOLVER, max_iter=3, random_state=0)
+estimator = MLPRegressor(hidden_layer_sizes=(6,), activation="softsign", solver="sgd", max_iter=3, random_state=0)
 with np.errstate(all="ignore"):
     import warnings
     warnings.simplefilter("ignore")
@@ -229,7 +284,7 @@ for call, package in ((exchange.to_torch, "torch"), (exchange.to_onnx, "onnx")):
         raise AssertionError(package)
 
 sys.argv = ["fastjac", "train", "digits", "--hidden", "8", "--activation", "softsign", "--epochs", "1",
-            "--optimizer", OPTIMIZER, "--dtype", "float64"]
+            "--optimizer", "signum", "--dtype", "float64"]
 from fastjac.__main__ import main
 try:
     main()
@@ -243,9 +298,8 @@ def test_a_toy_of_each_trains_on_every_path_in_the_estimators_and_from_the_comma
     for toy in TOYS.values():
         add(root, toy)
     (root / "kernels").rename(root / "fastjac" / "kernels")
-    code = USES.replace("OPTIMIZER", "'sgd'").replace("SOLVER", "'sgd'")
     done = subprocess.run(
-        [sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
+        [sys.executable, "-c", USES, str(root)], capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
         env=os.environ | {"NUMBA_OPT": "0", "FASTJAC_CACHE_DIR": str(tmp_path / "cache")},  # sooner compiled
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
