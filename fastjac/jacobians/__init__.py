@@ -6,7 +6,6 @@ the two differ. A name says what the Jacobian is of: `softmax(p)` is ∂softmax/
 give the value. float32 stays float32, everything else is float64. Bad input is a ValueError.
 """
 
-import importlib
 import sys
 from typing import Any
 
@@ -188,10 +187,12 @@ __all__ = [
     "to_layout",
 ]
 
-_OFFERED = ("Derivative", "Explanation", "Operation", "explain")  # they look at a network, from above: ``fj.explain``
+# They look at a network, which stands above: the library's own ``explain`` brings them
+_OFFERED = ("Derivative", "Explanation", "Operation", "explain")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _OFFERED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
-    return getattr(importlib.import_module("fastjac.inspection.explain"), name)
+    library = sys.modules[__name__.rpartition(".")[0]]
+    return getattr(sys.modules[library.explain.__module__], name)
