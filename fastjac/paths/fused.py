@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastjac import kernels
+import fastjac.kernels as kernels
 from fastjac.jacobians.elementwise import ActivationFunction
 from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.checked import loss_and_gradient

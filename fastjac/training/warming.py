@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastjac import kernels
+import fastjac.kernels as kernels
 from fastjac.kernels._jit import CacheInfo, cache_info, statistics
 from fastjac.nn import optimizers
 from fastjac.nn.layers import Dense, Dropout
