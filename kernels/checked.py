@@ -292,13 +292,14 @@ def dense_backward(
 
 @kernel
 def _activation_forward(z, a, count, function, zeros):
-    """z, a: addresses; so below."""
+    """z, a: addresses of ``count`` numbers; they may be the same."""
     given, value = Rows(numbers_at(z, address(zeros)), count), Rows(numbers_at(a, address(zeros)), count)
     activate(function, given, value, 1, count)
 
 
 @kernel
 def _activation_backward(slope, d, count, zeros):
+    """slope: Slope of addresses.  d: address, changed in place."""
     empty = address(zeros)
     z, a = Rows(numbers_at(slope.z, empty), count), Rows(numbers_at(slope.a, empty), count)
     multiply_by_slope(Slope(slope.function, z, a), Rows(numbers_at(d, empty), count), 1, count)
@@ -306,11 +307,13 @@ def _activation_backward(slope, d, count, zeros):
 
 @kernel
 def _softmax(z, s, n, k, zeros):
+    """z, s: addresses of arrays (n, k) without padding; they may be the same."""
     losses.softmax(Rows(numbers_at(z, address(zeros)), k), Rows(numbers_at(s, address(zeros)), k), n, k)
 
 
 @kernel
 def _softmax_backward(s, d, n, k, zeros):
+    """s, d: as above; d is changed in place."""
     losses.softmax_backward(Rows(numbers_at(s, address(zeros)), k), Rows(numbers_at(d, address(zeros)), k), n, k)
 
 
@@ -401,6 +404,7 @@ def _need_columns(name: str, array: np.ndarray) -> None:
 
 @kernel
 def _dropout_mask(mask, columns, rate, seed, step, place):
+    """mask: flat, of whole rows of ``columns`` numbers, at least one."""
     rows = Rows(address(mask), columns)
     dropout_mask_rows(rows, 0, mask.shape[0] // columns, columns, rate, key_of(seed, step, place))
 

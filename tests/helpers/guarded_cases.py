@@ -25,8 +25,8 @@ from fastjac.kernels.simd import address, advance, get, integers_at, put
 from fastjac.kernels.tile import SET
 
 import fastjac as fj
+import fastjac.nn.network
 import fastjac.nn.optimizers
-import fastjac.sequential
 from fastjac.nn import program
 from fastjac.support.workers import Workers
 
@@ -486,7 +486,7 @@ def _replaced():
         *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.nn.optimizers)),
         (checked, "aligned", guarded.guarded_numbers),
         (program, "aligned", guarded.guarded_numbers),
-        (fastjac.sequential, "aligned", guarded.guarded_zeros),
+        (fastjac.nn.network, "aligned", guarded.guarded_zeros),
         (fastjac.nn.optimizers, "aligned", guarded.guarded_zeros),
         (checked, "labels", guarded.guarded_result),
         (checked, "place", guarded.guarded_address),
