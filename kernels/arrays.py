@@ -165,9 +165,9 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
     if not np.isfinite(total):
         bad = ~np.isfinite(array)
         if bad.any():
-            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            index = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ValueError(f"{name} has shape {array.shape} and {bad.sum()} entries that are NaN or infinity; the"
-                             f" first is {array[place]} at {place}. Expected finite numbers.")  # fmt: skip
+                             f" first is {array[index]} at {index}. Expected finite numbers.")  # fmt: skip
     return array
 
 
@@ -183,14 +183,14 @@ def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
         raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
                         f" shape ({samples},), or rows of shape ({samples}, {classes})")  # fmt: skip
     check_shape(name, array.shape, (samples,))
-    # The copy is looked at, and nobody else can write to it: kernels take these numbers for places in memory. Seen as
+    # The copy is looked at, and nobody else can write to it: kernels take these numbers for offsets in memory. Seen as
     # unsigned numbers, those below 0 are the largest, and so are those that int64 can't hold: one look instead of two.
     own = np.array(array, np.int64, order="C")
     if own.size and own.view(np.uint64).max() >= classes:
         low, high = int(array.min()), int(array.max())
         wrong = low if low < 0 else high
-        place = int(np.argmax(array == wrong))
-        raise ValueError(f"{name} has shape {array.shape} and the class index {wrong} at {place}, expected"
+        index = int(np.argmax(array == wrong))
+        raise ValueError(f"{name} has shape {array.shape} and the class index {wrong} at {index}, expected"
                          f" 0 to {classes - 1} for {classes} outputs")  # fmt: skip
     return own
 
@@ -203,8 +203,8 @@ def weights(name: str, value: Any, samples: int) -> np.ndarray:
     """
     array = finite(name, rows(name, value, (samples,), np.dtype(np.float64)))
     if (array < 0).any():
-        place = int(np.argmax(array < 0))
-        raise ValueError(f"{name} has shape {array.shape} and the negative weight {array[place]} at {place}, expected"
+        index = int(np.argmax(array < 0))
+        raise ValueError(f"{name} has shape {array.shape} and the negative weight {array[index]} at {index}, expected"
                          f" weights of at least 0 and shape ({samples},)")  # fmt: skip
     if samples and not array.any():
         raise ValueError(f"all weights in {name} are zero (shape {array.shape}); expected some above zero")
@@ -265,18 +265,18 @@ class Borrowed:
     ValueError: X, of shape (3, 2), was resized before predict: its numbers have moved. Expected shape (3, 2) to stay.
     """
 
-    __slots__ = ("_bytes", "_name", "_owner", "_place", "array")
+    __slots__ = ("_address", "_bytes", "_name", "_owner", "array")
 
     def __init__(self, name: str, array: np.ndarray) -> None:
         self.array = array.view()
         owner = array
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
-        self._name, self._owner, self._place, self._bytes = name, owner, address_of(owner), owner.nbytes
+        self._name, self._owner, self._address, self._bytes = name, owner, _address(owner), owner.nbytes
 
     def check(self, before: str) -> None:
         """Raise ValueError where the memory is not what it was."""
-        if address_of(self._owner) != self._place or self._owner.nbytes != self._bytes:
+        if _address(self._owner) != self._address or self._owner.nbytes != self._bytes:
             shape = self.array.shape
             raise ValueError(f"{self._name}, of shape {shape}, was resized before {before}: its numbers have moved."
                              f" Expected shape {shape} to stay.")  # fmt: skip
@@ -287,26 +287,26 @@ def strides(array: np.ndarray) -> tuple[int, int]:
     return array.strides[0] // array.itemsize, array.strides[1] // array.itemsize
 
 
-def _place_by_field(array: np.ndarray) -> int:
+def _address_by_field(array: np.ndarray) -> int:
     """The first field of every NumPy array, which compiled extensions read as well: a seventh of the time."""
     return ctypes.c_ssize_t.from_address(id(array) + object.__basicsize__).value
 
 
-def _place_by_attribute(array: np.ndarray) -> int:
+def _address_by_attribute(array: np.ndarray) -> int:
     return array.ctypes.data
 
 
 def _agree() -> bool:
     arrays = [np.zeros(3), np.zeros((2, 3), "f4")[1:, ::-1], np.zeros((4, 4)).T]
-    return hasattr(sys, "getrefcount") and all(_place_by_field(one) == one.ctypes.data for one in arrays)
+    return hasattr(sys, "getrefcount") and all(_address_by_field(one) == one.ctypes.data for one in arrays)
 
 
-address_of = _place_by_field if _agree() else _place_by_attribute
+_address = _address_by_field if _agree() else _address_by_attribute
 
 
-def place(array: np.ndarray | None) -> int:
+def address_of(array: np.ndarray | None) -> int:
     """The address of the first number, as kernels take it; 0 for None. Whoever asks keeps the array alive."""
-    return 0 if array is None else address_of(array)
+    return 0 if array is None else _address(array)
 
 
 ALIGNMENT = 64  # bytes: the widest register and a cache line
@@ -317,5 +317,5 @@ def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     dtype = np.dtype(dtype)
     count = shape if isinstance(shape, int) else math.prod(shape)
     raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)  # NumPy asks for huge pages where it is large
-    values = np.frombuffer(raw.data, dtype, count, -address_of(raw) % ALIGNMENT)
+    values = np.frombuffer(raw.data, dtype, count, -_address(raw) % ALIGNMENT)
     return values if isinstance(shape, int) else values.reshape(shape)

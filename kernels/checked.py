@@ -22,6 +22,7 @@ from ._jit import kernel
 from .activations import CODES, IDENTITY, TABLE, Slope, activate, multiply_by_slope, slope_from
 from .arrays import (
     FLOATS,
+    address_of,
     aligned,
     finite,
     float_of,
@@ -29,7 +30,6 @@ from .arrays import (
     floats,
     labels,
     output,
-    place,
     place_to_write,
     rows,
     strides,
@@ -201,12 +201,12 @@ def dense_forward(
         raise ValueError(f"out and z_out share memory (both of shape {(n, o)}); expected two arrays of shape {(n, o)}")
     A = place_to_write(target, X, W, b)
     Z = A if z_target is None or code == IDENTITY else place_to_write(z_target, X, W, b)
-    layer = Layer(place(W), place(b), 0 if b is None else 1)
+    layer = Layer(address_of(W), address_of(b), 0 if b is None else 1)
     _dense_forward(
-        Matrix(place(X), *strides(X)),
+        Matrix(address_of(X), *strides(X)),
         layer,
-        place(Z),
-        place(A),
+        address_of(Z),
+        address_of(A),
         Sizes(n, i, o),
         Function(code, p),
         _ZEROS[W.dtype],
@@ -264,18 +264,18 @@ def dense_backward(
     given = [t for t in targets.values() if t is not None]
     if any(np.may_share_memory(one, other) for k, one in enumerate(given) for other in given[:k]):
         raise ValueError(f"dX, dW and db share memory (shapes {[t.shape for t in given]}); expected separate arrays")
-    places = {k: None if t is None else place_to_write(t, dA, A, Z, X, W) for k, t in targets.items()}
+    written = {k: None if t is None else place_to_write(t, dA, A, Z, X, W) for k, t in targets.items()}
     if n == 0:
-        for one in places.values():
+        for one in written.values():
             if one is not None:
                 one[...] = 0
     _dense_backward(
-        Matrix(place(X), *strides(X)),
-        Matrix(place(dA), *strides(dA)),
-        Slope(Function(code, p), place(Z), place(A)),
-        place(W),
-        place(places["dX"]),
-        Layer(place(places["dW"]), place(places["db"]), 1),
+        Matrix(address_of(X), *strides(X)),
+        Matrix(address_of(dA), *strides(dA)),
+        Slope(Function(code, p), address_of(Z), address_of(A)),
+        address_of(W),
+        address_of(written["dX"]),
+        Layer(address_of(written["dW"]), address_of(written["db"]), 1),
         Sizes(n, i, o),
         _ZEROS[W.dtype],
         aligned(least(CHUNK, n) * padded_row(o) + 64, W.dtype),
@@ -283,7 +283,7 @@ def dense_backward(
     )
     for name, target in targets.items():
         if target is not None:
-            _finish(places[name], target)
+            _finish(written[name], target)
     return targets["dX"], targets["dW"], targets["db"]
 
 
@@ -332,7 +332,7 @@ def activation_forward(Z: Any, activation: str, *, parameter: float | None = Non
     p = kernel_parameter(activation, parameter, dtype)
     target = output("out", out, Z.shape, dtype)
     A = target if target is Z else place_to_write(target, Z)
-    _activation_forward(place(Z), place(A), Z.size, Function(code, p), _ZEROS[dtype])
+    _activation_forward(address_of(Z), address_of(A), Z.size, Function(code, p), _ZEROS[dtype])
     return _finish(A, target)
 
 
@@ -357,7 +357,7 @@ def activation_backward(
     p = kernel_parameter(activation, parameter, dtype)
     target = None if out is None else output("out", out, A.shape, dtype)
     dZ = np.array(dA, order="C")
-    _activation_backward(Slope(Function(code, p), place(Z), place(A)), place(dZ), A.size, _ZEROS[dtype])
+    _activation_backward(Slope(Function(code, p), address_of(Z), address_of(A)), address_of(dZ), A.size, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
 
@@ -375,7 +375,7 @@ def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
     _need_columns("Z", Z)
     target = output("out", out, Z.shape, dtype)
     S = target if target is Z else place_to_write(target, Z)
-    _softmax(place(Z), place(S), *Z.shape, _ZEROS[dtype])
+    _softmax(address_of(Z), address_of(S), *Z.shape, _ZEROS[dtype])
     return _finish(S, target)
 
 
@@ -393,7 +393,7 @@ def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
     _need_columns("S", S)
     target = None if out is None else output("out", out, S.shape, dtype)
     dZ = np.array(floats("dS", dS, S.shape, dtype), order="C")
-    _softmax_backward(place(S), place(dZ), *S.shape, _ZEROS[dtype])
+    _softmax_backward(address_of(S), address_of(dZ), *S.shape, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
 
@@ -515,7 +515,15 @@ def loss_sums(
     numbers, doubles = np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk)
     function = Function(code, parameter)
     result: tuple[float, float, float] = _loss(
-        function, place(Z), place(class_of), place(targets), place(weight), d, numbers, doubles, flushes
+        function,
+        address_of(Z),
+        address_of(class_of),
+        address_of(targets),
+        address_of(weight),
+        d,
+        numbers,
+        doubles,
+        flushes,
     )
     return result
 

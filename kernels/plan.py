@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._jit import inline
-from .arrays import place
+from .arrays import address_of
 from .simd import doubles_at, integers_at, numbers_at
 
 # Kinds of operation
@@ -122,7 +122,7 @@ class Table:
     """One of the classes above as compiled code takes it. Whoever makes it keeps the arrays alive.
 
     Attributes:
-        place: the address of the table.
+        address: the address of the table.
 
     >>> order = np.arange(3)
     >>> table = Table(Data, x=0, x_row=2, x_column=1, labels=None, targets=None, weights=None, order=order, samples=3,
@@ -138,7 +138,7 @@ class Table:
                 raise TypeError(f"{kind.__name__} has the fields {', '.join(index)}; missing or unknown: {wrong}")
             fields = {name: fields[name] for name in index}
         self._fields = np.array([_number(one) for one in fields.values()], np.int64)
-        self.place = place(self._fields)
+        self.address = address_of(self._fields)
 
     def __setitem__(self, field: str, value: Any) -> None:
         self._fields[self._index[field]] = _number(value)
@@ -148,7 +148,7 @@ _INDEX = {kind: {name: k for k, name in enumerate(_names(kind))} for kind in (Pl
 
 
 def _number(value: Any) -> int:
-    return place(value) if isinstance(value, np.ndarray) else 0 if value is None else value
+    return address_of(value) if isinstance(value, np.ndarray) else 0 if value is None else value
 
 
 def reader(kind: Any) -> Callable[..., Any]:
@@ -157,8 +157,8 @@ def reader(kind: Any) -> Callable[..., Any]:
     read_all = _reading([_reading_one(what, index.get(name, -1)) for name, what in kind.__annotations__.items()])
 
     @inline
-    def read(place, parameters):
-        return kind(*read_all(integers_at(place), parameters))
+    def read(address, parameters):
+        return kind(*read_all(integers_at(address), parameters))
 
     return read
 

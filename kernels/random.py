@@ -25,9 +25,9 @@ def _mix(typingctx, number):
 
 
 @inline
-def key_of(seed, step, place):
-    """One key for a seed, a step of training and a place in the network."""
-    return _mix(_mix(seed * 31 + place + 1) + step)
+def key_of(seed, step, operation):
+    """One key for a seed, a step of training and the number of an operation of the network."""
+    return _mix(_mix(seed * 31 + operation + 1) + step)
 
 
 @inline

@@ -189,8 +189,8 @@ def load(typingctx, pointer, index):
     """The vector that begins ``index`` elements after the pointer; any alignment."""
 
     def codegen(context, builder, sig, args):
-        place = builder.gep(args[0], [args[1]])
-        return llvm_load(builder, place, context.get_value_type(sig.return_type), pointer.dtype.bitwidth // 8)
+        at = builder.gep(args[0], [args[1]])
+        return llvm_load(builder, at, context.get_value_type(sig.return_type), pointer.dtype.bitwidth // 8)
 
     return vector_of(pointer.dtype)(pointer, types.intp), codegen
 
@@ -486,14 +486,14 @@ def transpose_block(typingctx, source, source_stride, target, target_stride):
         low = ir.Constant(index, [n for i in range(half) for n in (i, i + count)])
         high = ir.Constant(index, [n for i in range(half, count) for n in (i, i + count)])
 
-        def place(pointer, step, row):
+        def line(pointer, step, row):
             return builder.gep(pointer, [builder.mul(step, context.get_constant(types.intp, row))])
 
-        rows = [llvm_load(builder, place(source_pointer, source_step, i), vector_type, alignment) for i in range(count)]
+        rows = [llvm_load(builder, line(source_pointer, source_step, i), vector_type, alignment) for i in range(count)]
         for _ in range(count.bit_length() - 1):  # each round interleaves row i with row i + half
             rows = [builder.shuffle_vector(rows[i], rows[i + half], part) for i in range(half) for part in (low, high)]
         for i, row in enumerate(rows):
-            llvm_store(builder, row, place(target_pointer, target_step, i), alignment)
+            llvm_store(builder, row, line(target_pointer, target_step, i), alignment)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp), codegen
@@ -526,11 +526,11 @@ def flush_subnormals(typingctx):
         wide = ir.IntType(64)
         if builder.module.triple.startswith(("x86_64", "i386", "i686")):
             state = cgutils.alloca_once(builder, _I32)
-            place = builder.bitcast(state, ir.PointerType(ir.IntType(8)))
-            llvm_call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [place])
+            at = builder.bitcast(state, ir.PointerType(ir.IntType(8)))
+            llvm_call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [at])
             before = builder.load(state)
             builder.store(builder.or_(before, ir.Constant(_I32, _X86_FLUSH)), state)
-            llvm_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [place])
+            llvm_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [at])
             return builder.zext(before, wide)
         if builder.module.triple.startswith(("aarch64", "arm64")):
             before = llvm_call(builder, "llvm.aarch64.get.fpcr", wide, [])
@@ -550,8 +550,8 @@ def restore_subnormals(typingctx, before):
         if builder.module.triple.startswith(("x86_64", "i386", "i686")):
             state = cgutils.alloca_once(builder, _I32)
             builder.store(builder.trunc(args[0], _I32), state)
-            place = builder.bitcast(state, ir.PointerType(ir.IntType(8)))
-            llvm_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [place])
+            at = builder.bitcast(state, ir.PointerType(ir.IntType(8)))
+            llvm_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [at])
         elif builder.module.triple.startswith(("aarch64", "arm64")):
             llvm_call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [args[0]])
         return context.get_dummy_value()
@@ -564,7 +564,7 @@ def restore_subnormals(typingctx, before):
 
 
 @intrinsic
-def numbers_at(typingctx, place, like):
+def numbers_at(typingctx, address, like):
     """Pointer at this address, to numbers of the same type as the pointer ``like``."""
 
     def codegen(context, builder, sig, args):
@@ -575,7 +575,7 @@ def numbers_at(typingctx, place, like):
 
 def _pointer_at(dtype):
     @intrinsic
-    def pointer_at(typingctx, place):
+    def pointer_at(typingctx, address):
         def codegen(context, builder, sig, args):
             return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
 

@@ -62,7 +62,7 @@ def one_tile(rows, vectors, copying=False):
             def constant(number):
                 return context.get_constant(types.intp, number)
 
-            def place(pointer, stride, i, j):
+            def entry(pointer, stride, i, j):
                 row = builder.gep(pointer, [builder.mul(stride, constant(i))])
                 return builder.gep(row, [constant(j * vector.count)])
 
@@ -71,11 +71,11 @@ def one_tile(rows, vectors, copying=False):
                     return llvm_load_head(builder, pointer, vector, inside)
                 return llvm_load(builder, pointer, vector, alignment)
 
-            entry = builder.block
-            start = {(i, j): read(place(init, init_row, i, j), j) for i, j in cells}
+            before = builder.block
+            start = {(i, j): read(entry(init, init_row, i, j), j) for i, j in cells}
             # four pointers, each with a few rows at fixed distances: what fits into registers
             group = max(1, rows // 4)
-            a_start = [llvm_hidden(builder, place(a, a_row, i, 0)) for i in range(0, rows, group)]
+            a_start = [llvm_hidden(builder, entry(a, a_row, i, 0)) for i in range(0, rows, group)]
             body, end = builder.append_basic_block("k"), builder.append_basic_block("end")
             builder.cbranch(builder.icmp_signed(">", depth, constant(0)), body, end)
 
@@ -83,13 +83,13 @@ def one_tile(rows, vectors, copying=False):
             k = builder.phi(depth.type)
             a_now, b_now, copy_now = [builder.phi(a.type) for _ in a_start], builder.phi(b.type), builder.phi(b.type)
             sums = {cell: builder.phi(vector) for cell in cells}
-            b_row = [llvm_load(builder, place(b_now, b_k, 0, j), vector, alignment) for j in range(vectors)]
+            b_row = [llvm_load(builder, entry(b_now, b_k, 0, j), vector, alignment) for j in range(vectors)]
             if copying:
                 for j in range(vectors):
-                    llvm_store(builder, b_row[j], place(copy_now, k, 0, j), alignment)
+                    llvm_store(builder, b_row[j], entry(copy_now, k, 0, j), alignment)
             after = {}
             for i in range(rows):
-                number = llvm_splat(builder, builder.load(place(a_now[i // group], a_row, i % group, 0)), vector)
+                number = llvm_splat(builder, builder.load(entry(a_now[i // group], a_row, i % group, 0)), vector)
                 for j in range(vectors):
                     after[i, j] = llvm_call(builder, fused, vector, [number, b_row[j], sums[i, j]])
             following = builder.add(k, constant(1))
@@ -103,7 +103,7 @@ def one_tile(rows, vectors, copying=False):
                 (copy_now, copy, builder.gep(copy_now, [constant(vectors * vector.count)])),
                 *((sums[cell], start[cell], after[cell]) for cell in cells),
             ):
-                phi.add_incoming(first, entry)
+                phi.add_incoming(first, before)
                 phi.add_incoming(then, body)
             builder.cbranch(builder.icmp_signed("<", following, depth), body, end)
 
@@ -111,19 +111,19 @@ def one_tile(rows, vectors, copying=False):
             result = {}
             for cell in cells:
                 result[cell] = builder.phi(vector)
-                result[cell].add_incoming(start[cell], entry)
+                result[cell].add_incoming(start[cell], before)
                 result[cell].add_incoming(after[cell], body)
 
             def write(values):
                 for i, j in cells:
                     if j == vectors - 1:
-                        llvm_store_head(builder, values[i, j], place(c, c_row, i, j), inside)
+                        llvm_store_head(builder, values[i, j], entry(c, c_row, i, j), inside)
                     else:
-                        llvm_store(builder, values[i, j], place(c, c_row, i, j), alignment)
+                        llvm_store(builder, values[i, j], entry(c, c_row, i, j), alignment)
 
             with builder.if_else(builder.icmp_signed("!=", add, constant(0))) as (then, otherwise):
                 with then:
-                    write({(i, j): builder.fadd(read(place(c, c_row, i, j), j), result[i, j]) for i, j in cells})
+                    write({(i, j): builder.fadd(read(entry(c, c_row, i, j), j), result[i, j]) for i, j in cells})
                 with otherwise:
                     write(result)
             return context.get_dummy_value()

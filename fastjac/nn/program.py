@@ -13,7 +13,7 @@ import numpy as np
 
 from fastjac.kernels import network, training
 from fastjac.kernels import plan as plans
-from fastjac.kernels.arrays import aligned, place, strides
+from fastjac.kernels.arrays import address_of, aligned, strides
 from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
@@ -33,7 +33,7 @@ LEAST_WORK_BY_ROWS = 10_000_000
 
 
 class Operation(NamedTuple):
-    """One row of a plan, before offsets are known. ``weight`` and ``bias`` are places in the flat parameters."""
+    """One row of a plan, before offsets are known. ``weight`` and ``bias`` are offsets in the flat parameters."""
 
     kind: int
     inputs: int
@@ -50,7 +50,7 @@ class _Memory:
     def __init__(self, capacity: int, **arrays: np.ndarray) -> None:
         self.arrays, self.capacity = arrays, capacity
         self._table = Table(plans.Memory, **arrays, capacity=capacity)
-        self.place = self._table.place
+        self.address = self._table.address
 
     def with_panel(self, panel: np.ndarray) -> _Memory:
         """The same memory, but for a panel of its own."""
@@ -210,7 +210,7 @@ class Program:
         flags = array.flags
         if flags.c_contiguous and flags.writeable:
             return array, Matrix(0, array.shape[1], 1)
-        return self._usual, Matrix(place(array), *strides(array))
+        return self._usual, Matrix(address_of(array), *strides(array))
 
     def readable(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
@@ -224,13 +224,13 @@ class Program:
         array, matrix = self._given(X)
         if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
             memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
-            network.predict(parameters, self.plan.place, memory.place, array, matrix, out, 0, 1)
+            network.predict(parameters, self.plan.address, memory.address, array, matrix, out, 0, 1)
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
 
         def part_of(part: int, out: np.ndarray = out) -> None:
-            network.predict(parameters, self.plan.place, memories[part].place, array, matrix, out, part, threads)
+            network.predict(parameters, self.plan.address, memories[part].address, array, matrix, out, part, threads)
 
         part_of(0, out[:0])  # see ``train``
         with Workers() as workers:
@@ -243,8 +243,8 @@ class Program:
         if self._batch_memory is None or self._batch_memory.capacity < rows:
             self._batch_memory = self._memory(rows)
         out = np.empty((rows, self.outputs), self.dtype)
-        memory = self._batch_memory.place
-        network.forward(parameters, self.plan.place, memory, *self._given(X), out, dropout, seed, step)
+        memory = self._batch_memory.address
+        network.forward(parameters, self.plan.address, memory, *self._given(X), out, dropout, seed, step)
         return out
 
     def backward(
@@ -253,8 +253,8 @@ class Program:
         """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
         assert self._batch_memory is not None
         dX = np.empty((len(X), self.inputs), self.dtype)
-        memory, given = self._batch_memory.place, (*self._given(X), *self._given(d))
-        network.backward(parameters, self.plan.place, memory, *given, gradients, dX, dropout)
+        memory, given = self._batch_memory.address, (*self._given(X), *self._given(d))
+        network.backward(parameters, self.plan.address, memory, *given, gradients, dX, dropout)
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:
@@ -272,9 +272,14 @@ class Program:
         return chunks >= 2 * threads and self._parameters * 8 <= CHUNK * self._multiply_adds // 3
 
     def train(
-        self, learner: Learner, batches: Batches, first_batch: int, rates: np.ndarray, threads: int,
+        self,
+        learner: Learner,
+        batches: Batches,
+        first_batch: int,
+        rates: np.ndarray,
+        threads: int,
         workers: Workers,
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         """One step for each of ``rates``, from batch ``first_batch`` of the epoch on.
 
         Returns a row for each finished step: weighted sum of losses, of hits, the sum of weights, and the
@@ -296,10 +301,8 @@ class Program:
         learner.counters[plans.DONE] = learner.counters[plans.NOT_FINITE] = 0
 
         def part_of(part: int, steps: int = steps) -> None:
-            training.train(
-                learner.parameters, self.plan.place, memories[part].place, learner.tables[part].place, data.place,
-                first_batch, steps, int(by_rows), part, threads,
-            )  # fmt: skip
+            tables = self.plan.address, memories[part].address, learner.tables[part].address, data.address
+            training.train(learner.parameters, *tables, first_batch, steps, int(by_rows), part, threads)
 
         if threads > 1:
             # no step: load the kernel here, which takes a stack that other threads may not have, and memory that may

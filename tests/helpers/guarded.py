@@ -199,13 +199,13 @@ def guarded_result(memory, old):
 
 
 def guarded_address(memory, old):
-    """In place of ``place``: refuses to tell where an unguarded array is."""
+    """In place of ``address_of``: refuses to tell where an unguarded array is."""
 
-    def place(array):
+    def address(array):
         _require(memory, array)
         return old(array)
 
-    return place
+    return address
 
 
 def guarded_kernel(memory, old):

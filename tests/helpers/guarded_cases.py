@@ -18,7 +18,7 @@ from fastjac.kernels import learning as fused
 from fastjac.kernels import training as steps
 from fastjac.kernels._jit import kernel
 from fastjac.kernels.activations import CODES, IDENTITY, TABLE, Slope
-from fastjac.kernels.arrays import place, strides
+from fastjac.kernels.arrays import address_of, strides
 from fastjac.kernels.counting import blocks, padded_row
 from fastjac.kernels.matrix import Function, Matrix, Rows, Sizes, Team, matrix_at
 from fastjac.kernels.simd import address, advance, get, integers_at, put
@@ -233,7 +233,7 @@ def products(rng):
         given = memory.copy(b.astype(dtype), "b") if bias else zeros
         a, dx, dw, db = (memory.array(s, dtype, name=w) for s, w in (
             ((n, o), "A"), ((n, i), "dX"), ((i, o), "dW"), ((o,), "db")))  # fmt: skip
-        dz, matrix, sizes = _padded(memory, dZ.astype(dtype)), Matrix(place(x), *strides(x)), Sizes(n, i, o)
+        dz, matrix, sizes = _padded(memory, dZ.astype(dtype)), Matrix(address_of(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
             panel = memory.array(blocking.PANEL, dtype, name="panel")
             _forward(matrix, w, given, int(bias), a, sizes, panel, part, parts)
@@ -262,7 +262,7 @@ def learning(rng):
             memory.array(optimizers.SETTINGS, "float64", 0),
         )
         dz, state = _padded(memory, dZ.astype(dtype)), memory.array(0, dtype, name="state")
-        matrix, sizes = Matrix(place(x), *strides(x)), Sizes(n, i, o)
+        matrix, sizes = Matrix(address_of(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
             buffer = memory.array(fused.learn_memory(o), dtype, name="buffer")
             _learn(matrix, dz, w, settings, state, sizes, zeros, buffer, part, parts)
@@ -309,7 +309,7 @@ def packing(rng):
         tiles = memory.array(blocks(n, blocking.TILE_ROWS) * blocking.TILE_ROWS * k, dtype, name="tiles")
         turned = memory.array((k, n), dtype, name="turned")
         copied = memory.array((n - 1) * (k + beside) + k, dtype, name="copied")
-        _pack(Matrix(place(x), *strides(x)), tiles, turned, copied, n, k, k + beside)
+        _pack(Matrix(address_of(x), *strides(x)), tiles, turned, copied, n, k, k + beside)
         np.testing.assert_array_equal(turned, A.T)
         whole = n // blocking.TILE_ROWS
         by_tile = A[: whole * blocking.TILE_ROWS].reshape(whole, blocking.TILE_ROWS, k).transpose(0, 2, 1)
@@ -489,8 +489,8 @@ def _replaced():
         (fastjac.nn.network, "aligned", guarded.guarded_zeros),
         (fastjac.nn.optimizers, "aligned", guarded.guarded_zeros),
         (checked, "labels", guarded.guarded_result),
-        (checked, "place", guarded.guarded_address),
-        (program, "place", guarded.guarded_address),
+        (checked, "address_of", guarded.guarded_address),
+        (program, "address_of", guarded.guarded_address),
         (checked, "_ZEROS", lambda memory, old: {d: memory.array(blocking.ZEROS, d, 0, "_ZEROS") for d in old}),
         *((module, name, guarded.guarded_kernel) for module, name in entries),
     ]

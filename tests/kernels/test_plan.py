@@ -37,10 +37,10 @@ def test_what_is_written_is_read(kind, dtype):
         for k, (name, what) in enumerate(kind.__annotations__.items())
     ]
     scope = {"read": read, "address": address}
-    code = ["def fields(place, parameters, out):", "    t = read(place, address(parameters))", *lines]
+    code = ["def fields(at, parameters, out):", "    t = read(at, address(parameters))", *lines]
     exec("\n".join(code), scope)
     out = np.zeros(len(lines))
-    transient(scope["fields"])(made.place, parameters, out)
+    transient(scope["fields"])(made.address, parameters, out)
     assert out.tolist() == list(expected.values())
 
 
@@ -51,11 +51,11 @@ def test_a_field_is_changed_by_its_name():
     made["order"] = None
     read = plan.reader(plan.Data)
 
-    def sizes(place, parameters):
-        data = read(place, address(parameters))
+    def sizes(at, parameters):
+        data = read(at, address(parameters))
         return data.batch_size, data.order, data.samples
 
-    assert transient(sizes)(made.place, parameters) == (77, 0, 10)
+    assert transient(sizes)(made.address, parameters) == (77, 0, 10)
     with pytest.raises(KeyError):
         made["batchsize"] = 1
 
@@ -66,10 +66,10 @@ def test_the_order_of_the_fields_is_that_of_the_class():
     turned = plan.Table(plan.Memory, **dict(reversed(written.items())))
     read = plan.reader(plan.Memory)
 
-    def capacity(place, parameters):
-        return read(place, address(parameters)).capacity
+    def capacity(at, parameters):
+        return read(at, address(parameters)).capacity
 
-    assert transient(capacity)(turned.place, parameters) == written["capacity"]
+    assert transient(capacity)(turned.address, parameters) == written["capacity"]
 
 
 def test_a_table_has_all_its_fields_and_no_others():
