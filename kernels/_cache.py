@@ -52,10 +52,21 @@ _patience = 300.0  # seconds to wait for another process that compiles the same;
 
 # Numba's switches that change the code produced (the CPU ones are in the folder's name).
 _SWITCHES = (
-    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "EXTEND_VARIABLE_LIFETIMES",
-    "DEBUG_JIT", "DEBUG_NRT", "NRT_STATS", "ENABLE_PROFILING", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS",
-    "USING_SVML", "DISABLE_INTEL_SVML",
-)  # fmt: skip
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "DEBUG_JIT",
+    "DEBUG_NRT",
+    "NRT_STATS",
+    "ENABLE_PROFILING",
+    "LLVM_REFPRUNE_PASS",
+    "LLVM_REFPRUNE_FLAGS",
+    "USING_SVML",
+    "DISABLE_INTEL_SVML",
+)
 
 
 class CacheWarning(UserWarning):

@@ -106,8 +106,9 @@ def _columns(name: str, frame: Any) -> np.ndarray:
         missing = column.is_null() if hasattr(column, "is_null") else column.isna()
         missing = np.asarray(missing, bool)
         if missing.any():
-            raise ValueError(f"{where} has {missing.sum()} missing values, the first in row {missing.argmax()};"
-                             " expected numbers")  # fmt: skip
+            raise ValueError(
+                f"{where} has {missing.sum()} missing values, the first in row {missing.argmax()}; expected numbers"
+            )
         array = np.asarray(column)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{where} has the type {column.dtype}, expected real numbers")
@@ -140,8 +141,10 @@ def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[A
     """
     array = value if type(value) is np.ndarray else _array(name, value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected real numbers ({dtype})"
-                        f" of shape {_shape_text(shape)}")  # fmt: skip
+        raise TypeError(
+            f"{name} has dtype {array.dtype} and shape {array.shape}, expected real numbers ({dtype})"
+            f" of shape {_shape_text(shape)}"
+        )
     check_shape(name, array.shape, shape)
     if array.dtype != dtype:
         with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
@@ -166,8 +169,10 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
         bad = ~np.isfinite(array)
         if bad.any():
             index = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(f"{name} has shape {array.shape} and {bad.sum()} entries that are NaN or infinity; the"
-                             f" first is {array[index]} at {index}. Expected finite numbers.")  # fmt: skip
+            raise ValueError(
+                f"{name} has shape {array.shape} and {bad.sum()} entries that are NaN or infinity; the"
+                f" first is {array[index]} at {index}. Expected finite numbers."
+            )
     return array
 
 
@@ -180,8 +185,10 @@ def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
     """
     array = value if type(value) is np.ndarray else _array(name, value)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
-                        f" shape ({samples},), or rows of shape ({samples}, {classes})")  # fmt: skip
+        raise TypeError(
+            f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
+            f" shape ({samples},), or rows of shape ({samples}, {classes})"
+        )
     check_shape(name, array.shape, (samples,))
     # The copy is looked at, and nobody else can write to it: kernels take these numbers for offsets in memory. Seen as
     # unsigned numbers, those below 0 are the largest, and so are those that int64 can't hold: one look instead of two.
@@ -190,8 +197,10 @@ def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
         low, high = int(array.min()), int(array.max())
         wrong = low if low < 0 else high
         index = int(np.argmax(array == wrong))
-        raise ValueError(f"{name} has shape {array.shape} and the class index {wrong} at {index}, expected"
-                         f" 0 to {classes - 1} for {classes} outputs")  # fmt: skip
+        raise ValueError(
+            f"{name} has shape {array.shape} and the class index {wrong} at {index}, expected"
+            f" 0 to {classes - 1} for {classes} outputs"
+        )
     return own
 
 
@@ -204,16 +213,20 @@ def weights(name: str, value: Any, samples: int) -> np.ndarray:
     array = finite(name, rows(name, value, (samples,), np.dtype(np.float64)))
     if (array < 0).any():
         index = int(np.argmax(array < 0))
-        raise ValueError(f"{name} has shape {array.shape} and the negative weight {array[index]} at {index}, expected"
-                         f" weights of at least 0 and shape ({samples},)")  # fmt: skip
+        raise ValueError(
+            f"{name} has shape {array.shape} and the negative weight {array[index]} at {index}, expected"
+            f" weights of at least 0 and shape ({samples},)"
+        )
     if samples and not array.any():
         raise ValueError(f"all weights in {name} are zero (shape {array.shape}); expected some above zero")
     if samples:
         with np.errstate(over="ignore"):
             total = float(array.sum())
         if not 1e-300 <= total <= 1e300:
-            raise ValueError(f"{name}, of shape {array.shape}, sums to {total:g}, which no mean can be divided by;"
-                             " expected a sum from 1e-300 to 1e300: multiply all weights by one number")  # fmt: skip
+            raise ValueError(
+                f"{name}, of shape {array.shape}, sums to {total:g}, which no mean can be divided by;"
+                " expected a sum from 1e-300 to 1e300: multiply all weights by one number"
+            )
     return array
 
 
@@ -227,13 +240,16 @@ def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     if value is None:
         return np.empty(shape, dtype)
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} is a {type(value).__name__} with shape none, expected an array of {dtype} and shape"
-                        f" {shape}")  # fmt: skip
+        raise TypeError(
+            f"{name} is a {type(value).__name__} with shape none, expected an array of {dtype} and shape {shape}"
+        )
     if type(value) is not np.ndarray:
         value = np.asarray(value)  # a subclass may say something else each time it is asked
     if value.dtype != dtype:
-        raise TypeError(f"{name} is an array of {value.dtype} with shape {value.shape}, expected an array of {dtype}"
-                        f" and shape {shape}")  # fmt: skip
+        raise TypeError(
+            f"{name} is an array of {value.dtype} with shape {value.shape}, expected an array of {dtype}"
+            f" and shape {shape}"
+        )
     check_shape(name, value.shape, shape)
     if not value.flags.writeable:
         raise ValueError(f"{name} with shape {value.shape} is read-only, expected a writable array of shape {shape}")
@@ -278,8 +294,10 @@ class Borrowed:
         """Raise ValueError where the memory is not what it was."""
         if _address(self._owner) != self._address or self._owner.nbytes != self._bytes:
             shape = self.array.shape
-            raise ValueError(f"{self._name}, of shape {shape}, was resized before {before}: its numbers have moved."
-                             f" Expected shape {shape} to stay.")  # fmt: skip
+            raise ValueError(
+                f"{self._name}, of shape {shape}, was resized before {before}: its numbers have moved."
+                f" Expected shape {shape} to stay."
+            )
 
 
 def strides(array: np.ndarray) -> tuple[int, int]:

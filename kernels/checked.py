@@ -165,9 +165,15 @@ def _dense_arguments(X: Any, W: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dense_forward(
-    X: Any, W: Any, b: Any, activation: str = "identity", *, parameter: float | None = None, out: Any = None,
+    X: Any,
+    W: Any,
+    b: Any,
+    activation: str = "identity",
+    *,
+    parameter: float | None = None,
+    out: Any = None,
     z_out: Any = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """A = f(X·W + b), in one pass (course B5, C7).
 
     Args:
@@ -218,9 +224,19 @@ def dense_forward(
 
 
 def dense_backward(
-    dA: Any, A: Any, X: Any, W: Any, activation: str = "identity", *, Z: Any = None, parameter: float | None = None,
-    input_gradient: bool = True, dX: Any = None, dW: Any = None, db: Any = None,
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:  # fmt: skip
+    dA: Any,
+    A: Any,
+    X: Any,
+    W: Any,
+    activation: str = "identity",
+    *,
+    Z: Any = None,
+    parameter: float | None = None,
+    input_gradient: bool = True,
+    dX: Any = None,
+    dW: Any = None,
+    db: Any = None,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """From dA to dX = dZ·Wᵀ, dW = Xᵀ·dZ and db = Σ dZ, where dZ = dA ⊙ f'(Z) (course B5, C6, C7).
 
     Args:
@@ -502,9 +518,16 @@ _NO_LABELS = np.zeros(CHUNK, np.int64)
 
 
 def loss_sums(
-    code: int, parameter: float, Z: np.ndarray, class_of: np.ndarray | None, targets: np.ndarray | None,
-    weight: np.ndarray | None, d: np.ndarray, *, flushes: bool = False,
-) -> tuple[float, float, float]:  # fmt: skip
+    code: int,
+    parameter: float,
+    Z: np.ndarray,
+    class_of: np.ndarray | None,
+    targets: np.ndarray | None,
+    weight: np.ndarray | None,
+    d: np.ndarray,
+    *,
+    flushes: bool = False,
+) -> tuple[float, float, float]:
     """Weighted sums of losses and hits, and the sum of weights; the gradient of the mean into ``d``.
 
     For callers that have checked: Z, targets and d (N, K) contiguous of one type, d may be Z; labels int64; weights
@@ -672,8 +695,10 @@ def categorical_cross_entropy(
 def _check_probabilities(p: Any) -> None:
     p = floats("p", p, (None, None), float_of(p))
     if p.size and not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p has shape {p.shape} and values from {p.min()} to {p.max()}, expected probabilities in"
-                         f" [0, 1] of shape {p.shape}")  # fmt: skip
+        raise ValueError(
+            f"p has shape {p.shape} and values from {p.min()} to {p.max()}, expected probabilities in"
+            f" [0, 1] of shape {p.shape}"
+        )
 
 
 def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
