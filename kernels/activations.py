@@ -1,7 +1,8 @@
 """The table of activations: a row is a name, a function of z, and its slope, the diagonal of its Jacobian (course B4).
 
-``forward(z, p)`` and ``slope(z, a, p)`` take vectors; ``p`` is the row's one parameter. The slope sees the input z and
-the output a. Most rows need the output alone; a row that says ``needs_input`` has z kept for it by the forward pass.
+``forward(z, p)`` and ``slope(z, a, p)`` take vectors; ``p`` is the row's one number, see ``Parameter``. The slope sees
+the input z and the output a. Most rows need the output alone; a row that says ``needs_input`` has z kept for it by the
+forward pass.
 Adding an activation is adding a row: the loops below, the checks, the tests and the documentation read this table.
 
 The slope is only ever the local derivative: the loops multiply it with the gradient that arrives from above.
@@ -9,6 +10,8 @@ The slope is only ever the local derivative: the loops multiply it with the grad
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import vectormath
 from ._jit import inline
@@ -26,6 +29,16 @@ from .simd import (
 )
 
 
+class Parameter(NamedTuple):
+    """The one number that a row takes, as a user gives it. The rows that have no use for one take any."""
+
+    default: float = 0.0
+    wanted: str = "a number"
+    what: str = ""  # what it is called; "" for "the parameter of …"
+    allowed: Callable[[float], bool] = lambda number: True
+    taken_as: Callable[[float, Any], float] = lambda number, dtype: number  # by the row's functions, in this type
+
+
 class Activation(NamedTuple):
     """One row of the table."""
 
@@ -33,6 +46,7 @@ class Activation(NamedTuple):
     forward: Callable[..., Any]
     slope: Callable[..., Any]
     needs_input: bool = False
+    parameter: Parameter = Parameter()
 
 
 @inline
@@ -134,14 +148,25 @@ def _gelu_slope(z, a, p):
     return vectormath.gelu_slope(z)
 
 
+def _positive(default):
+    return Parameter(default, "a positive number", allowed=lambda number: 0 < number < float("inf"))
+
+
+_AT_ZERO = Parameter(
+    default=1.0,
+    wanted="0 or 1",
+    what="the slope of relu at zero",
+    allowed=lambda number: number in (0, 1),
+    taken_as=lambda number, dtype: 0.0 if number == 1 else float(np.finfo(dtype).smallest_subnormal),
+)
 TABLE = (
     Activation("identity", _identity, _identity_slope),
-    Activation("relu", _relu, _relu_slope),
-    Activation("leaky_relu", _leaky_relu, _leaky_relu_slope),
+    Activation("relu", _relu, _relu_slope, parameter=_AT_ZERO),
+    Activation("leaky_relu", _leaky_relu, _leaky_relu_slope, parameter=_positive(0.01)),
     Activation("sigmoid", _sigmoid, _sigmoid_slope),
     Activation("tanh", _tanh, _tanh_slope),
     Activation("softplus", _softplus, _softplus_slope),
-    Activation("elu", _elu, _elu_slope),
+    Activation("elu", _elu, _elu_slope, parameter=_positive(1.0)),
     Activation("silu", _silu, _silu_slope, needs_input=True),
     Activation("gelu", _gelu, _gelu_slope, needs_input=True),
 )

@@ -57,8 +57,6 @@ from .simd import (
 )
 from .tile import ADD, SET
 
-DEFAULT_PARAMETERS = {"relu": 1.0, "leaky_relu": 0.01, "elu": 1.0}
-
 _ZEROS = {dtype: aligned(ZEROS, dtype) for dtype in FLOATS}
 
 
@@ -76,20 +74,19 @@ def activation_code(activation: str) -> int:
 
 
 def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> float:
-    """The number the table's row takes: for relu the least z that is alive, else the parameter itself."""
-    value = DEFAULT_PARAMETERS.get(activation, 0.0) if parameter is None else parameter
-    name = "the slope of relu at zero" if activation == "relu" else f"the parameter of {activation}"
-    wanted = {"relu": "0 or 1", "leaky_relu": "a positive number", "elu": "a positive number"}.get(
-        activation, "a number"
-    )
-    number = _number(name, value, wanted)
-    if activation == "relu":
-        if number not in (0, 1):
-            raise ValueError(f"{name} is {value!r}, expected {wanted}")
-        return 0.0 if number == 1 else float(np.finfo(dtype).smallest_subnormal)
-    if activation in ("leaky_relu", "elu") and not 0 < number < np.inf:
-        raise ValueError(f"{name} is {value!r}, expected {wanted}")
-    return number
+    """The number that the table's row takes, from what a user gave; None for its default.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: outside of the row's range.
+    """
+    row = TABLE[CODES[activation]].parameter
+    value = row.default if parameter is None else parameter
+    name = row.what or f"the parameter of {activation}"
+    number = _number(name, value, row.wanted)
+    if not row.allowed(number):
+        raise ValueError(f"{name} is {value!r}, expected {row.wanted}")
+    return row.taken_as(number, dtype)
 
 
 def _number(name: str, value: Any, wanted: str) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.arrays import unknown
-from fastjac.kernels.checked import DEFAULT_PARAMETERS, activation_code, kernel_parameter
+from fastjac.kernels.checked import activation_code, kernel_parameter
 from fastjac.support.attributes import checks_keywords
 
 NAMES = tuple(CODES)
@@ -43,7 +43,7 @@ class ActivationFunction:
         return TABLE[self.code].needs_input
 
     def __str__(self) -> str:
-        default = DEFAULT_PARAMETERS.get(self.name, 0.0)
+        default = TABLE[self.code].parameter.default
         return self.name if self.parameter == default else f"{self.name}({self.parameter:g})"
 
 
@@ -109,7 +109,7 @@ def get(activation: Any) -> ActivationFunction:
     if isinstance(activation, str):
         if activation not in CODES:
             raise unknown("activation", activation, NAMES, _ELSEWHERE)
-        return ActivationFunction(activation, DEFAULT_PARAMETERS.get(activation, 0.0))
+        return ActivationFunction(activation, TABLE[CODES[activation]].parameter.default)
     raise TypeError(
         f"activation is {activation!r}, expected a name ({', '.join(NAMES)}), None, or fastjac.relu(...),"
         " fastjac.leaky_relu(...), fastjac.elu(...); for a function of your own use the layer fastjac.Elementwise"
