@@ -38,7 +38,7 @@ MARKS = {"kernel", "inline", "always_inline"}
 
 
 class Trace:
-    """Which sides of which decisions were taken: names like ``network._train: chunks == 1 and not apart``."""
+    """Which sides of which decisions were taken: names like ``training._train: apart``."""
 
     def __init__(self, most=4096):
         self.names = []
