@@ -32,8 +32,8 @@ import os
 os.environ["FASTJAC_BENCH_THREADS"] = "1"
 from fastjac.benchmarks.peers import Fastjac
 from fastjac.benchmarks.workloads import WORKLOADS
-from fastjac.training import loop
-loop._SECONDS_A_CALL = 1e6  # as many steps a call, however slow valgrind and however busy the machine
+from fastjac.training import steps
+steps._SECONDS_A_CALL = 1e6  # as many steps a call, however slow valgrind and however busy the machine
 peer = Fastjac(WORKLOADS["{workload}"])
 peer.train(1)
 peer.train({epochs})
