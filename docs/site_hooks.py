@@ -47,7 +47,7 @@ def _formula(source: str, language: str, css_class: str, options: Any, md: Markd
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the two ways to write a formula, and show mkdocstrings the packages as they are installed."""
     for source, package in (("fastjac", "fastjac"), ("kernels", "fastjac/kernels")):
-        ignore = shutil.ignore_patterns("__pycache__", "data")
+        ignore = shutil.ignore_patterns("__pycache__", "*.gz")
         shutil.copytree(ROOT / source, Path(INSTALLED.name, package), ignore=ignore, dirs_exist_ok=True)
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [INSTALLED.name]
     config.markdown_extensions.append(Formulas())
