@@ -52,7 +52,7 @@ def signature(name: str) -> str:
 
 
 def function_section(name: str) -> str:
-    """The docstring as it stands: it is laid out in columns."""
+    """The docstring as it stands."""
     return f"```text\n{signature(name)}\n\n{inspect.getdoc(getattr(jacobians, name))}\n```\n"
 
 

@@ -62,15 +62,12 @@ def on_page_markdown(markdown: str, **others: Any) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Examples as code, and the docstrings of ``fastjac.jacobians``, which are laid out in columns, as they stand."""
+    """Examples as code, and several names before one text."""
 
     def on_object(self, *, obj: griffe.Object, **others: Any) -> None:
         if obj.docstring is None:
             return
         text = inspect.cleandoc(obj.docstring.value)
-        if obj.path.startswith("fastjac.jacobians."):
-            obj.docstring.value = f"```text\n{text}\n```"
-            return
         # "weight, bias: …" tells of two at once: to the parser it is one name if the space is not a plain one
         text = SEVERAL_NAMES.sub(lambda m: m[1] + m[2].replace(", ", ",\u00a0"), text)
         if isinstance(obj, griffe.Function) and obj.returns is not None:

@@ -1,8 +1,8 @@
-"""Every Jacobian of the course, and some losses beyond it, as a function from arrays to arrays; see `ROWS`.
+"""Every Jacobian of the course, and some losses beyond it, as a function from arrays to arrays; see ``ROWS``.
 
-Numerator layout, rows are outputs and columns are inputs; `layout="denominator"` gives the transpose where
-the two differ. A name says what the Jacobian is of: `softmax(p)` is ∂softmax/∂logits. Names in `_gradient` or
-`_gradients` give, as the course's lecture 10, what is shaped like the variable itself; names in `_function`
+Numerator layout, rows are outputs and columns are inputs; ``layout="denominator"`` gives the transpose where
+the two differ. A name says what the Jacobian is of: ``softmax(p)`` is ∂softmax/∂logits. Names in ``_gradient`` or
+``_gradients`` give, as the course's lecture 10, what is shaped like the variable itself; names in ``_function``
 give the value. float32 stays float32, everything else is float64. Bad input is a ValueError.
 """
 

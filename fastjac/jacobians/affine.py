@@ -12,9 +12,15 @@ from .layout import to_layout
 def affine_input(W: ArrayLike, layout: str = "numerator") -> Array:
     """∂z/∂x = Wᵀ of z = xᵀW + b. Course row A4.
 
-    W           (m, n) float32 or float64: a column is the weights of one neuron
-    Returns (n, m): row j is w_jᵀ; layout="denominator" gives (m, n).
-    Raises ValueError if W is no matrix or the layout is unknown.
+    Args:
+        W: (m, n) float32 or float64: a column is the weights of one neuron.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (n, m): row j is w_jᵀ; layout="denominator" gives (m, n).
+
+    Raises:
+        ValueError: W is no matrix or the layout is unknown.
 
     >>> affine_input([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     array([[1., 3., 5.],
@@ -26,12 +32,19 @@ def affine_input(W: ArrayLike, layout: str = "numerator") -> Array:
 def affine_weight(x: ArrayLike, neuron: int, neurons: int, layout: str = "numerator") -> Array:
     """∂z/∂w_j of z = xᵀW + b: zero but for row j, which is xᵀ. Course row A4.
 
-    x           (m,) float32 or float64, one sample
-    neuron      j, from 0; w_j is column j of W
-    neurons     n
-    Returns (n, m); layout="denominator" gives (m, n).
     The slide prints ∂z_1/∂w_2 = xᵀ beside z_2, and so on: a slip for ∂z_2/∂w_2, its matrices are right.
-    Raises ValueError if x is no vector, j is not below n, or the layout is unknown.
+
+    Args:
+        x: (m,) float32 or float64, one sample.
+        neuron: j, from 0; w_j is column j of W.
+        neurons: n.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (n, m); layout="denominator" gives (m, n).
+
+    Raises:
+        ValueError: x is no vector, j is not below n, or the layout is unknown.
 
     >>> affine_weight([5.0, 7.0], neuron=1, neurons=3)
     array([[0., 0.],
@@ -47,12 +60,18 @@ def affine_weight(x: ArrayLike, neuron: int, neurons: int, layout: str = "numera
 
 
 def affine_weight_tensor(x: ArrayLike, neurons: int, layout: str = "numerator") -> Array:
-    """∂z_o/∂W_ik = δ_ok x_i of z = xᵀW + b: every ∂z/∂w_j of `affine_weight` at once. Course row A4.
+    """∂z_o/∂W_ik = δ_ok x_i of z = xᵀW + b: every ∂z/∂w_j of ``affine_weight`` at once. Course row A4.
 
-    x           (m,) float32 or float64, one sample
-    neurons     n
-    Returns (n, m, n), the last two axes as W; `[:, :, j]` is ∂z/∂w_j; layout="denominator" gives (m, n, n).
-    Raises ValueError if x is no vector, n is no count, or the layout is unknown.
+    Args:
+        x: (m,) float32 or float64, one sample.
+        neurons: n.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (n, m, n), the last two axes as W; ``[:, :, j]`` is ∂z/∂w_j; layout="denominator" gives (m, n, n).
+
+    Raises:
+        ValueError: x is no vector, n is no count, or the layout is unknown.
 
     >>> affine_weight_tensor([5.0, 7.0], neurons=3)[:, :, 1]
     array([[0., 0.],
@@ -67,9 +86,15 @@ def affine_weight_tensor(x: ArrayLike, neurons: int, layout: str = "numerator") 
 def affine_bias(neurons: int, dtype: type[np.floating] | str = "float64") -> Array:
     """∂z/∂b = I of z = xᵀW + b. Course row A4.
 
-    neurons     n
-    Returns (n, n) of dtype. Symmetric: both layouts are the same array.
-    Raises ValueError if n is no count.
+    Args:
+        neurons: n.
+        dtype: of the array.
+
+    Returns:
+        (n, n) of dtype. Symmetric: both layouts are the same array.
+
+    Raises:
+        ValueError: n is no count.
 
     >>> affine_bias(2)
     array([[1., 0.],
@@ -80,7 +105,7 @@ def affine_bias(neurons: int, dtype: type[np.floating] | str = "float64") -> Arr
 
 
 class AffineJacobians(NamedTuple):
-    """What `affine` and `affine_neuron` return. Course rows A4 and A5."""
+    """What ``affine`` and ``affine_neuron`` return. Course rows A4 and A5."""
 
     dz_dx: Array
     dz_dw: Array
@@ -90,13 +115,20 @@ class AffineJacobians(NamedTuple):
 def affine(x: ArrayLike, W: ArrayLike, layout: str = "numerator") -> AffineJacobians:
     """The three Jacobians of z = xᵀW + b, one sample and n neurons. Course row A4.
 
-    x (m,), W (m, n)
-    Returns
-        dz_dx   (n, m)      Wᵀ
-        dz_dw   (n, n, m)   dz_dw[j] is ∂z/∂w_j: zero but for row j, which is xᵀ
-        dz_db   (n, n)      I
-    layout="denominator" transposes each: (m, n), (n, m, n), (n, n).
-    Raises ValueError if the shapes do not fit or the layout is unknown.
+    Args:
+        x: (m,).
+        W: (m, n).
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        The three Jacobians; layout="denominator" transposes each: (m, n), (n, m, n), (n, n).
+
+        - dz_dx: (n, m), Wᵀ.
+        - dz_dw: (n, n, m), dz_dw[j] is ∂z/∂w_j: zero but for row j, which is xᵀ.
+        - dz_db: (n, n), I.
+
+    Raises:
+        ValueError: the shapes do not fit or the layout is unknown.
 
     >>> affine([5.0, 7.0], np.ones((2, 3))).dz_dw[1]
     array([[0., 0.],
@@ -116,14 +148,22 @@ def affine(x: ArrayLike, W: ArrayLike, layout: str = "numerator") -> AffineJacob
 def affine_neuron(X: ArrayLike, w: ArrayLike, layout: str = "numerator") -> AffineJacobians:
     """The three Jacobians of z = Xw + b, N samples and one neuron. Course row A5.
 
-    X (N, m), w (m,)
-    Returns
-        dz_dx   (N, N, m)   dz_dx[i] is ∂z/∂x⁽ⁱ⁾: zero but for row i, which is wᵀ
-        dz_dw   (N, m)      row i is x⁽ⁱ⁾ᵀ, so X itself
-        dz_db   (N, 1)      ones
-    layout="denominator" transposes each: (N, m, N), (m, N), (1, N).
     The slide labels ∂z/∂w as Xᵀ, for an X with samples as columns; with samples as rows its matrix is X.
-    Raises ValueError if the shapes do not fit or the layout is unknown.
+
+    Args:
+        X: (N, m).
+        w: (m,).
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        The three Jacobians; layout="denominator" transposes each: (N, m, N), (m, N), (1, N).
+
+        - dz_dx: (N, N, m), dz_dx[i] is ∂z/∂x⁽ⁱ⁾: zero but for row i, which is wᵀ.
+        - dz_dw: (N, m), row i is x⁽ⁱ⁾ᵀ, so X itself.
+        - dz_db: (N, 1), ones.
+
+    Raises:
+        ValueError: the shapes do not fit or the layout is unknown.
 
     >>> affine_neuron([[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0]).dz_dx[1]
     array([[0., 0.],

@@ -20,9 +20,14 @@ Layer = tuple[ArrayLike, ArrayLike, str | ActivationFunction]
 def chain_rule(*factors: ArrayLike) -> Array:
     """∂J/∂w = ∂J/∂p · ∂p/∂z · ∂z/∂w: the product of Jacobians in numerator layout. Course row E3.
 
-    factors     Jacobians from the loss inwards; the last axis of each is as long as the first of the next
-    Returns their product, taken from the left: while ∂J/∂p is a row, every step is a vector–Jacobian product.
-    Raises ValueError if there is no factor, or if two neighbours do not fit.
+    Args:
+        factors: Jacobians from the loss inwards; the last axis of each is as long as the first of the next.
+
+    Returns:
+        Their product, taken from the left: while ∂J/∂p is a row, every step is a vector–Jacobian product.
+
+    Raises:
+        ValueError: there is no factor, or two neighbours do not fit.
 
     >>> chain_rule([[1.0, 2.0]], [[1.0, 0.0], [0.0, 3.0]], [[1.0], [1.0]])
     array([[7.]])
@@ -42,13 +47,15 @@ def chain_rule(*factors: ArrayLike) -> Array:
 
 @dataclass(frozen=True, repr=False)
 class Chain:
-    """A network's chain for one sample, as `network_chain` builds it. Course row E3.
+    """A network's chain for one sample, as ``network_chain`` builds it. Course row E3.
 
-    loss        J
-    values      "x", "z1", "a1", "z2", …, "p": what the forward pass computed
-    jacobians   "dJ/dp", "dp/da2", "da2/dz2", "dz2/dW2", "dz2/db2", "dz2/da1", … "dz1/dx": one operation each
-    gradients   "p", "a2", "z2", "W2", "b2", … "x": ∂J/∂ of each, shaped like it; products of the Jacobians
-    `print(chain)` shows all of them with their shapes.
+    ``print(chain)`` shows all of them with their shapes.
+
+    Attributes:
+        loss: J.
+        values: "x", "z1", "a1", "z2", …, "p": what the forward pass computed.
+        jacobians: "dJ/dp", "dp/da2", "da2/dz2", "dz2/dW2", "dz2/db2", "dz2/da1", … "dz1/dx": one operation each.
+        gradients: "p", "a2", "z2", "W2", "b2", … "x": ∂J/∂ of each, shaped like it; products of the Jacobians.
     """
 
     loss: float
@@ -76,13 +83,20 @@ class Chain:
 def network_chain(x: ArrayLike, y: ArrayLike, layers: Sequence[Layer]) -> Chain:
     """Dense layers, softmax and cross-entropy for a sample: a product of explicit Jacobians. Course row E3.
 
-    x (m,), y (K,) one-hot or soft target
-    layers      (W, b, activation) of every layer; W (inputs, outputs), the last with K outputs
-    Returns a `Chain`: J = −Σ y_k ln p_k with p = softmax(a_last), every value, Jacobian and gradient by name.
-    The chain goes through p, and divides by it (as 1e-12 where it is less), so that it is wrong where p of the
-    target is that small: of the logits (0, 40, 0) and the class 0 it makes −4.2e-6, and the derivative is −1. The
-    Jacobian `softmax_cross_entropy`, which does not divide, gives −1.
-    Raises ValueError if there is no layer or the shapes do not fit.
+    The chain goes through p, and divides by it (as 1e-12 where it is less), so that it is wrong where p of the target
+    is that small: of the logits (0, 40, 0) and the class 0 it makes −4.2e-6, and the derivative is −1. The Jacobian
+    ``softmax_cross_entropy``, which does not divide, gives −1.
+
+    Args:
+        x: (m,).
+        y: (K,) one-hot or soft target.
+        layers: (W, b, activation) of every layer; W (inputs, outputs), the last with K outputs.
+
+    Returns:
+        A ``Chain``: J = −Σ y_k ln p_k with p = softmax(a_last), every value, Jacobian and gradient by name.
+
+    Raises:
+        ValueError: there is no layer or the shapes do not fit.
 
     >>> c = network_chain([1.0, 2.0], [1.0, 0.0], [(np.zeros((2, 2)), np.zeros(2), "identity")])
     >>> c.gradients["W1"]

@@ -1,11 +1,13 @@
 """What each form of an operation costs: the explicit Jacobian, the formula without it, the fused kernel.
 
 Bytes are those on the way to the results, neither the arguments nor the results:
-    explicit    the dense Jacobians of all N samples (`paths/reference` holds those of one sample at a time)
-    unfused     the temporaries of `paths/unfused` where there are most at once; an activation's slopes count
-                as one array (NumPy may do with less for arrays above 256 KiB, where it reuses temporaries)
-    fused       what the kernel needs beside its results, for up to 256 samples, which is how many it takes at a
-                time; rows are padded by up to two cache lines, and a loss has some kilobytes of scratch memory
+
+- explicit: the dense Jacobians of all N samples (``paths/reference`` holds those of one sample at a time).
+- unfused: the temporaries of ``paths/unfused`` where there are most at once; an activation's slopes count as one array
+  (NumPy may do with less for arrays above 256 KiB, where it reuses temporaries).
+- fused: what the kernel needs beside its results, for up to 256 samples, which is how many it takes at a time; rows are
+  padded by up to two cache lines, and a loss has some kilobytes of scratch memory.
+
 Multiplications are those of a gradient with a local derivative: in a vector–Jacobian product, every entry of
 the Jacobian once. The forms do alike, and it is left out: exp, log and the slopes themselves, the factor 1/N,
 the value of a loss.
@@ -20,6 +22,9 @@ from ._validate import check_count
 
 class Formula:
     """A polynomial of named counts, which prints as it is computed.
+
+    Args:
+        terms: the factor of each product of names: 2·N·inputs² is {("N", "inputs", "inputs"): 2}.
 
     >>> N, inputs = Formula.symbol("N"), Formula.symbol("inputs")
     >>> formula = 2 * N * inputs * inputs + N
@@ -166,7 +171,7 @@ class FormCost(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """One operation in its three forms. `print(cost)` shows a table."""
+    """One operation in its three forms. ``print(cost)`` shows a table."""
 
     operation: str
     explicit: FormCost
@@ -186,11 +191,16 @@ class Cost(NamedTuple):
 def cost(operation: str, N: int, inputs: int, outputs: int, itemsize: int = 4) -> Cost:
     """Bytes and multiplications of an operation on a mini-batch, in its three forms.
 
-    operation   one of `OPERATIONS`
-    N, inputs, outputs, itemsize    samples, inputs, outputs (for softmax and losses, classes), bytes a number
-    Returns a `Cost`: for the explicit Jacobians (dense, one a sample), the unfused formula and the fused
-    kernel the numbers and their formulas.
-    Raises ValueError for an operation that is not known or a count below 0.
+    Args:
+        operation: one of ``OPERATIONS``.
+        N, inputs, outputs, itemsize: samples, inputs, outputs (for softmax and losses, classes), bytes a number.
+
+    Returns:
+        A ``Cost``: for the explicit Jacobians (dense, one a sample), the unfused formula and the fused kernel the
+        numbers and their formulas.
+
+    Raises:
+        ValueError: the operation is not known or a count is below 0.
 
     >>> print(cost("activation_backward", N=64, inputs=64, outputs=128))
     activation_backward           bytes      multiplies  formulas
@@ -217,10 +227,16 @@ def cost(operation: str, N: int, inputs: int, outputs: int, itemsize: int = 4) -
 
 
 def costs(N: int, inputs: int, outputs: int, itemsize: int = 4) -> list[Cost]:
-    """`cost` of every operation.
+    """``cost`` of every operation.
 
-    N, inputs, outputs, itemsize    as for `cost`
-    Raises ValueError for a count below 0.
+    Args:
+        N, inputs, outputs, itemsize: as for ``cost``.
+
+    Returns:
+        A ``Cost`` for each of ``OPERATIONS``.
+
+    Raises:
+        ValueError: a count is below 0.
 
     >>> [c.operation for c in costs(64, 64, 128)][:3]
     ['dense_forward', 'dense_backward', 'activation_backward']

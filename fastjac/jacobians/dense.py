@@ -12,7 +12,7 @@ from .layout import to_layout
 
 
 class DenseJacobians(NamedTuple):
-    """What `dense` and `neuron` return: z and a of the forward pass, the Jacobians. Course rows B5 and B6."""
+    """What ``dense`` and ``neuron`` return: z and a of the forward pass, the Jacobians. Course rows B5 and B6."""
 
     z: Array
     a: Array
@@ -31,16 +31,27 @@ def dense(
 ) -> DenseJacobians:
     """The Jacobians of a = g(xᵀW + b), one sample and n neurons. Course row B5.
 
-    x (m,), W (m, n), b (n,); activation as for `activation_value`
-    Returns
-        z, a    (n,)        xᵀW + b and g(z)
-        da_dz   (n, n)      diag(g′(z))
-        da_dx   (n, m)      row j is g′(z_j)·w_jᵀ
-        da_dw   (n, n, m)   da_dw[j] is ∂a/∂w_j: zero but for row j, which is g′(z_j)·xᵀ
-        da_db   (n, n)      diag(g′(z))
-    layout="denominator" transposes each: (m, n) for da_dx, (n, m, n) for da_dw.
     The slide writes ∂a_1/∂z_1 in every ∂a/∂w_j: a slip, row j has ∂a_j/∂z_j.
-    Raises ValueError if the shapes do not fit, or the activation or the layout is unknown.
+
+    Args:
+        x: (m,).
+        W: (m, n).
+        b: (n,).
+        activation: as for ``activation_value``.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        z and a of the forward pass, the Jacobians; layout="denominator" transposes each: (m, n) for da_dx, (n, m, n)
+        for da_dw.
+
+        - z, a: (n,), xᵀW + b and g(z).
+        - da_dz: (n, n), diag(g′(z)).
+        - da_dx: (n, m), row j is g′(z_j)·w_jᵀ.
+        - da_dw: (n, n, m), da_dw[j] is ∂a/∂w_j: zero but for row j, which is g′(z_j)·xᵀ.
+        - da_db: (n, n), diag(g′(z)).
+
+    Raises:
+        ValueError: the shapes do not fit, or the activation or the layout is unknown.
 
     >>> dense([1.0, 2.0], [[3.0, 4.0], [5.0, 6.0]], [0.0, -99.0], "relu").da_dx
     array([[3., 5.],
@@ -71,15 +82,24 @@ def neuron(
 ) -> DenseJacobians:
     """The Jacobians of a = g(Xw + b), one artificial neuron and N samples. Course row B6.
 
-    X (N, m), w (m,), b scalar; activation as for `activation_value`
-    Returns
-        z, a    (N,)        Xw + b and g(z)
-        da_dz   (N, N)      diag(g′(z⁽ⁱ⁾)), over the samples
-        da_dx   (N, N, m)   da_dx[i] is ∂a/∂x⁽ⁱ⁾: zero but for row i, which is g′(z⁽ⁱ⁾)·wᵀ
-        da_dw   (N, m)      row i is g′(z⁽ⁱ⁾)·x⁽ⁱ⁾ᵀ
-        da_db   (N, 1)      the column of g′(z⁽ⁱ⁾)
-    layout="denominator" transposes each: (N, m, N), (m, N), (1, N).
-    Raises ValueError if the shapes do not fit, or the activation or the layout is unknown.
+    Args:
+        X: (N, m).
+        w: (m,).
+        b: scalar.
+        activation: as for ``activation_value``.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        z and a of the forward pass, the Jacobians; layout="denominator" transposes each: (N, m, N), (m, N), (1, N).
+
+        - z, a: (N,), Xw + b and g(z).
+        - da_dz: (N, N), diag(g′(z⁽ⁱ⁾)), over the samples.
+        - da_dx: (N, N, m), da_dx[i] is ∂a/∂x⁽ⁱ⁾: zero but for row i, which is g′(z⁽ⁱ⁾)·wᵀ.
+        - da_dw: (N, m), row i is g′(z⁽ⁱ⁾)·x⁽ⁱ⁾ᵀ.
+        - da_db: (N, 1), the column of g′(z⁽ⁱ⁾).
+
+    Raises:
+        ValueError: the shapes do not fit, or the activation or the layout is unknown.
 
     >>> neuron([[1.0, 2.0], [-1.0, -2.0]], [1.0, 1.0], 0.0, "relu").da_dw
     array([[ 1.,  2.],

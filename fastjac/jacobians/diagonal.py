@@ -13,12 +13,17 @@ from ._validate import Array, as_array, as_vector, check_count
 class Diagonal:
     """diag(d): the n×n matrix with d on its diagonal, of which only d is stored. Course row B1.
 
-    d           vector (n,) float32 or float64; copied
-    Behaves as a square matrix: + and − with a Diagonal or a matrix, @ with a Diagonal, a matrix or a vector
-    from either side, `inverse()`, `transpose()`; `to_array()` and NumPy's `asarray` make the dense matrix.
-    Sum, product and inverse of diag(a), diag(b) are diag(a + b), diag(a·b), diag(1/a); M·I = M.
-    (The slide prints a1·b2 as the second entry of the product: it is a2·b2.)
-    Raises ValueError if d is no vector, or if the shapes of an operation do not fit.
+    Behaves as a square matrix: + and − with a Diagonal or a matrix, @ with a Diagonal, a matrix or a vector from either
+    side, ``inverse()``, ``transpose()``; ``to_array()`` and NumPy's ``asarray`` make the dense matrix. Sum, product and
+    inverse of diag(a), diag(b) are diag(a + b), diag(a·b), diag(1/a); M·I = M.
+
+    The slide prints a1·b2 as the second entry of the product: it is a2·b2.
+
+    Args:
+        d: vector (n,) float32 or float64; copied.
+
+    Raises:
+        ValueError: d is no vector, or the shapes of an operation do not fit.
 
     >>> A, B = Diagonal([1.0, 2.0]), Diagonal([3.0, 4.0])
     >>> A @ B
@@ -41,6 +46,13 @@ class Diagonal:
     @classmethod
     def identity(cls, n: int, dtype: Any = np.float64) -> Diagonal:
         """I, the diagonal matrix with M·I = M. Course row B1.
+
+        Args:
+            n: the length of the diagonal.
+            dtype: of its entries.
+
+        Raises:
+            ValueError: n is no count.
 
         >>> Diagonal.identity(2)
         Diagonal([1., 1.])
@@ -73,11 +85,14 @@ class Diagonal:
 
     @property
     def dense_nbytes(self) -> int:
-        """Bytes of `to_array()`: n² numbers."""
+        """Bytes of ``to_array()``: n² numbers."""
         return len(self._entries) * self._entries.nbytes
 
     def multiplies(self, columns: int = 1) -> int:
         """Multiplications of diag(d)·M for M n×columns: n·columns. Course row B1.
+
+        Args:
+            columns: of M.
 
         >>> Diagonal(np.ones(100)).multiplies(), Diagonal(np.ones(100)).dense_multiplies()
         (100, 10000)
@@ -86,6 +101,9 @@ class Diagonal:
 
     def dense_multiplies(self, columns: int = 1) -> int:
         """Multiplications of the same product with the dense form: n²·columns. Course row B1.
+
+        Args:
+            columns: of M.
 
         >>> Diagonal(np.ones(10)).dense_multiplies(columns=10)
         1000
@@ -102,7 +120,10 @@ class Diagonal:
         return np.diag(self._entries)
 
     def inverse(self) -> Diagonal:
-        """diag(1/d). Course row B1. Raises ValueError if an entry is zero.
+        """diag(1/d). Course row B1.
+
+        Raises:
+            ValueError: an entry is zero.
 
         >>> Diagonal([2.0, 4.0]).inverse()
         Diagonal([0.5 , 0.25])

@@ -1,6 +1,6 @@
 """Element-wise operations: f_i depends on x_i alone, so the Jacobian is diagonal.
 
-`elementwise` writes the zeros out; `elementwise_diagonal` is the same matrix as a `Diagonal`.
+``elementwise`` writes the zeros out; ``elementwise_diagonal`` is the same matrix as a ``Diagonal``.
 """
 
 import math
@@ -118,11 +118,16 @@ def _look_up(activation: str | ActivationFunction) -> tuple[_Row, float]:
 def activation_value(activation: str | ActivationFunction, z: ArrayLike) -> Array:
     """a = g(z), entry by entry. Course row B4.
 
-    activation  a name (identity, relu, leaky_relu, sigmoid, tanh, softplus, elu, silu, gelu) or an object
-                with `.name` and `.parameter` (leaky_relu: slope below zero, 0.01; elu: alpha, 1)
-    z           float32 or float64, any shape
-    Returns the same shape and dtype. At ±inf the limit; NaN stays NaN; ReLU of −0.0 is +0.0.
-    Raises ValueError for a name that is not known.
+    Args:
+        activation: a name (identity, relu, leaky_relu, sigmoid, tanh, softplus, elu, silu, gelu) or an object with
+            ``.name`` and ``.parameter`` (leaky_relu: slope below zero, 0.01; elu: alpha, 1).
+        z: float32 or float64, any shape.
+
+    Returns:
+        The same shape and dtype. At ±inf the limit; NaN stays NaN; ReLU of −0.0 is +0.0.
+
+    Raises:
+        ValueError: a name is not known.
 
     >>> activation_value("relu", [-1.0, 0.0, 2.0])
     array([0., 0., 2.])
@@ -136,12 +141,16 @@ def activation_value(activation: str | ActivationFunction, z: ArrayLike) -> Arra
 def activation_slope(activation: str | ActivationFunction, z: ArrayLike) -> Array:
     """g′(z), entry by entry: the diagonal of ∂a/∂z. Course row B4.
 
-    activation  as for `activation_value`; the parameter of relu is its slope at zero, 1 as in the course
-    z           float32 or float64, any shape
-    Returns the same shape and dtype. At the kink of relu, leaky_relu and elu (z = +0.0 or −0.0) the slope is
-    the right-hand one; at ±inf the limit; NaN gives NaN, but identity, relu and elu 1, leaky_relu its slope
-    below zero.
-    Raises ValueError for a name that is not known.
+    Args:
+        activation: as for ``activation_value``; the parameter of relu is its slope at zero, 1 as in the course.
+        z: float32 or float64, any shape.
+
+    Returns:
+        The same shape and dtype. At the kink of relu, leaky_relu and elu (z = +0.0 or −0.0) the slope is the right-hand
+        one; at ±inf the limit; NaN gives NaN, but identity, relu and elu 1, leaky_relu its slope below zero.
+
+    Raises:
+        ValueError: a name is not known.
 
     >>> activation_slope("relu", [-1.0, -0.0, 0.0, 2.0])
     array([0., 1., 1., 1.])
@@ -163,11 +172,16 @@ def _slopes(derivative: Derivative, x: ArrayLike) -> Array:
 def elementwise_diagonal(derivative: Derivative, x: ArrayLike) -> Diagonal:
     """diag(f′(x)) of f_i(x) = f(x_i), n numbers stored. Course row B2.
 
-    derivative  f′, from an array to an array of its shape; or an activation's name, or an object with `.name`
-                and `.parameter`
-    x           vector (n,) float32 or float64
-    Returns a `Diagonal` n×n of the dtype of f′(x).
-    Raises ValueError if f′(x) has another shape than x, or for a name that is not known.
+    Args:
+        derivative: f′, from an array to an array of its shape; or an activation's name, or an object with ``.name`` and
+            ``.parameter``.
+        x: vector (n,) float32 or float64.
+
+    Returns:
+        A ``Diagonal`` n×n of the dtype of f′(x).
+
+    Raises:
+        ValueError: f′(x) has another shape than x, or a name is not known.
 
     >>> elementwise_diagonal(np.cos, [0.0, 0.0])
     Diagonal([1., 1.])
@@ -178,12 +192,17 @@ def elementwise_diagonal(derivative: Derivative, x: ArrayLike) -> Diagonal:
 def elementwise(derivative: Derivative, x: ArrayLike) -> Array:
     """∂f/∂x = diag(f′(x)) of any element-wise f_i(x) = f(x_i). Course row B2.
 
-    derivative  f′, from an array to an array of its shape; or an activation's name, or an object with `.name`
-                and `.parameter`
-    x           vector (n,) float32 or float64
-    Returns (n, n), the zeros written out; `elementwise_diagonal` is the same matrix in n numbers. Diagonal,
-    so both layouts are the same array. For f(x) = x, f′ is `np.ones_like` and the Jacobian is I.
-    Raises ValueError if f′(x) has another shape than x, or for a name that is not known.
+    Args:
+        derivative: f′, from an array to an array of its shape; or an activation's name, or an object with ``.name`` and
+            ``.parameter``.
+        x: vector (n,) float32 or float64.
+
+    Returns:
+        (n, n), the zeros written out; ``elementwise_diagonal`` is the same matrix in n numbers. Diagonal, so both
+        layouts are the same array. For f(x) = x, f′ is ``np.ones_like`` and the Jacobian is I.
+
+    Raises:
+        ValueError: f′(x) has another shape than x, or a name is not known.
 
     >>> elementwise(lambda x: 2 * x, [1.0, 3.0])
     array([[2., 0.],
@@ -195,9 +214,14 @@ def elementwise(derivative: Derivative, x: ArrayLike) -> Array:
 def log_plus_exp(x: ArrayLike) -> Array:
     """∂f/∂x = diag(1/x + eˣ) of f(x) = ln x + eˣ. Course row B3.
 
-    x           vector (n,) of positive numbers
-    Returns (n, n).
-    Raises ValueError if an entry is not positive: ln x is not defined there.
+    Args:
+        x: vector (n,) of positive numbers.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: an entry is not positive: ln x is not defined there.
 
     >>> log_plus_exp([1.0]).round(6)
     array([[3.718282]])
@@ -216,8 +240,14 @@ class _Activation(NamedTuple):
 def identity(z: ArrayLike) -> Array:
     """∂a/∂z = I of a = z. Course row B2.
 
-    z           vector (n,) float32 or float64
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> identity([5.0, 7.0])
     array([[1., 0.],
@@ -229,8 +259,14 @@ def identity(z: ArrayLike) -> Array:
 def sigmoid(z: ArrayLike) -> Array:
     """∂a/∂z = diag(a(1 − a)) of a = σ(z) = 1/(1 + e^−z). Course row B4.
 
-    z           vector (n,) float32 or float64: the input of σ, not its output
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64: the input of σ, not its output.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> sigmoid([0.0, 0.0])
     array([[0.25, 0.  ],
@@ -242,8 +278,14 @@ def sigmoid(z: ArrayLike) -> Array:
 def tanh(z: ArrayLike) -> Array:
     """∂a/∂z = diag((1 + a)(1 − a)) of a = tanh(z). Course row B4.
 
-    z           vector (n,) float32 or float64: the input of tanh, not its output
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64: the input of tanh, not its output.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> tanh([0.0])
     array([[1.]])
@@ -254,9 +296,15 @@ def tanh(z: ArrayLike) -> Array:
 def relu(z: ArrayLike, at_zero: float = 1.0) -> Array:
     """∂a/∂z = diag(1 if z ≥ 0 else 0) of a = max(0, z). Course row B4.
 
-    z           vector (n,) float32 or float64
-    at_zero     the slope at z = +0.0 and −0.0: 1 in the course; PyTorch and JAX take 0
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+        at_zero: the slope at z = +0.0 and −0.0: 1 in the course; PyTorch and JAX take 0.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> relu([-1.0, 0.0])
     array([[0., 0.],
@@ -268,8 +316,15 @@ def relu(z: ArrayLike, at_zero: float = 1.0) -> Array:
 def leaky_relu(z: ArrayLike, negative_slope: float = 0.01) -> Array:
     """∂a/∂z = diag(1 if z ≥ 0 else negative_slope). Course row B2.
 
-    z           vector (n,) float32 or float64
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+        negative_slope: the slope below zero.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> leaky_relu([-1.0, 1.0])
     array([[0.01, 0.  ],
@@ -281,8 +336,14 @@ def leaky_relu(z: ArrayLike, negative_slope: float = 0.01) -> Array:
 def softplus(z: ArrayLike) -> Array:
     """∂a/∂z = diag(σ(z)) of a = ln(1 + eᶻ). Course row B2.
 
-    z           vector (n,) float32 or float64
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> softplus([0.0])
     array([[0.5]])
@@ -293,8 +354,15 @@ def softplus(z: ArrayLike) -> Array:
 def elu(z: ArrayLike, alpha: float = 1.0) -> Array:
     """∂a/∂z = diag(1 if z ≥ 0 else alpha·eᶻ) of a = z if z ≥ 0 else alpha·(eᶻ − 1). Course row B2.
 
-    z           vector (n,) float32 or float64
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+        alpha: as in the formula.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> elu([0.0, 1.0])
     array([[1., 0.],
@@ -306,8 +374,14 @@ def elu(z: ArrayLike, alpha: float = 1.0) -> Array:
 def silu(z: ArrayLike) -> Array:
     """∂a/∂z = diag(σ(z) + z·σ(z)·σ(−z)) of a = z·σ(z). Course row B2.
 
-    z           vector (n,) float32 or float64
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> silu([0.0])
     array([[0.5]])
@@ -318,8 +392,14 @@ def silu(z: ArrayLike) -> Array:
 def gelu(z: ArrayLike) -> Array:
     """∂a/∂z = diag(Φ(z) + z·φ(z)) of a = z·Φ(z), Φ the normal distribution (exact, with erf). Course row B2.
 
-    z           vector (n,) float32 or float64
-    Returns (n, n). Raises ValueError if z is no vector.
+    Args:
+        z: vector (n,) float32 or float64.
+
+    Returns:
+        (n, n).
+
+    Raises:
+        ValueError: z is no vector.
 
     >>> gelu([0.0])
     array([[0.5]])
@@ -342,10 +422,15 @@ def binary_elementwise(
 ) -> BinaryJacobians:
     """∂f/∂u and ∂f/∂v, both diagonal, of f_i(u, v) = f(u_i, v_i). Course row B7.
 
-    df_du, df_dv    the partial derivatives of f, from two arrays to an array of their shape
-    u, v            vectors (n,)
-    Returns two arrays (n, n), `df_du` and `df_dv`.
-    Raises ValueError if u and v differ in shape, or a derivative has another shape than u.
+    Args:
+        df_du, df_dv: the partial derivatives of f, from two arrays to an array of their shape.
+        u, v: vectors (n,).
+
+    Returns:
+        Two arrays (n, n), ``df_du`` and ``df_dv``.
+
+    Raises:
+        ValueError: u and v differ in shape, or a derivative has another shape than u.
 
     >>> binary_elementwise(lambda u, v: 2 * u * v, lambda u, v: u**2, [1.0, 2.0], [3.0, 4.0]).df_du
     array([[ 6.,  0.],
@@ -359,8 +444,14 @@ def binary_elementwise(
 def add(u: ArrayLike, v: ArrayLike) -> BinaryJacobians:
     """(I, I): the Jacobians of u + v in u and in v. Course row B7.
 
-    u, v        vectors (n,)
-    Returns two arrays (n, n). Raises ValueError if u and v differ in shape.
+    Args:
+        u, v: vectors (n,).
+
+    Returns:
+        Two arrays (n, n).
+
+    Raises:
+        ValueError: u and v differ in shape.
 
     >>> add([1.0], [2.0])
     BinaryJacobians(df_du=array([[1.]]), df_dv=array([[1.]]))
@@ -371,8 +462,14 @@ def add(u: ArrayLike, v: ArrayLike) -> BinaryJacobians:
 def subtract(u: ArrayLike, v: ArrayLike) -> BinaryJacobians:
     """(I, −I): the Jacobians of u − v in u and in v. Course row B7.
 
-    u, v        vectors (n,)
-    Returns two arrays (n, n). Raises ValueError if u and v differ in shape.
+    Args:
+        u, v: vectors (n,).
+
+    Returns:
+        Two arrays (n, n).
+
+    Raises:
+        ValueError: u and v differ in shape.
 
     >>> subtract([1.0], [2.0])
     BinaryJacobians(df_du=array([[1.]]), df_dv=array([[-1.]]))
@@ -383,8 +480,14 @@ def subtract(u: ArrayLike, v: ArrayLike) -> BinaryJacobians:
 def multiply(u: ArrayLike, v: ArrayLike) -> BinaryJacobians:
     """(diag v, diag u): the Jacobians of u ⊙ v in u and in v. Course row B7.
 
-    u, v        vectors (n,)
-    Returns two arrays (n, n). Raises ValueError if u and v differ in shape.
+    Args:
+        u, v: vectors (n,).
+
+    Returns:
+        Two arrays (n, n).
+
+    Raises:
+        ValueError: u and v differ in shape.
 
     >>> multiply([1.0], [2.0])
     BinaryJacobians(df_du=array([[2.]]), df_dv=array([[1.]]))

@@ -9,12 +9,18 @@ from ._validate import Array, as_array, check_layout
 def to_layout(J: ArrayLike, layout: str, output_axes: int = 1) -> Array:
     """∂y/∂x (m×n) as it is, or its transpose (n×m). Course row D1.
 
-    J           Jacobian in numerator layout: its first output_axes axes are the outputs', the rest the
-                inputs'
-    layout      "numerator" (outputs first, as in the course) or "denominator" (inputs first)
-    Returns J, or J with the input axes moved in front; same dtype. For a matrix this is the transpose.
-    Every `layout=` in this package goes through here, so there is one formula for a Jacobian, not two.
-    Raises ValueError for an unknown layout or more output axes than J has.
+    Every ``layout=`` in this package goes through here, so there is one formula for a Jacobian, not two.
+
+    Args:
+        J: Jacobian in numerator layout: its first output_axes axes are the outputs', the rest the inputs'.
+        layout: "numerator" (outputs first, as in the course) or "denominator" (inputs first).
+        output_axes: how many axes of J are the outputs'.
+
+    Returns:
+        J, or J with the input axes moved in front; same dtype. For a matrix this is the transpose.
+
+    Raises:
+        ValueError: the layout is unknown, or there are more output axes than J has.
 
     >>> to_layout([[1.0, 2.0, 3.0]], "denominator")
     array([[1.],

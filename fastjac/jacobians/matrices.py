@@ -8,14 +8,14 @@ from ._validate import Array, as_matrix
 
 
 class MatmulGradients(NamedTuple):
-    """What `matmul_gradients` returns. Course row C5."""
+    """What ``matmul_gradients`` returns. Course row C5."""
 
     dA: Array
     dB: Array
 
 
 class AffineGradients(NamedTuple):
-    """What `affine_gradients` returns. Course row C7."""
+    """What ``affine_gradients`` returns. Course row C7."""
 
     dX: Array
     dW: Array
@@ -25,9 +25,16 @@ class AffineGradients(NamedTuple):
 def matmul_gradients(dC: ArrayLike, A: ArrayLike, B: ArrayLike) -> MatmulGradients:
     """dA = dC·Bᵀ and dB = Aᵀ·dC of C = AB. Course row C5.
 
-    dC (α, γ), A (α, β), B (β, γ)
-    Returns dA (α, β), entries Row_i(dC)·Col_j(Bᵀ), and dB (β, γ), entries Row_i(Aᵀ)·Col_j(dC).
-    Raises ValueError if the shapes do not fit.
+    Args:
+        dC: (α, γ).
+        A: (α, β).
+        B: (β, γ).
+
+    Returns:
+        dA (α, β), entries Row_i(dC)·Col_j(Bᵀ), and dB (β, γ), entries Row_i(Aᵀ)·Col_j(dC).
+
+    Raises:
+        ValueError: the shapes do not fit.
 
     >>> matmul_gradients([[1.0]], [[2.0, 3.0]], [[4.0], [5.0]])
     MatmulGradients(dA=array([[4., 5.]]), dB=array([[2.],
@@ -44,9 +51,14 @@ def matmul_gradients(dC: ArrayLike, A: ArrayLike, B: ArrayLike) -> MatmulGradien
 def bias_gradient(dC: ArrayLike) -> Array:
     """db = sum(dC, axis=0) of C = A + bᵀ. Course row C6.
 
-    dC          (α, β)
-    Returns (β,): b_i reaches every row of column i.
-    Raises ValueError if dC is no matrix.
+    Args:
+        dC: (α, β).
+
+    Returns:
+        (β,): b_i reaches every row of column i.
+
+    Raises:
+        ValueError: dC is no matrix.
 
     >>> bias_gradient([[1.0, 2.0], [3.0, 4.0]])
     array([4., 6.])
@@ -58,9 +70,16 @@ def bias_gradient(dC: ArrayLike) -> Array:
 def affine_gradients(dZ: ArrayLike, X: ArrayLike, W: ArrayLike) -> AffineGradients:
     """dX = dZ·Wᵀ, dW = Xᵀ·dZ, db = sum(dZ, axis=0) of Z = XW + bᵀ. Course row C7.
 
-    dZ (N, n), X (N, m), W (m, n)
-    Returns dX (N, m), dW (m, n), db (n,).
-    Raises ValueError if the shapes do not fit.
+    Args:
+        dZ: (N, n).
+        X: (N, m).
+        W: (m, n).
+
+    Returns:
+        dX (N, m), dW (m, n), db (n,).
+
+    Raises:
+        ValueError: the shapes do not fit.
 
     >>> affine_gradients([[1.0], [2.0]], [[3.0], [4.0]], [[5.0]])
     AffineGradients(dX=array([[ 5.],

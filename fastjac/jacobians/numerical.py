@@ -17,19 +17,23 @@ STEP = float(np.cbrt(np.finfo(np.float64).eps))
 def jacobian(f: Callable[..., Any], x: ArrayLike, layout: str = "numerator") -> Array:
     """J_ij = ∂f_i/∂x_j ≈ (f_i(x + h e_j) − f_i(x − h e_j)) / 2h. Course rows A3, D1, D3.
 
-    f           from a scalar, vector or matrix to a scalar, vector or matrix (or more axes)
-    x           where; taken as float64
-    Returns float64, by the four cases of the course:
-        scalar → scalar 1×1, scalar → vector n×1, vector → scalar 1×m, vector → vector n×m.
-    With a matrix on either side: the axes of the output, then the axes of the input (b×m → b×m gives b×m×b×m;
-    a vector of a matrix m×m×n), and a scalar on the other side adds no axis (a loss of b×m gives b×m).
-    layout="denominator" puts the axes of the input first.
-
     Step: h = eps^(1/3)·max(1, |x_j|), which is 6.1e-6 for |x_j| ≤ 1. Error of an entry, M being the largest
-    |∂³f_i/∂x_j³| within h of x and eps = 2.2e-16 the relative error of f:
-        at most h²·M/6 + eps·|f_i|/h, that is 6e-12·M + 4e-11·|f_i| for |x_j| ≤ 1.
-    It says nothing at a kink such as ReLU at 0.
-    Raises ValueError for an unknown layout, or if f's output changes shape.
+    |∂³f_i/∂x_j³| within h of x and eps = 2.2e-16 the relative error of f: at most h²·M/6 + eps·|f_i|/h, that is
+    6e-12·M + 4e-11·|f_i| for |x_j| ≤ 1. It says nothing at a kink such as ReLU at 0.
+
+    Args:
+        f: from a scalar, vector or matrix to a scalar, vector or matrix (or more axes).
+        x: where; taken as float64.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        float64, by the four cases of the course: scalar → scalar 1×1, scalar → vector n×1, vector → scalar 1×m,
+        vector → vector n×m. With a matrix on either side: the axes of the output, then the axes of the input (b×m → b×m
+        gives b×m×b×m; a vector of a matrix m×m×n), and a scalar on the other side adds no axis (a loss of b×m gives
+        b×m). layout="denominator" puts the axes of the input first.
+
+    Raises:
+        ValueError: the layout is unknown, or f's output changes shape.
 
     >>> jacobian(lambda x: x[0] * x[1], [2.0, 3.0]).round(9)
     array([[3., 2.]])
@@ -73,9 +77,15 @@ def _argument(x: Array) -> Any:
 def stack_gradients(*gradients: ArrayLike, layout: str = "numerator") -> Array:
     """∂f/∂x has the gradient ∇f_i of each output as a row. Course row A3.
 
-    gradients   n vectors (m,), one for each output
-    Returns (n, m); layout="denominator" gives (m, n), the gradients as columns.
-    Raises ValueError if there is none, or if their lengths differ.
+    Args:
+        gradients: n vectors (m,), one for each output.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (n, m); layout="denominator" gives (m, n), the gradients as columns.
+
+    Raises:
+        ValueError: there is none, or their lengths differ.
 
     >>> stack_gradients([1.0, 2.0], [3.0, 4.0], [5.0, 6.0])
     array([[1., 2.],

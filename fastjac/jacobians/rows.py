@@ -6,11 +6,12 @@ from typing import NamedTuple
 class Row(NamedTuple):
     """One thing that is derived.
 
-    id          "A1" to "E3" of the course, "F1" to "F4" beyond it
-    title       in words
-    formula     LaTeX
-    shape       of what the functions return, LaTeX
-    functions   names in `fastjac.jacobians`; the first is the row's own, the rest belong to it
+    Attributes:
+        id: "A1" to "E3" of the course, "F1" to "F4" beyond it.
+        title: in words.
+        formula: LaTeX.
+        shape: of what the functions return, LaTeX.
+        functions: names in ``fastjac.jacobians``; the first is the row's own, the rest belong to it.
     """
 
     id: str

@@ -18,10 +18,15 @@ from .layout import to_layout
 def softmax_function(l: ArrayLike) -> Array:
     """p_i = e^{l_i} / Σ_k e^{l_k}. Course row A6.
 
-    l           (K,) or (N, K) logits, float32 or float64
-    Returns the shape of l: a distribution, or one a row. The largest logit is subtracted first, which changes
-    nothing but that no exponential overflows. A row with NaN, +inf or nothing but −inf is NaN.
-    Raises ValueError if l is a scalar or has no class.
+    Args:
+        l: (K,) or (N, K) logits, float32 or float64.
+
+    Returns:
+        The shape of l: a distribution, or one a row. The largest logit is subtracted first, which changes nothing but
+        that no exponential overflows. A row with NaN, +inf or nothing but −inf is NaN.
+
+    Raises:
+        ValueError: l is a scalar or has no class.
 
     >>> softmax_function([0.0, 0.0])
     array([0.5, 0.5])
@@ -36,10 +41,15 @@ def softmax_function(l: ArrayLike) -> Array:
 def log_softmax_function(l: ArrayLike) -> Array:
     """log p_i = l_i − log Σ_k e^{l_k}. Course row E1.
 
-    l           (K,) or (N, K) logits, float32 or float64
-    Returns the shape of l, none above 0. The largest logit is subtracted first: finite even where p
-    underflows. A row with NaN, +inf or nothing but −inf is NaN.
-    Raises ValueError if l is a scalar or has no class.
+    Args:
+        l: (K,) or (N, K) logits, float32 or float64.
+
+    Returns:
+        The shape of l, none above 0. The largest logit is subtracted first: finite even where p underflows. A row with
+        NaN, +inf or nothing but −inf is NaN.
+
+    Raises:
+        ValueError: l is a scalar or has no class.
 
     >>> log_softmax_function([0.0, 1000.0])
     array([-1000.,     0.])
@@ -54,9 +64,14 @@ def log_softmax_function(l: ArrayLike) -> Array:
 def softmax(p: ArrayLike) -> Array:
     """∂p/∂l = diag(p) − p pᵀ, entries p_i(δ_ij − p_j), of p = softmax(l). Course row A6.
 
-    p           (K,) float32 or float64: the probabilities that softmax gave, not the logits
-    Returns (K, K). Symmetric: both layouts are the same array. Rows and columns sum to 0.
-    Raises ValueError if p is no distribution.
+    Args:
+        p: (K,) float32 or float64: the probabilities that softmax gave, not the logits.
+
+    Returns:
+        (K, K). Symmetric: both layouts are the same array. Rows and columns sum to 0.
+
+    Raises:
+        ValueError: p is no distribution.
 
     >>> softmax([0.5, 0.5])
     array([[ 0.25, -0.25],
@@ -70,10 +85,15 @@ def softmax(p: ArrayLike) -> Array:
 def softmax_vjp(dJ_dp: ArrayLike, p: ArrayLike) -> Array:
     """∂J/∂l = (∂J/∂p)(∂p/∂l), a vector–Jacobian product. Course row A7.
 
-    dJ_dp       (1, K) or (K,): the gradient arriving at the output of softmax
-    p           (K,): the probabilities that softmax gave
-    Returns (1, K).
-    Raises ValueError if p is no distribution or dJ_dp has not K entries.
+    Args:
+        dJ_dp: (1, K) or (K,): the gradient arriving at the output of softmax.
+        p: (K,): the probabilities that softmax gave.
+
+    Returns:
+        (1, K).
+
+    Raises:
+        ValueError: p is no distribution or dJ_dp has not K entries.
 
     >>> softmax_vjp([[1.0, 0.0]], [0.5, 0.5])
     array([[ 0.25, -0.25]])
@@ -88,10 +108,15 @@ def softmax_vjp(dJ_dp: ArrayLike, p: ArrayLike) -> Array:
 def softmax_gradient(dY_hat: ArrayLike, Y_hat: ArrayLike) -> Array:
     """dl_j = ŷ_j(dŷ_j − Σ_k dŷ_k ŷ_k), row by row: the total derivative within softmax. Course row C4.
 
-    dY_hat      (N, K): the gradient arriving at the output of softmax
-    Y_hat       (N, K): the probabilities that softmax gave
-    Returns (N, K): what `softmax_vjp` gives for every row, without a K×K matrix.
-    Raises ValueError if the shapes differ or a row of Ŷ is no distribution.
+    Args:
+        dY_hat: (N, K): the gradient arriving at the output of softmax.
+        Y_hat: (N, K): the probabilities that softmax gave.
+
+    Returns:
+        (N, K): what ``softmax_vjp`` gives for every row, without a K×K matrix.
+
+    Raises:
+        ValueError: the shapes differ or a row of Ŷ is no distribution.
 
     >>> softmax_gradient([[1.0, 0.0]], [[0.5, 0.5]])
     array([[ 0.25, -0.25]])
@@ -104,12 +129,17 @@ def softmax_gradient(dY_hat: ArrayLike, Y_hat: ArrayLike) -> Array:
 
 
 def softmax_cross_entropy_gradient(Y_hat: ArrayLike, Y: ArrayLike) -> Array:
-    """dL = −(1/N)(Y − Ŷ): `softmax_gradient` of `categorical_cross_entropy_gradient`. Course row C4.
+    """dL = −(1/N)(Y − Ŷ): ``softmax_gradient`` of ``categorical_cross_entropy_gradient``. Course row C4.
 
-    Y_hat       (N, K): the probabilities that softmax gave
-    Y           (N, K): targets; rows that do not sum to 1 give (1/N)(Ŷ·ΣY − Y)
-    Returns (N, K): the gradient in the logits of J = −(1/N)·Σ Y ln Ŷ.
-    Raises ValueError if the shapes differ or a row of Ŷ is no distribution.
+    Args:
+        Y_hat: (N, K): the probabilities that softmax gave.
+        Y: (N, K): targets; rows that do not sum to 1 give (1/N)(Ŷ·ΣY − Y).
+
+    Returns:
+        (N, K): the gradient in the logits of J = −(1/N)·Σ Y ln Ŷ.
+
+    Raises:
+        ValueError: the shapes differ or a row of Ŷ is no distribution.
 
     >>> softmax_cross_entropy_gradient([[0.25, 0.75], [0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]])
     array([[-0.375,  0.375],
@@ -125,10 +155,17 @@ def softmax_cross_entropy_gradient(Y_hat: ArrayLike, Y: ArrayLike) -> Array:
 def log_softmax(s: ArrayLike, layout: str = "numerator") -> Array:
     """∂log s_i/∂x_k = δ_ik − s_k of s = softmax(x), hence ∂s/∂x = diag(s)·(I − 1 sᵀ). Course row E1.
 
-    s           (K,) float32 or float64: the probabilities that softmax gave, not the logits
-    Returns (K, K), every row I's minus sᵀ; layout="denominator" gives its transpose.
     The slide writes δ_ik as an indicator of x_i = x_k: it is one of i = k, equal logits are still two logits.
-    Raises ValueError if s is no distribution or the layout is unknown.
+
+    Args:
+        s: (K,) float32 or float64: the probabilities that softmax gave, not the logits.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (K, K), every row I's minus sᵀ; layout="denominator" gives its transpose.
+
+    Raises:
+        ValueError: s is no distribution or the layout is unknown.
 
     >>> log_softmax([0.25, 0.75])
     array([[ 0.75, -0.75],
@@ -142,10 +179,15 @@ def log_softmax(s: ArrayLike, layout: str = "numerator") -> Array:
 def softmax_cross_entropy(s: ArrayLike, y: ArrayLike) -> Array:
     """∂L/∂x = s − y of L = −Σ y_i log s_i, s = softmax(x); in general s·Σy − y. Course row E2.
 
-    s           (K,): the probabilities that softmax gave
-    y           (K,): the target, one-hot, soft, or any numbers
-    Returns (K,): −yᵀ times the Jacobian of `log_softmax`, with nothing divided by s.
-    Raises ValueError if s is no distribution or y has another shape.
+    Args:
+        s: (K,): the probabilities that softmax gave.
+        y: (K,): the target, one-hot, soft, or any numbers.
+
+    Returns:
+        (K,): −yᵀ times the Jacobian of ``log_softmax``, with nothing divided by s.
+
+    Raises:
+        ValueError: s is no distribution or y has another shape.
 
     >>> softmax_cross_entropy([0.25, 0.75], [1.0, 0.0])
     array([-0.75,  0.75])

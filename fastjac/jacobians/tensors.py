@@ -11,14 +11,14 @@ from .layout import to_layout
 
 
 class MatrixVectorJacobians(NamedTuple):
-    """What `matrix_vector` returns. Course row D2."""
+    """What ``matrix_vector`` returns. Course row D2."""
 
     dy_dx: Array
     dy_dA: Array
 
 
 class MatmulJacobians(NamedTuple):
-    """What `matmul` returns. Course row D5."""
+    """What ``matmul`` returns. Course row D5."""
 
     dY_dX: Array
     dY_dA: Array
@@ -27,9 +27,16 @@ class MatmulJacobians(NamedTuple):
 def matrix_vector(A: ArrayLike, x: ArrayLike, layout: str = "numerator") -> MatrixVectorJacobians:
     """∂y/∂x = A and ∂y_i/∂a_jk = δ_ij x_k of y = Ax. Course row D2.
 
-    A (m, n), x (n,)
-    Returns dy_dx (m, n) and dy_dA (m, m, n); layout="denominator" gives (n, m) and (m, n, m).
-    Raises ValueError if the shapes do not fit or the layout is unknown.
+    Args:
+        A: (m, n).
+        x: (n,).
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        dy_dx (m, n) and dy_dA (m, m, n); layout="denominator" gives (n, m) and (m, n, m).
+
+    Raises:
+        ValueError: the shapes do not fit or the layout is unknown.
 
     >>> matrix_vector([[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0]).dy_dA[1]
     array([[0., 0.],
@@ -44,11 +51,17 @@ def matrix_vector(A: ArrayLike, x: ArrayLike, layout: str = "numerator") -> Matr
 def elementwise_tensor(derivative: Derivative, X: ArrayLike, layout: str = "numerator") -> Array:
     """∂y_ij/∂x_kl = δ_ik δ_jl f′(x_ij) of Y = f(X), a batch in and a batch out. Course row D3.
 
-    derivative  f′, an activation's name or an object with `.name` and `.parameter`, as for `elementwise`
-    X           (b, m): one sample a row
-    Returns (b, m, b, m): zero between samples, and within one the diagonal of row B2. Symmetric in its two
-    pairs of axes, so both layouts are the same array.
-    Raises ValueError if X is no matrix, or the derivative or the layout is unknown.
+    Args:
+        derivative: f′, an activation's name or an object with ``.name`` and ``.parameter``, as for ``elementwise``.
+        X: (b, m): one sample a row.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (b, m, b, m): zero between samples, and within one the diagonal of row B2. Symmetric in its two pairs of axes,
+        so both layouts are the same array.
+
+    Raises:
+        ValueError: X is no matrix, or the derivative or the layout is unknown.
 
     >>> elementwise_tensor(np.cos, np.zeros((2, 3))).shape
     (2, 3, 2, 3)
@@ -60,10 +73,15 @@ def elementwise_tensor(derivative: Derivative, X: ArrayLike, layout: str = "nume
 def contract(P: ArrayLike, Q: ArrayLike, axes: int = 1) -> Array:
     """P ⊗_r Q: the sum over the last r axes of P and the first r axes of Q. Course rows D4 and D5.
 
-    P, Q        arrays; the last r axes of P and the first r of Q have the same lengths
-    axes        r, how many dimensions are summed over: 1 is the matrix product, [i,j] ⊗₂ [i,j,k,l] → [k,l]
-    Returns the remaining axes of P, then those of Q.
-    Raises ValueError if r is more than the axes of P or Q, or the lengths differ.
+    Args:
+        P, Q: arrays; the last r axes of P and the first r of Q have the same lengths.
+        axes: r, how many dimensions are summed over: 1 is the matrix product, [i,j] ⊗₂ [i,j,k,l] → [k,l].
+
+    Returns:
+        The remaining axes of P, then those of Q.
+
+    Raises:
+        ValueError: r is more than the axes of P or Q, or the lengths differ.
 
     >>> contract(np.ones((2, 3)), np.ones((2, 3, 4, 5)), axes=2).shape
     (4, 5)
@@ -84,11 +102,20 @@ def contract(P: ArrayLike, Q: ArrayLike, axes: int = 1) -> Array:
 def matmul(X: ArrayLike, A: ArrayLike, layout: str = "numerator") -> MatmulJacobians:
     """∂y_ij/∂a_kl = x_ik δ_jl and ∂y_ij/∂x_kl = δ_ik a_lj of Y = XA. Course row D5.
 
-    X (l, n), A (n, m)
-    Returns dY_dX (l, m, l, n) and dY_dA (l, m, n, m); layout="denominator" (l, n, l, m) and (n, m, l, m).
     By ⊗₂ with ∂E/∂Y (l, m) they give ∂E/∂X = ∂E/∂Y·Aᵀ and ∂E/∂A = Xᵀ·∂E/∂Y.
+
     The document repeats ∂y_ij/∂a_kl with x_il: a slip for x_ik, as two lines above it and in its last sum.
-    Raises ValueError if the shapes do not fit or the layout is unknown.
+
+    Args:
+        X: (l, n).
+        A: (n, m).
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        dY_dX (l, m, l, n) and dY_dA (l, m, n, m); layout="denominator" (l, n, l, m) and (n, m, l, m).
+
+    Raises:
+        ValueError: the shapes do not fit or the layout is unknown.
 
     >>> X, A, dE_dY = np.ones((2, 3)), np.ones((3, 4)), np.ones((2, 4))
     >>> bool((contract(dE_dY, matmul(X, A).dY_dA, axes=2) == X.T @ dE_dY).all())

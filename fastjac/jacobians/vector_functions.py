@@ -12,9 +12,14 @@ from .layout import to_layout
 def circle_function(t: ArrayLike) -> Array:
     """r(t) = (cos 2πt, sin 2πt). Course row A1.
 
-    t           scalar, in turns
-    Returns (2,): a dot on the unit circle.
-    Raises ValueError if t is no scalar.
+    Args:
+        t: scalar, in turns.
+
+    Returns:
+        (2,): a dot on the unit circle.
+
+    Raises:
+        ValueError: t is no scalar.
 
     >>> circle_function(0.25).round(12)
     array([0., 1.])
@@ -26,9 +31,15 @@ def circle_function(t: ArrayLike) -> Array:
 def circle(t: ArrayLike, layout: str = "numerator") -> Array:
     """∂r/∂t = (−2π sin 2πt, 2π cos 2πt) of r(t) = (cos 2πt, sin 2πt). Course row A1.
 
-    t           scalar, in turns
-    Returns (2, 1): one input is one column; layout="denominator" gives (1, 2).
-    Raises ValueError if t is no scalar or the layout is unknown.
+    Args:
+        t: scalar, in turns.
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (2, 1): one input is one column; layout="denominator" gives (1, 2).
+
+    Raises:
+        ValueError: t is no scalar or the layout is unknown.
 
     >>> (circle(0.0) / np.pi).round(12)
     array([[-0.],
@@ -42,9 +53,14 @@ def circle(t: ArrayLike, layout: str = "numerator") -> Array:
 def sin_cos_tan_function(x: ArrayLike) -> Array:
     """r(x) = (sin, cos, tan)(x1 − x2). Course row A2.
 
-    x           vector (2,)
-    Returns (3,).
-    Raises ValueError if x is no vector of two.
+    Args:
+        x: vector (2,).
+
+    Returns:
+        (3,).
+
+    Raises:
+        ValueError: x is no vector of two.
 
     >>> sin_cos_tan_function([1.0, 1.0])
     array([0., 1., 0.])
@@ -58,10 +74,17 @@ def sin_cos_tan_function(x: ArrayLike) -> Array:
 def sin_cos_tan(x: ArrayLike, layout: str = "numerator") -> Array:
     """∂r/∂x has rows (cos, −cos), (−sin, sin), (sec², −sec²) of x1 − x2. Course row A2.
 
-    x           vector (2,)
-    Returns (3, 2); layout="denominator" gives (2, 3).
     The slide prints the last entry of row 2 as +cos(x1 − x2): a slip, ∂cos(x1 − x2)/∂x2 = +sin(x1 − x2).
-    Raises ValueError if x is no vector of two or the layout is unknown.
+
+    Args:
+        x: vector (2,).
+        layout: "numerator" or "denominator"; see ``to_layout``.
+
+    Returns:
+        (3, 2); layout="denominator" gives (2, 3).
+
+    Raises:
+        ValueError: x is no vector of two or the layout is unknown.
 
     >>> sin_cos_tan([1.0, 1.0])
     array([[ 1., -1.],
