@@ -38,14 +38,15 @@ _SHORT = {"weight": "W", "bias": "b"}
 class Derivative:
     """∂output/∂input of one operation, and the gradient that arrives at this input through it.
 
-    input       "X", "W1", "a1", …: what the derivative is with respect to
-    name        "dz1/dW1"
-    row         of the course: the one that derives this Jacobian
-    jacobian    (N, outputs, *the input's own axes): one explicit Jacobian a sample
-    gradient    ∂J/∂input, shaped like the input: the gradient of the output times the Jacobian; for a
-                parameter the sum over samples
-    fused       the same from the fused kernels; None where they have nothing like it
-    difference  the largest |gradient − fused|, or None
+    Attributes:
+        input: "X", "W1", "a1", …: what the derivative is with respect to.
+        name: "dz1/dW1".
+        row: of the course: the one that derives this Jacobian.
+        jacobian: (N, outputs, *the input's own axes): one explicit Jacobian a sample.
+        gradient: ∂J/∂input, shaped like the input: the gradient of the output times the Jacobian; for a parameter the
+            sum over samples.
+        fused: the same from the fused kernels; None where they have nothing like it.
+        difference: the largest |gradient − fused|, or None.
     """
 
     input: str
@@ -64,16 +65,18 @@ class Derivative:
 class Operation:
     """One operation of the network on the batch.
 
-    kind        "affine", "relu", …, "softmax", "dropout", "elementwise", a loss's name, "mean", or the class of
-                a user's layer
-    formula     "z1 = X·W1 + b1"
-    layer       its number in `net.layers`; None for the loss
-    row         of the course
-    inputs      arrays by name
-    name, output    what it gives: its name, and the array from the closed form
-    fused       the output from the fused kernels
-    difference  the largest |output − fused|
-    derivatives one for each input that has a gradient
+    Attributes:
+        kind: "affine", "relu", …, "softmax", "dropout", "elementwise", a loss's name, "mean", or the class of a user's
+            layer.
+        formula: "z1 = X·W1 + b1".
+        layer: its number in ``net.layers``; None for the loss.
+        row: of the course.
+        inputs: arrays by name.
+        name: of what it gives.
+        output: what it gives: the array from the closed form.
+        fused: the output from the fused kernels.
+        difference: the largest |output − fused|.
+        derivatives: one for each input that has a gradient.
     """
 
     kind: str
@@ -93,10 +96,11 @@ class Operation:
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """What `explain` returns: plain data, which prints as a table.
+    """What ``explain`` returns: plain data, which prints as a table.
 
-    loss        J
-    operations  in the order of the forward pass; the loss and the mean over samples are the last two
+    Attributes:
+        loss: J.
+        operations: in the order of the forward pass; the loss and the mean over samples are the last two.
     """
 
     loss: float
@@ -132,7 +136,7 @@ class Explanation:
 
     @property
     def differences(self) -> dict[str, float]:
-        """The largest difference of each array in `fused` from its closed form."""
+        """The largest difference of each array in ``fused`` from its closed form."""
         found = {operation.name: operation.difference for operation in self.operations}
         for one in (one for operation in self.operations for one in operation.derivatives):
             if one.difference is not None:
@@ -141,7 +145,7 @@ class Explanation:
 
     @property
     def apart(self) -> tuple[str, ...]:
-        """The names in `differences` that are further apart than rounding can explain.
+        """The names in ``differences`` that are further apart than rounding can explain.
 
         That is, by more than 1e-9 in float64 or 1e-3 in float32 of the largest entry of the closed form (of 1, where
         that is less): something is wrong with the layer that gave it.
@@ -185,15 +189,23 @@ def explain(
 ) -> Explanation:
     """Every operation of a network on one small batch: inputs, output, explicit Jacobian, gradient, fused kernel.
 
-    net         a `Sequential`; not changed. Dropout drops what it would drop in the next step of training
-    X (N, inputs), y, loss, sample_weight    as for `net.fit`
-    Returns an `Explanation`. The values and Jacobians are the closed forms of this package, computed forward;
-    gradients are products with them, computed backward, in the network's dtype; beside each, what the fused
-    kernels of the same operation gave on their own way. (In a fused dense layer z and dz exist one tile at a
-    time; here the kernels of the single operations are asked for them.)
-    A user's layer has no closed form: its Jacobians are central differences (row A3) of its float64 copy.
-    Raises ValueError or TypeError as `net.fit` does; ValueError if the Jacobians would take more than 512 MiB,
-    or if a user's layer mixes samples, so that there is no Jacobian of one sample.
+    The values and Jacobians are the closed forms of ``fastjac.jacobians``, computed forward; gradients are products
+    with them, computed backward, in the network's dtype; beside each, what the fused kernels of the same operation gave
+    on their own way. (In a fused dense layer z and dz exist one tile at a time; here the kernels of the single
+    operations are asked for them.) A user's layer has no closed form: its Jacobians are central differences (row A3) of
+    its float64 copy.
+
+    Args:
+        net: a ``Sequential``; not changed. Dropout drops what it would drop in the next step of training.
+        X: (N, inputs), as for ``net.fit``.
+        y, loss, sample_weight: as for ``net.fit``.
+
+    Returns:
+        An ``Explanation``.
+
+    Raises:
+        TypeError, ValueError: as ``net.fit`` does; ValueError if the Jacobians would take more than 512 MiB, or if a
+            user's layer mixes samples, so that there is no Jacobian of one sample.
 
     >>> import fastjac as fj
     >>> net = fj.Sequential([fj.Dense(3, 4, activation="relu"), fj.Dense(4, 2)], seed=0, dtype="float64")
@@ -217,7 +229,7 @@ def explain(
 
 
 class _Factor(NamedTuple):
-    """A `Derivative` before its gradient is known."""
+    """A ``Derivative`` before its gradient is known."""
 
     input: str
     row: str
@@ -226,7 +238,7 @@ class _Factor(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """An `Operation` before its gradients are known."""
+    """An ``Operation`` before its gradients are known."""
 
     kind: str
     formula: str
