@@ -37,11 +37,18 @@ def _arrays(shape: tuple[int, int, int], dtype: str) -> dict[str, Any]:
         return np.asarray(rng.normal(size=size), dtype)
 
     arrays = {
-        "X": make(n, i), "W": make(i, o), "b": make(o), "Z": make(n, o), "d": make(n, o),
-        "P": kernels.softmax(make(n, o)), "labels": rng.integers(0, o, n),
-        "bits": rng.integers(0, 2, (n, o)).astype(dtype), "numbers": make(n, o),
-        "counts": rng.poisson(1, (n, o)).astype(dtype), "mask": MASK((n, o), dtype=dtype),
-    }  # fmt: skip
+        "X": make(n, i),
+        "W": make(i, o),
+        "b": make(o),
+        "Z": make(n, o),
+        "d": make(n, o),
+        "P": kernels.softmax(make(n, o)),
+        "labels": rng.integers(0, o, n),
+        "bits": rng.integers(0, 2, (n, o)).astype(dtype),
+        "numbers": make(n, o),
+        "counts": rng.poisson(1, (n, o)).astype(dtype),
+        "mask": MASK((n, o), dtype=dtype),
+    }
     return arrays | {f"A {name}": unfused.activation_forward(arrays["Z"], activations.get(name)) for name in NAMES}
 
 

@@ -46,9 +46,12 @@ LAYERS: dict[str, Callable[[], fj.Layer]] = {
     "elementwise": lambda: fj.Elementwise(_bend, _slope, name="bend"),
 }
 TASKS = {  # what a loss learns: classes, bits, probabilities of bits, counts or numbers
-    "softmax_cross_entropy": "classes", "categorical_cross_entropy": "classes", "binary_cross_entropy": "bits",
-    "binary_cross_entropy_probabilities": "bits", "poisson": "counts",
-}  # fmt: skip
+    "softmax_cross_entropy": "classes",
+    "categorical_cross_entropy": "classes",
+    "binary_cross_entropy": "bits",
+    "binary_cross_entropy_probabilities": "bits",
+    "poisson": "counts",
+}
 
 
 def _bend(z: float) -> float:
@@ -139,9 +142,11 @@ def cases() -> Iterator[Case]:
         nonlocal turn
         turn += 1
         usual = {
-            "widths": WIDTHS[turn % len(WIDTHS)], "batch": BATCHES[turn * 3 % len(BATCHES)],
-            "dtype": ("float32", "float64")[turn % 2], "optimizer": list(OPTIMIZERS)[turn % len(OPTIMIZERS)],
-        }  # fmt: skip
+            "widths": WIDTHS[turn % len(WIDTHS)],
+            "batch": BATCHES[turn * 3 % len(BATCHES)],
+            "dtype": ("float32", "float64")[turn % 2],
+            "optimizer": list(OPTIMIZERS)[turn % len(OPTIMIZERS)],
+        }
         settings = usual | settings
         size, batch = "-".join(map(str, settings["widths"])), settings["batch"]
         return Case(f"{name}; {size}, {batch} rows, {settings['dtype']}, {settings['optimizer']}", **settings)

@@ -34,14 +34,26 @@ def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
 @click.option("--threads", help="Numbers of threads, as 1,2.  [1 and all cores]")
 @click.option("--quick", is_flag=True, help="Some minutes instead of a quarter of an hour: fewer and shorter rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print numbers instead of tables.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path),
-              help="A folder for a page, an excerpt for a README, results.json and pictures.")  # fmt: skip
-@click.option("--readme", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="A file to put the excerpt into, between its two marks.")  # fmt: skip
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder for a page, an excerpt for a README, results.json and pictures.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file to put the excerpt into, between its two marks.",
+)
 def bench(
-    only: str | None, workloads: str | None, peers: str | None, threads: str | None, quick: bool, as_json: bool,
-    output: Path | None, readme: Path | None,
-) -> None:  # fmt: skip
+    only: str | None,
+    workloads: str | None,
+    peers: str | None,
+    threads: str | None,
+    quick: bool,
+    as_json: bool,
+    output: Path | None,
+    readme: Path | None,
+) -> None:
     """Measure kernels against the machine's roof, and training steps against installed peers.
 
     Leave the machine alone while it runs: what else computes is in the figures.
@@ -54,8 +66,9 @@ def bench(
     except ValueError:
         counts = [0]
     if counts[0] < 1:
-        raise click.BadParameter(f"{threads!r} is not a list of positive whole numbers, such as 1,2",
-                                 param_hint="--threads")  # fmt: skip
+        raise click.BadParameter(
+            f"{threads!r} is not a list of positive whole numbers, such as 1,2", param_hint="--threads"
+        )
     rounds, seconds = (3, 0.03) if quick else (9, 0.15)
 
     def say(what: str) -> None:

@@ -87,9 +87,13 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Fit]:
         for dtype in ("float64", "float32"):
             say(f"fit: {name}, {dtype}")
             done = subprocess.run(
-                [sys.executable, "-c", _PROGRAM, task, str(rounds), dtype], capture_output=True, text=True, check=True,
-                cwd=tempfile.gettempdir(), env=os.environ | one_thread,
-            )  # fmt: skip
+                [sys.executable, "-c", _PROGRAM, task, str(rounds), dtype],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=tempfile.gettempdir(),
+                env=os.environ | one_thread,
+            )
             seconds, scores = json.loads(done.stdout)
             fits.append(Fit(name, dtype, seconds, scores, TARGET))
     return fits

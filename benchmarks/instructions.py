@@ -53,8 +53,12 @@ def _count(workload: str, epochs: int, cache: str) -> int:
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=cache)
     done = subprocess.run(
         ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", code],
-        env=environment, check=True, capture_output=True, text=True, cwd=cache,
-    )  # fmt: skip
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=cache,
+    )
     found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
     if found is None:
         raise click.ClickException(f"valgrind counted nothing: {done.stderr[-300:]}")

@@ -69,12 +69,14 @@ def tables(found: dict[str, Any]) -> list[Table]:
         rows = []
         for race in races:
             lanes = race["lanes"]
-            rows.append([
-                f"{race['workload']}: {race['mode']}",
-                *(_microseconds(lanes[p]["seconds"]) if lanes[p]["seconds"] else "–" for p in peers),
-                _verdict(race["ratio"], race["target"]) + (f" of {race['against']}" if race["against"] else ""),
-                _of_the_peak(race, found),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{race['workload']}: {race['mode']}",
+                    *(_microseconds(lanes[p]["seconds"]) if lanes[p]["seconds"] else "–" for p in peers),
+                    _verdict(race["ratio"], race["target"]) + (f" of {race['against']}" if race["against"] else ""),
+                    _of_the_peak(race, found),
+                ]
+            )
         columns = ["µs a step or call", *peers, "Fastest peer / fastjac", "Products, of the peak"]
         result.append((f"Beside peers, {threads} thread{'s' if threads > 1 else ''}", columns, rows))
     result += _several_threads(found)
@@ -160,8 +162,12 @@ def markdown(found: dict[str, Any], command: str) -> str:
     """For a page."""
     lines = ["# Benchmark results", "", "Measured on:", ""]
     lines += [f"- {name}: {value}" for name, value in found["machine"].items()]
-    lines += ["", f"Made by `{command}`. Medians of interleaved rounds, ± half of the range. After a ratio or a"
-              " fraction comes its target: ≥ where it is reached, < where it is missed.", ""]  # fmt: skip
+    lines += [
+        "",
+        f"Made by `{command}`. Medians of interleaved rounds, ± half of the range. After a ratio or a"
+        " fraction comes its target: ≥ where it is reached, < where it is missed.",
+        "",
+    ]
     for name, picture in PICTURES.items():
         if _has(found, name):
             lines += [f"![{picture}]({name})", ""]
@@ -181,14 +187,25 @@ def excerpt(found: dict[str, Any]) -> str:
         medians = {name: statistics.median(lane["seconds"]) for name, lane in race["lanes"].items() if lane["seconds"]}
         ours = medians.pop("fastjac")
         peer = min(medians, key=medians.__getitem__)
-        rows.append([
-            race["workload"], str(race["threads"]), f"{ours * 1e6:,.1f}", f"{medians[peer] * 1e6:,.1f} ({peer})",
-            f"{race['ratio']:.2f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                race["workload"],
+                str(race["threads"]),
+                f"{ours * 1e6:,.1f}",
+                f"{medians[peer] * 1e6:,.1f} ({peer})",
+                f"{race['ratio']:.2f}",
+            ]
+        )
     columns = ["Network", "Threads", "fastjac, µs a step", "Fastest peer, µs a step", "Ratio"]
     facts = found["machine"]
-    return "\n".join([*_as_markdown(columns, rows), "", f"{facts['processor']}, {facts['cores']} cores;"
-                      f" {facts['versions']}; {facts['date']}.", ""])  # fmt: skip
+    return "\n".join(
+        [
+            *_as_markdown(columns, rows),
+            "",
+            f"{facts['processor']}, {facts['cores']} cores; {facts['versions']}; {facts['date']}.",
+            "",
+        ]
+    )
 
 
 MARKS = ("<!-- results -->", "<!-- end of results -->")

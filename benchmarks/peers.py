@@ -75,9 +75,16 @@ class Fastjac(Peer):
 
     def train(self, epochs: int) -> None:
         self.net.fit(
-            self.X, self.y, loss=self.loss, optimizer=self.adam, epochs=epochs, batch_size=self.workload.batch,
-            shuffle=False, progress=False, threads=self.threads,
-        )  # fmt: skip
+            self.X,
+            self.y,
+            loss=self.loss,
+            optimizer=self.adam,
+            epochs=epochs,
+            batch_size=self.workload.batch,
+            shuffle=False,
+            progress=False,
+            threads=self.threads,
+        )
 
     def _by_hand(self, epochs: int) -> None:
         for _ in range(epochs):
@@ -181,9 +188,7 @@ class Jax(Peer):
             m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, gradient)
             v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, gradient)
             rate, spread = RATE / (1 - 0.9**t), 1 / jnp.sqrt(1 - 0.999**t)
-            parameters = jax.tree.map(
-                lambda p, m, v: p - rate * m / (jnp.sqrt(v) * spread + 1e-8), parameters, m, v
-            )  # fmt: skip
+            parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) * spread + 1e-8), parameters, m, v)
             return parameters, m, v, t
 
         def epochs(state: Any, X: Any, y: Any, count: Any) -> Any:
@@ -247,10 +252,16 @@ class Sklearn(Peer):
 
         def estimator(epochs: int) -> Any:
             return FromWeights(
-                hidden_layer_sizes=self.workload.widths[1:-1], activation=self.workload.activation, alpha=0,
-                learning_rate_init=RATE, batch_size=self.workload.batch, shuffle=False, max_iter=epochs, tol=0,
+                hidden_layer_sizes=self.workload.widths[1:-1],
+                activation=self.workload.activation,
+                alpha=0,
+                learning_rate_init=RATE,
+                batch_size=self.workload.batch,
+                shuffle=False,
+                max_iter=epochs,
+                tol=0,
                 n_iter_no_change=10**9,
-            )  # fmt: skip
+            )
 
         self.estimator = estimator
 

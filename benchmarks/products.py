@@ -28,9 +28,13 @@ from fastjac import kernels
 
 # M, K, N, and the share of the measured peak to reach
 SHAPES = {
-    (64, 64, 128): 0.78, (64, 128, 64): 0.78, (128, 512, 512): 0.78, (128, 784, 512): 0.78, (256, 1024, 1024): 0.72,
+    (64, 64, 128): 0.78,
+    (64, 128, 64): 0.78,
+    (128, 512, 512): 0.78,
+    (128, 784, 512): 0.78,
+    (256, 1024, 1024): 0.72,
     (32, 32, 32): 0.60,
-}  # fmt: skip
+}
 FUNCTIONS = ("exp", "tanh", "sigmoid", "tanh, public")
 COUNTS = (10_000, 100_000, 1_000_000)
 
@@ -171,9 +175,12 @@ def measure_apart(rounds: int, seconds: float, grid_size: int) -> dict[str, list
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     done = subprocess.run(
         [sys.executable, "-m", "fastjac.benchmarks.products", json.dumps([rounds, seconds, grid_size])],
-        capture_output=True, text=True, check=True, cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tempfile.gettempdir(),
         env=os.environ | {variable: "1" for variable in variables},
-    )  # fmt: skip
+    )
     return {kind: [Figure(**figure) for figure in figures] for kind, figures in json.loads(done.stdout).items()}
 
 

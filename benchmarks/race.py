@@ -31,10 +31,14 @@ class Process:
         one = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
         variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTJAC_BENCH_THREADS")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fastjac.benchmarks.peers", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, cwd=tempfile.gettempdir(),
+            [sys.executable, "-m", "fastjac.benchmarks.peers", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=tempfile.gettempdir(),
             env=os.environ | {variable: count for variable in variables} | {"JAX_PLATFORMS": "cpu"} | one,
-        )  # fmt: skip
+        )
 
     def ask(self, workload: str, mode: str, repeats: int = 1) -> dict[str, Any]:
         """Send a task, wait for the answer."""
@@ -124,8 +128,13 @@ def installed(names: list[str] | None = None) -> tuple[list[str], list[str]]:
 
 
 def run(
-    threads: int, rounds: int, seconds: float, workloads: list[str], peers: list[str], say: Callable[[str], None],
-) -> list[Race]:  # fmt: skip
+    threads: int,
+    rounds: int,
+    seconds: float,
+    workloads: list[str],
+    peers: list[str],
+    say: Callable[[str], None],
+) -> list[Race]:
     """All races with this many threads.
 
     Args:

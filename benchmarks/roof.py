@@ -119,6 +119,10 @@ class Roof:
 def measure(threads: int) -> Roof:
     """The roof of one thread, and of all."""
     return Roof(
-        peak(np.float32), peak(np.float64), peak(np.float32, threads), bandwidth(),
-        meeting_seconds(threads) if threads > 1 else None, threads,
-    )  # fmt: skip
+        peak(np.float32),
+        peak(np.float64),
+        peak(np.float32, threads),
+        bandwidth(),
+        meeting_seconds(threads) if threads > 1 else None,
+        threads,
+    )

@@ -55,8 +55,10 @@ def straight_line(X: np.ndarray, y: np.ndarray, X_test: np.ndarray, seed: int) -
 def main() -> None:
     X, y = load_diabetes(return_X_y=True, scaled=False)
     models: dict[str, Callable[..., np.ndarray]] = {
-        "fastjac": fastjac_network, "scikit-learn MLPRegressor": sklearn_network, "ridge regression": straight_line,
-    }  # fmt: skip
+        "fastjac": fastjac_network,
+        "scikit-learn MLPRegressor": sklearn_network,
+        "ridge regression": straight_line,
+    }
     scores: dict[str, list[float]] = {name: [] for name in models}
     seconds = dict.fromkeys(models, 0.0)
     fastjac_network(X[:64] / 100, y[:64] / 100, X[:1] / 100, seed=0)  # compiles or loads the kernels, untimed

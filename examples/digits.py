@@ -46,9 +46,15 @@ def main() -> None:
     )
     stopping = fj.EarlyStopping(monitor="val_loss", patience=10)
     history = net.fit(
-        X, y, loss="softmax_cross_entropy", optimizer=fj.AdamW(learning_rate=2e-3), epochs=200, batch_size=32,
-        validation_data=(X_val, y_val), callbacks=[stopping],
-    )  # fmt: skip
+        X,
+        y,
+        loss="softmax_cross_entropy",
+        optimizer=fj.AdamW(learning_rate=2e-3),
+        epochs=200,
+        batch_size=32,
+        validation_data=(X_val, y_val),
+        callbacks=[stopping],
+    )
     print(f"stopped after {len(history['loss'])} epochs; the best was epoch {stopping.best_epoch}")
 
     scores = net.evaluate(X_test, y_test, loss="softmax_cross_entropy")

@@ -30,9 +30,14 @@ def main() -> None:
     epochs, batch_size = 200, 64
     steps = epochs * -(-len(X) // batch_size)
     history = net.fit(
-        X, y, loss="mean_squared_error", optimizer=fj.Adam(fj.cosine_decay(5e-3, steps)), epochs=epochs,
-        batch_size=batch_size, validation_data=(X_test, y_test),
-    )  # fmt: skip
+        X,
+        y,
+        loss="mean_squared_error",
+        optimizer=fj.Adam(fj.cosine_decay(5e-3, steps)),
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_data=(X_test, y_test),
+    )
     microseconds = sum(history["seconds"]) / steps * 1e6
     print(f"\n{steps:,} steps, {microseconds:.1f} µs each")
 

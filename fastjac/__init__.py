@@ -37,7 +37,7 @@ _PLACES = {
         "nn.activations": "elu leaky_relu relu",
         "nn.layers": "Activation Dense Dropout Elementwise Layer Softmax",
         "nn.losses": "BinaryCrossEntropy CategoricalCrossEntropy Huber MeanAbsoluteError MeanSquaredError Poisson"
-                  " QuantileLoss SoftmaxCrossEntropy",
+        " QuantileLoss SoftmaxCrossEntropy",
         "nn.optimizers": "SGD Adam AdamW cosine_decay exponential_decay",
         "sequential": "Sequential load",
         "support.errors": "ModelFileError NonFiniteError",
@@ -47,7 +47,7 @@ _PLACES = {
         "training.warming": "warm_up",
     }.items()
     for name in names.split()
-}  # fmt: skip
+}
 
 if TYPE_CHECKING:  # the same names for type checkers, editors and the reference
     from fastjac import exchange as exchange

@@ -130,10 +130,23 @@ class Sequential(Network, strict=True):
             if not self._begin(entry):
                 raise RuntimeError("this network is already being trained by another call of fit")
             return loop.fit(
-                self, X, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-                validation_data=validation_data, callbacks=callbacks, sample_weight=sample_weight,
-                class_weight=class_weight, shuffle=shuffle, threads=threads, progress=progress, l1=l1, l2=l2,
-            )  # fmt: skip
+                self,
+                X,
+                y,
+                loss=loss,
+                optimizer=optimizer,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation_data=validation_data,
+                callbacks=callbacks,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                shuffle=shuffle,
+                threads=threads,
+                progress=progress,
+                l1=l1,
+                l2=l2,
+            )
         finally:
             if "call" in self._trained_by and self._trained_by["call"] is entry:
                 del self._trained_by["call"]

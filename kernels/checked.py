@@ -595,9 +595,15 @@ def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
 
 
 def loss_and_gradient(
-    loss: str, Z: Any, y: Any, *, sample_weight: Any = None, out: Any = None, parameter: float = 0.0,
+    loss: str,
+    Z: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    out: Any = None,
+    parameter: float = 0.0,
     name: str = "output",
-) -> tuple[float, np.ndarray]:  # fmt: skip
+) -> tuple[float, np.ndarray]:
     """The mean of a loss of the table by its name, and its gradient.
 
     Args:

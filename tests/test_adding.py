@@ -299,7 +299,12 @@ def test_a_toy_of_each_trains_on_every_path_in_the_estimators_and_from_the_comma
         add(root, toy)
     (root / "kernels").rename(root / "fastjac" / "kernels")
     done = subprocess.run(
-        [sys.executable, "-c", USES, str(root)], capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
+        [sys.executable, "-c", USES, str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+        cwd=tmp_path,
         env=os.environ | {"NUMBA_OPT": "0", "FASTJAC_CACHE_DIR": str(tmp_path / "cache")},  # sooner compiled
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr

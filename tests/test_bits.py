@@ -45,8 +45,11 @@ def test_what_is_recorded_is_compared_with(few, tmp_path):
     other = run(bits.main, ["--compare", str(kept)])
     assert other.exit_code == 1
     assert other.output.splitlines() == [
-        "3 networks, 3 with other bits", f"  {first}", f"  {second}", "  one that is gone"
-    ]  # fmt: skip
+        "3 networks, 3 with other bits",
+        f"  {first}",
+        f"  {second}",
+        "  one that is gone",
+    ]
 
 
 def test_a_bit_that_changes_with_the_threads_is_an_error(few, monkeypatch):

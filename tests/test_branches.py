@@ -26,10 +26,16 @@ TABLE = [
     ("training._rows_of_chunk: data.order == 0", "shuffled", "in order"),
     ("training._add_gradient: chunk > 0", "rows shared by threads", "rows shared by threads"),
     ("nn.program.train: by_rows", "tiles shared by threads", "rows shared by threads"),
-    ("nn.program.threads_for: work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER)",
-     "thresholds of threads as shipped", "thresholds of threads as shipped"),
-    ("nn.program.threads_for: self._by_rows(batch_size, available)",
-     "thresholds of threads as shipped", "thresholds of threads as shipped"),
+    (
+        "nn.program.threads_for: work < min(LEAST_WORK_BY_ROWS, LEAST_WORK_TOGETHER)",
+        "thresholds of threads as shipped",
+        "thresholds of threads as shipped",
+    ),
+    (
+        "nn.program.threads_for: self._by_rows(batch_size, available)",
+        "thresholds of threads as shipped",
+        "thresholds of threads as shipped",
+    ),
     ("nn.program.threads_for: work >= enough", "thresholds of threads as shipped", "thresholds of threads as shipped"),
     ("training.loop.run: several > 1", "callbacks of epochs", "many short epochs"),
     ("training.steps.steps: self.each_batch", "in order", "callbacks of batches"),
@@ -63,9 +69,12 @@ TABLE = [
     ("losses.loss_rows: function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
     # optimizers
     ("training._update: clips", "two chunks", "clipping"),
-    ("optimizers._squares: total == math.inf",
-     "clipping at the ends of the range", "clipping at the ends of the range"),
-]  # fmt: skip
+    (
+        "optimizers._squares: total == math.inf",
+        "clipping at the ends of the range",
+        "clipping at the ends of the range",
+    ),
+]
 
 # What no case can take: the decision, the side, and why.
 NEVER = {
@@ -77,9 +86,12 @@ NEVER = {
 def taken(*options):
     result = subprocess.run(
         [sys.executable, HELPERS / "branch_cases.py", *options],
-        capture_output=True, text=True, check=False, timeout=1800,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
         env=os.environ | {"NUMBA_OPT": "0"},  # the way is the same, and sooner compiled
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -89,8 +101,10 @@ def builds():
     """What each case took, on this machine and with the other number of registers, by name."""
     result = subprocess.run(
         [sys.executable, "-c", "from fastjac.kernels.simd import registers; print(registers())"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     other = (
         ("--registers", "16", "--bytes", "32") if int(result.stdout) == 32 else ("--registers", "32", "--bytes", "64")
     )

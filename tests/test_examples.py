@@ -15,9 +15,15 @@ pytestmark = pytest.mark.slow
 
 def run(name, folder):
     result = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / name)], cwd=folder, capture_output=True, text=True,
-        timeout=600, check=False, encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
+        [sys.executable, "-W", "error", str(EXAMPLES / name)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -40,8 +46,11 @@ def test_digits_are_classified_and_the_confusion_matrix_adds_up(tmp_path):
     accuracy = number(r"test accuracy ([\d.]+)", shown)
     assert accuracy > 0.96
     assert number(r"stopped after (\d+)", shown) < 200
-    rows = [[0 if cell == "." else int(cell) for cell in line.split()[1:]]
-            for line in shown.splitlines() if re.match(r"   \d ", line)]  # fmt: skip
+    rows = [
+        [0 if cell == "." else int(cell) for cell in line.split()[1:]]
+        for line in shown.splitlines()
+        if re.match(r"   \d ", line)
+    ]
     assert [len(row) for row in rows] == [10] * 10
     assert sum(map(sum, rows)) == 359
     right = sum(row[k] for k, row in enumerate(rows))
@@ -57,8 +66,10 @@ def test_digits_are_classified_and_the_confusion_matrix_adds_up(tmp_path):
 def test_diabetes_is_predicted_as_well_as_by_scikit_learn(tmp_path):
     pytest.importorskip("sklearn")
     shown = run("diabetes.py", tmp_path)
-    scores = {name: number(rf"{name} +(-?[\d.]+)", shown) for name in
-              ("fastjac", "scikit-learn MLPRegressor", "ridge regression")}  # fmt: skip
+    scores = {
+        name: number(rf"{name} +(-?[\d.]+)", shown)
+        for name in ("fastjac", "scikit-learn MLPRegressor", "ridge regression")
+    }
     assert scores["fastjac"] > scores["scikit-learn MLPRegressor"] - 0.02
     assert scores["fastjac"] > 0.45
     assert 0.45 < scores["ridge regression"] < 0.52

@@ -24,8 +24,17 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FOLDERS = (".ci", "benchmarks", "docs", "examples", "fastjac", "kernels", "tests")
 LEFT_BEHIND = shutil.ignore_patterns(
-    "__pycache__", ".*_cache", ".git", ".venv", ".hypothesis", ".benchmarks", "build", "dist", "site", "*.egg-info",
-)  # fmt: skip
+    "__pycache__",
+    ".*_cache",
+    ".git",
+    ".venv",
+    ".hypothesis",
+    ".benchmarks",
+    "build",
+    "dist",
+    "site",
+    "*.egg-info",
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +44,12 @@ def built(tmp_path_factory):
     shutil.copytree(ROOT, work / "tree", ignore=LEFT_BEHIND)
     done = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(work / "dist"), str(work / "tree")],
-        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PIP_NO_INDEX": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PIP_NO_INDEX": "1"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     source, wheel = sorted((work / "dist").iterdir(), key=lambda path: path.suffix)
     with tarfile.open(source) as archive:
@@ -69,9 +82,13 @@ def test_the_tests_of_a_source_distribution_run_from_it(built):
     # the package that is installed is tested, not the folder
     code = "import sys; sys.path.remove(''); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "tests/data/test_datasets.py"], cwd=built[2],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "tests/data/test_datasets.py"],
+        cwd=built[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d\d passed", done.stdout)
 
@@ -84,8 +101,12 @@ def test_a_wheel_has_the_packages_and_their_data_and_nothing_else(built):
         "fastjac/kernels": ROOT / "kernels",
         "fastjac/benchmarks": ROOT / "benchmarks",
     }
-    wanted = {f"{package}/{name}" for package, folder in inside.items() for name in files(folder)
-              if name.endswith((".py", ".gz", ".typed", ".json")) or name == "data/README.md"}  # fmt: skip
+    wanted = {
+        f"{package}/{name}"
+        for package, folder in inside.items()
+        for name in files(folder)
+        if name.endswith((".py", ".gz", ".typed", ".json")) or name == "data/README.md"
+    }
     assert names == wanted
     assert {"fastjac/py.typed", "fastjac/kernels/simd.py", "fastjac/data/digits-images-idx3-ubyte.gz"} <= names
 
@@ -103,8 +124,11 @@ def links(markdown):
     markdown_it = pytest.importorskip("markdown_it")
     tokens = markdown_it.MarkdownIt().parse(markdown)
     children = [child for token in tokens for child in token.children or []]
-    return [str(child.attrs.get("href") or child.attrs.get("src") or "") for child in children
-            if child.attrs.get("href") or child.attrs.get("src")]  # fmt: skip
+    return [
+        str(child.attrs.get("href") or child.attrs.get("src") or "")
+        for child in children
+        if child.attrs.get("href") or child.attrs.get("src")
+    ]
 
 
 def test_an_index_shows_the_readme_without_links_that_lead_nowhere(built):
@@ -162,8 +186,10 @@ def test_users_keep_the_versions_that_they_have():
 def test_the_table_of_supported_versions_is_what_the_package_asks_for():
     page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     table = page[page.index("## Supported versions") :].split("\n## ")[0]
-    shown = {(name.lower(), bound, what) for name, bound, what in
-             re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| (?:`(\w+)`|everything)", table, re.MULTILINE)}  # fmt: skip
+    shown = {
+        (name.lower(), bound, what)
+        for name, bound, what in re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| (?:`(\w+)`|everything)", table, re.MULTILINE)
+    }
     asked = {tuple(one.split(">=")) for one in PROJECT["dependencies"]} | {
         ("python", PROJECT["requires-python"].removeprefix(">="))
     }

@@ -28,8 +28,11 @@ def numbers(text):
 def is_slow(node):
     """Whether a test, or all of a file, is marked as slow."""
     marks = getattr(node, "decorator_list", [])
-    marks += [one.value for one in getattr(node, "body", [])
-              if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "pytestmark"]  # fmt: skip
+    marks += [
+        one.value
+        for one in getattr(node, "body", [])
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "pytestmark"
+    ]
     return any(re.search(r"\bmark\.slow\b", ast.unparse(mark)) for mark in marks)
 
 
@@ -80,7 +83,9 @@ def test_marks_are_found():
         'def helper():\n    "Reliability test 9."\n'
     )
     assert list(marked_in(TESTS / "test_x.py", ast.parse(source))) == [
-        (7, "test_x.py", None, False), (8, "test_x.py", "test_a", True)]  # fmt: skip
+        (7, "test_x.py", None, False),
+        (8, "test_x.py", "test_a", True),
+    ]
 
 
 @pytest.mark.parametrize("number", range(1, PROMISES + 1))

@@ -30,8 +30,12 @@ def train(net, **options):
 def alone(code, *arguments, seconds=300, **environment):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True, text=True, timeout=seconds, check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env={**os.environ, **environment},
+    )
     assert done.returncode == 0, (done.returncode, done.stderr[-3000:])
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -39,9 +43,19 @@ def alone(code, *arguments, seconds=300, **environment):
 # --- allocations that fail --------------------------------------------------------------------------------------------
 
 ALLOCATE = (
-    "empty", "zeros", "ones", "full", "empty_like", "zeros_like", "array", "ascontiguousarray", "concatenate", "stack",
-    "arange", "copy",
-)  # fmt: skip
+    "empty",
+    "zeros",
+    "ones",
+    "full",
+    "empty_like",
+    "zeros_like",
+    "array",
+    "ascontiguousarray",
+    "concatenate",
+    "stack",
+    "arange",
+    "copy",
+)
 
 
 class Allocations:
@@ -188,8 +202,11 @@ with tempfile.TemporaryDirectory() as folder:
 
 # glibc keeps no memory that a later allocation could be served from, and threads have no heaps of their own
 GIVES_BACK = {
-    "MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0", "MALLOC_ARENA_MAX": "1",
-}  # fmt: skip
+    "MALLOC_MMAP_THRESHOLD_": "32768",
+    "MALLOC_TRIM_THRESHOLD_": "0",
+    "MALLOC_TOP_PAD_": "0",
+    "MALLOC_ARENA_MAX": "1",
+}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")

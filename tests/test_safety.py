@@ -110,8 +110,26 @@ def expected_dense(X, W, b, name):
     return np.where(Z < 0, 0, Z) if name == "relu" else Z
 
 
-ASSIGNED = ("parameters", "gradients", "inputs", "outputs", "dtype", "layers", "seed", "path", "program", "trainable",
-            "epochs_trained", "weight", "bias", "activation", "rate", "learning_rate", "momentum", "kind")  # fmt: skip
+ASSIGNED = (
+    "parameters",
+    "gradients",
+    "inputs",
+    "outputs",
+    "dtype",
+    "layers",
+    "seed",
+    "path",
+    "program",
+    "trainable",
+    "epochs_trained",
+    "weight",
+    "bias",
+    "activation",
+    "rate",
+    "learning_rate",
+    "momentum",
+    "kind",
+)
 
 
 class Hostile(fj.Callback):
@@ -153,8 +171,19 @@ def hostile_case(rng):
         try:
             if what == 0:
                 target = [net, first, net.layers[2], optimizer, loss][rng.integers(5)]
-                value = [np.zeros(1, "f4"), net.parameters * 0.5, 10**6, 1, None, [], "f8", 0.1, net.parameters[::2],
-                         10**400, np.zeros(net.parameters.size, "f8")][rng.integers(11)]  # fmt: skip
+                value = [
+                    np.zeros(1, "f4"),
+                    net.parameters * 0.5,
+                    10**6,
+                    1,
+                    None,
+                    [],
+                    "f8",
+                    0.1,
+                    net.parameters[::2],
+                    10**400,
+                    np.zeros(net.parameters.size, "f8"),
+                ][rng.integers(11)]
                 setattr(target, str(rng.choice(ASSIGNED)), value)
             elif what == 1:
                 net.forward(X)
@@ -170,10 +199,18 @@ def hostile_case(rng):
             else:
                 targets = y if rng.random() < 0.6 else rng.dirichlet(np.ones(o), len(X))
                 weight = rng.random(len(X)) + 0.1
-                net.fit(X, targets, loss=loss, optimizer=optimizer, batch_size=int(rng.integers(1, 20)), epochs=2,
-                        sample_weight=weight, callbacks=Hostile(rng, [X, targets, weight]),
-                        validation_data=(X, targets, weight) if rng.random() < 0.3 else None,
-                        threads=int(rng.integers(1, 3)))  # fmt: skip
+                net.fit(
+                    X,
+                    targets,
+                    loss=loss,
+                    optimizer=optimizer,
+                    batch_size=int(rng.integers(1, 20)),
+                    epochs=2,
+                    sample_weight=weight,
+                    callbacks=Hostile(rng, [X, targets, weight]),
+                    validation_data=(X, targets, weight) if rng.random() < 0.3 else None,
+                    threads=int(rng.integers(1, 3)),
+                )
         except (ValueError, TypeError, AttributeError):
             accepted = False
         if X.shape[:1] != (n,) or X.ndim != 2 or X.shape[1] != i or X.dtype != dtype:
@@ -238,13 +275,21 @@ def one_case(rng):
             else:
                 kernels.poisson(A, np.abs(rng.normal(size=(n, o))), sample_weight=np.abs(rng.normal(size=n)), out=out)
         else:
-            net = fj.Sequential([fj.Dense(max(i, 1), 5, activation="relu"), fj.Dropout(0.1), fj.Dense(5, max(o, 1))],
-                                seed=0, dtype=str(rng.choice(["float32", "float64"])))  # fmt: skip
+            net = fj.Sequential(
+                [fj.Dense(max(i, 1), 5, activation="relu"), fj.Dropout(0.1), fj.Dense(5, max(o, 1))],
+                seed=0,
+                dtype=str(rng.choice(["float32", "float64"])),
+            )
             before = net.parameters.tobytes()
             try:
                 if what == 7:
-                    net.fit(X, labels(rng, n, o), loss="softmax_cross_entropy", batch_size=int(rng.integers(1, 40)),
-                            sample_weight=None if rng.random() < 0.7 else array(rng, (n,)))  # fmt: skip
+                    net.fit(
+                        X,
+                        labels(rng, n, o),
+                        loss="softmax_cross_entropy",
+                        batch_size=int(rng.integers(1, 40)),
+                        sample_weight=None if rng.random() < 0.7 else array(rng, (n,)),
+                    )
                     return True
                 net.predict(X)
                 net.forward(X)
@@ -276,9 +321,13 @@ def run_cases(count, seed):
     here = str(Path(__file__).parent)
     code = f"import sys; sys.path.insert(0, {here!r}); import test_safety; test_safety.main({count}, {seed})"
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=1500, check=False,
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
         env={**os.environ},
-    )  # fmt: skip
+    )
 
 
 def main(count, seed):
@@ -334,8 +383,16 @@ def hostile_to_y(target, value, batch_size, threads, route):
             chosen[...] = value
 
     try:
-        net.fit(X, soft if target == "soft" else y, loss="softmax_cross_entropy", epochs=3, batch_size=batch_size,
-                sample_weight=weight, callbacks=act, threads=threads)  # fmt: skip
+        net.fit(
+            X,
+            soft if target == "soft" else y,
+            loss="softmax_cross_entropy",
+            epochs=3,
+            batch_size=batch_size,
+            sample_weight=weight,
+            callbacks=act,
+            threads=threads,
+        )
     except ValueError as error:
         return "refused" if "was resized before" in str(error) else str(error)
     return "right"
@@ -379,8 +436,14 @@ def hostile_main():
 def test_labels_targets_weights_and_rows_may_be_spoilt_while_training():
     here = str(Path(__file__).parent)
     code = f"import sys; sys.path.insert(0, {here!r}); import test_safety; test_safety.hostile_main()"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600,
-                          check=False, env={**os.environ})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ},
+    )
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-300:]}\n{done.stderr[-3000:]}"
     assert done.stdout.split() == ["whole"]
 
@@ -457,8 +520,14 @@ def nothing_is_changed(count, seed, folder):
         arrays = whole, weight
         before = digest(arrays)
         if k % 2:
-            net.fit(X, y, loss="huber", sample_weight=weight, batch_size=int(rng.integers(1, 50)),
-                    optimizer=fj.Adam(clip_norm=1.0))  # fmt: skip
+            net.fit(
+                X,
+                y,
+                loss="huber",
+                sample_weight=weight,
+                batch_size=int(rng.integers(1, 50)),
+                optimizer=fj.Adam(clip_norm=1.0),
+            )
         else:
             net.predict(X)
             output = net.forward(X)

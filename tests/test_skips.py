@@ -14,10 +14,14 @@ def checked(folder, source, **environment):
     (folder / "test_some.py").write_text("import pytest\n\ndef test_runs():\n    pass\n\n" + textwrap.dedent(source))
     usual = {name: value for name, value in os.environ.items() if name not in ("FASTJAC_WITHOUT", "PYTEST_ADDOPTS")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "skips", "-p", "no:cacheprovider", str(folder)], cwd=folder,
-        capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-m", "pytest", "-q", "-p", "skips", "-p", "no:cacheprovider", str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         env={**usual, "PYTHONPATH": str(CHECK), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
-    )  # fmt: skip
+    )
 
 
 def test_without_skips_it_says_so(tmp_path):

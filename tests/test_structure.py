@@ -46,9 +46,14 @@ def within(names, *packages):
 def run(code, **environment):
     """A new process that prints JSON."""
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300,
-        check=False, env={**os.environ, **environment}, cwd=environment.get("PWD", ROOT.parent),
-    )  # fmt: skip
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **environment},
+        cwd=environment.get("PWD", ROOT.parent),
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -194,10 +199,11 @@ def timed_assertions(source):
 
     def clocks(node):
         return any(
-            isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute | ast.Name)
+            isinstance(one, ast.Call)
+            and isinstance(one.func, ast.Attribute | ast.Name)
             and (one.func.attr if isinstance(one.func, ast.Attribute) else one.func.id) in CLOCKS
             for one in ast.walk(node)
-        )  # fmt: skip
+        )
 
     tree = ast.parse(source)
     timed = {
@@ -266,17 +272,20 @@ def test_an_import_compiles_nothing_makes_no_folder_and_brings_no_extras(tmp_pat
 
 
 def test_kernels_can_not_be_imported_from_the_top_of_an_installation(tmp_path):
-    assert run(
-        """
+    assert (
+        run(
+            """
         import importlib.util, json
         import fastjac.kernels
         spec = importlib.util.find_spec("kernels")
         ours = spec is not None and spec.origin is not None and spec.origin == fastjac.kernels.__file__
         print(json.dumps(ours))
         """,
-        PWD=str(tmp_path),
-        PYTHONPATH="",
-    ) is False  # fmt: skip
+            PWD=str(tmp_path),
+            PYTHONPATH="",
+        )
+        is False
+    )
 
 
 def test_a_program_may_have_a_package_of_its_own_called_kernels(tmp_path):
@@ -290,7 +299,7 @@ def test_a_program_may_have_a_package_of_its_own_called_kernels(tmp_path):
         print(json.dumps([kernels.mine, kernels is fastjac.kernels]))
         """,
         PWD=str(tmp_path),
-    ) == [True, False]  # fmt: skip
+    ) == [True, False]
 
 
 def test_type_checkers_see_the_names_that_are_imported_when_used():

@@ -129,11 +129,25 @@ def test_the_right_program_runs():
 
 def test_mypy_tells_right_from_wrong(programs):
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", "--cache-dir",
-         str(programs / "cache"), "right.py", "wrong.py"],
-        cwd=programs, capture_output=True, text=True, timeout=600, check=False,
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--follow-imports=silent",
+            "--config-file=",
+            "--cache-dir",
+            str(programs / "cache"),
+            "right.py",
+            "wrong.py",
+        ],
+        cwd=programs,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
         env={**os.environ, "MYPYPATH": str(programs / "library")},
-    )  # fmt: skip
+    )
     assert_found(done.stdout + done.stderr, ": error:")
 
 
@@ -142,9 +156,13 @@ def test_pyright_tells_right_from_wrong(programs):
     pytest.importorskip("pyright", reason="pyright is not installed")
     (programs / "pyrightconfig.json").write_text('{"extraPaths": ["library"], "ignore": ["library"]}')
     done = subprocess.run(
-        [sys.executable, "-m", "pyright", "right.py", "wrong.py"], cwd=programs, capture_output=True, text=True,
-        timeout=600, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "pyright", "right.py", "wrong.py"],
+        cwd=programs,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert_found(done.stdout, " - error:")
 
 

@@ -16,14 +16,16 @@ from fastjac.cli import output
 
 # what each command does, and the module that has it: imported when it is called, as the library behind it takes a while
 _COMMANDS = {
-    "bench": ("Measure kernels against the machine's roof, and training against installed peers.",
-              "fastjac.benchmarks.command"),
+    "bench": (
+        "Measure kernels against the machine's roof, and training against installed peers.",
+        "fastjac.benchmarks.command",
+    ),
     "compare": ("Compute one batch by kernels, by NumPy and by Jacobians.", "fastjac.cli.inspection"),
     "evaluate": ("Print how well a saved network does.", "fastjac.cli.using"),
     "info": ("Show versions, the CPU and the cache of kernels.", "fastjac.cli.inspection"),
     "predict": ("Predict the rows of a table by a saved network.", "fastjac.cli.using"),
     "train": ("Train a network and print how well it does.", "fastjac.cli.training"),
-}  # fmt: skip
+}
 
 _EXAMPLES = """
 \b
@@ -92,12 +94,22 @@ def _note_debug(context: click.Context, parameter: click.Parameter, value: bool)
 
 
 def _debug_option() -> click.Option:
-    return click.Option(["--debug"], is_flag=True, expose_value=False, is_eager=True, callback=_note_debug,
-                        help="Show where an error comes from.")  # fmt: skip
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_note_debug,
+        help="Show where an error comes from.",
+    )
 
 
-@click.group(cls=_Commands, epilog=_EXAMPLES, invoke_without_command=True,
-             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
+@click.group(
+    cls=_Commands,
+    epilog=_EXAMPLES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(fj.__version__, prog_name="fastjac")
 @click.pass_context
 def commands(context: click.Context) -> None:

@@ -35,8 +35,9 @@ def is_table(data: str) -> bool:
             raise click.BadParameter(f"there is no file or folder {data!r}", param_hint="DATA")
         raise click.BadParameter(
             f"{unknown('data set', data, ['digits'])} A folder of IDX files will do, too, or a file: CSV, Parquet, NPY"
-            " or NPZ.", param_hint="DATA",
-        )  # fmt: skip
+            " or NPZ.",
+            param_hint="DATA",
+        )
     return data != "digits" and not Path(data).is_dir()
 
 
@@ -47,8 +48,9 @@ def images(data: str, test: float | None) -> Split:
     return datasets.idx_folder(data, test)
 
 
-def open_source(data: str, test: float | None, *, seed: int, dtype: str, target: str | None = None,
-                **options: Any) -> Source:  # fmt: skip
+def open_source(
+    data: str, test: float | None, *, seed: int, dtype: str, target: str | None = None, **options: Any
+) -> Source:
     """DATA in arrays; ``target`` and the options, those of ``of_columns``, are for tables."""
     if is_table(data):
         return _learn(data, target, options, test, seed, dtype)
@@ -70,8 +72,10 @@ def _learn(data: str, target: str | None, options: dict[str, Any], test: float |
     """A table, its columns learnt from the rows to train on."""
     decimal, index, categorical = options.pop("decimal") or ".", options.pop("index"), options["categorical"]
     if Path(data).suffix.lower() not in (".parquet", ".pq") and set(index) - {""}:
-        raise click.UsageError(f"--index is for what pandas wrote as an index, and {data} has none by a name: in a CSV"
-                               " file it is a first column without one, --index '\"\"'")  # fmt: skip
+        raise click.UsageError(
+            f"--index is for what pandas wrote as an index, and {data} has none by a name: in a CSV"
+            " file it is a first column without one, --index '\"\"'"
+        )
     # whoever names a column asks for it
     asked = [*index, *categorical, *options["drop"], *([] if target is None else [target])]
     table = tables.read(data, text=categorical, na=options["na"], decimal=decimal, index=asked)
@@ -92,8 +96,14 @@ def read(data: str, learnt: fj.Preprocessing, decimal: str | None, *, held_out: 
     """The table in DATA, for a network that was trained already: of images, all or those held out of training."""
     if is_table(data):
         names = [learnt.target.name, *(column.name for column in learnt.columns)]
-        return tables.read(data, text=learnt.text_columns, verbatim=learnt.verbatim_columns, na=learnt.na,
-                           decimal=decimal or ".", index=names)  # fmt: skip
+        return tables.read(
+            data,
+            text=learnt.text_columns,
+            verbatim=learnt.verbatim_columns,
+            na=learnt.na,
+            decimal=decimal or ".",
+            index=names,
+        )
     if decimal:
         raise click.UsageError(f"--decimal is for tables, and {data} is images")
     split = images(data, None)
@@ -134,10 +144,13 @@ def preprocessing_of(net: Any, model: str) -> fj.Preprocessing:
         ValueError: nothing, or nothing that goes with the network.
     """
     if net.preprocessing is None:
-        raise ValueError(f"{model} does not say what its columns are, as it was not saved by this command: load it with"
-                         " fastjac.load")  # fmt: skip
+        raise ValueError(
+            f"{model} does not say what its columns are, as it was not saved by this command: load it with fastjac.load"
+        )
     learnt = fj.Preprocessing.from_json(net.preprocessing)
     if (learnt.inputs, learnt.outputs) != (net.inputs, net.outputs):
-        raise ValueError(f"{model} has a network of {net.inputs} inputs and {net.outputs} outputs, but a preprocessing"
-                         f" of {learnt.inputs} and {learnt.outputs}")  # fmt: skip
+        raise ValueError(
+            f"{model} has a network of {net.inputs} inputs and {net.outputs} outputs, but a preprocessing"
+            f" of {learnt.inputs} and {learnt.outputs}"
+        )
     return learnt

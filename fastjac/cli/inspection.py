@@ -29,20 +29,31 @@ def _present(features: str) -> list[str]:
 @click.argument("data")
 @of_columns
 @click.option("--hidden", type=Widths(), default="16", show_default=True, help="Widths of the hidden layers.")
-@click.option("--activation", type=Names("activation", activations.NAMES), default="relu", show_default=True,
-              help="Of the hidden layers.")  # fmt: skip
+@click.option(
+    "--activation",
+    type=Names("activation", activations.NAMES),
+    default="relu",
+    show_default=True,
+    help="Of the hidden layers.",
+)
 @click.option("--rows", type=click.IntRange(1), default=8, show_default=True, help="Rows in the batch.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first parameters.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True,
-              help="Type of all numbers.")  # fmt: skip
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float64",
+    show_default=True,
+    help="Type of all numbers.",
+)
 def compare(data: str, hidden: list[int], activation: str, rows: int, seed: int, dtype: str, **columns: Any) -> None:
     """Compute one batch of DATA by fused kernels, by NumPy and by explicit Jacobians, and compare.
 
     Explicit Jacobians are large: keep rows and widths small.
     """
     source = sources.open_source(data, None, seed=seed, dtype=dtype, **columns)
-    net = sources.network(source.preprocessing.inputs, source.preprocessing.outputs, hidden, activation, 0.0, seed,
-                          dtype)  # fmt: skip
+    net = sources.network(
+        source.preprocessing.inputs, source.preprocessing.outputs, hidden, activation, 0.0, seed, dtype
+    )
     X, y = source.split.X[:rows], source.split.y[:rows]
     click.echo(f"{net!r}, {len(X)} rows of {data}")
     click.echo(str(fj.compare(net, X, y, loss=source.preprocessing.loss)))
@@ -85,17 +96,32 @@ def info(clear_cache: bool, warm: bool, as_json: bool) -> None:
     size_of_vector = register_bytes()
     processor, features = compiler_target()
     if as_json:
-        output.as_json({
-            "fastjac": fj.__version__, "python": platform.python_version(), "numpy": np.__version__,
-            "numba": numba.__version__, "llvmlite": llvmlite.__version__, "machine": platform.machine(),
-            "processor": processor, "features": _present(features), "vector_bytes": size_of_vector,
-            "threads": default_threads(),
-            "cache": {"folder": cache.folder, "enabled": cache.enabled, "reason": cache.reason, "files": cache.files,
-                      "bytes": cache.bytes, "guarded": cache.guarded},
-            "removed": None if removed is None else {"files": removed[0], "bytes": removed[1]},
-            "warmed_up": None if done is None else {"compiled": done.compiled, "loaded": done.loaded,
-                                                    "seconds": done.seconds},
-        })  # fmt: skip
+        output.as_json(
+            {
+                "fastjac": fj.__version__,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "numba": numba.__version__,
+                "llvmlite": llvmlite.__version__,
+                "machine": platform.machine(),
+                "processor": processor,
+                "features": _present(features),
+                "vector_bytes": size_of_vector,
+                "threads": default_threads(),
+                "cache": {
+                    "folder": cache.folder,
+                    "enabled": cache.enabled,
+                    "reason": cache.reason,
+                    "files": cache.files,
+                    "bytes": cache.bytes,
+                    "guarded": cache.guarded,
+                },
+                "removed": None if removed is None else {"files": removed[0], "bytes": removed[1]},
+                "warmed_up": None
+                if done is None
+                else {"compiled": done.compiled, "loaded": done.loaded, "seconds": done.seconds},
+            }
+        )
         return
     if removed is not None:
         click.echo(f"removed {removed[0]} files, {removed[1] / 2**20:.1f} MiB")

@@ -63,8 +63,12 @@ class NameList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         while place < len(value):
             part = _QUOTED.match(value, place) or _UNQUOTED.match(value, place)
             if part is None:
-                self.fail(f"{value!r} has a text that begins with a double quote and does not end with one, or goes on"
-                          " after it", parameter, context)  # fmt: skip
+                self.fail(
+                    f"{value!r} has a text that begins with a double quote and does not end with one, or goes on"
+                    " after it",
+                    parameter,
+                    context,
+                )
             name = part[1].replace('""', '"') if part.re is _QUOTED else part[1].strip()
             if name or part.re is _QUOTED:  # "" is the name of a column that has none
                 found.append(name)

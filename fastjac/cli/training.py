@@ -66,35 +66,76 @@ def _check_places(save: str | None, plot: str | None) -> None:
 @click.command()
 @click.argument("data")
 @of_columns
-@click.option("--hidden", type=Widths(), help="Widths of the hidden layers.  [digits: 128,64; IDX files: 128;"
-              " tables: 64]")  # fmt: skip
-@click.option("--activation", type=Names("activation", activations.NAMES), default="relu", show_default=True,
-              help="Of the hidden layers: " + ", ".join(activations.NAMES) + ".")  # fmt: skip
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
-              help="Share of hidden values dropped while training.")  # fmt: skip
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [digits: 30; IDX files: 20;"
-              " tables: 50]")  # fmt: skip
+@click.option(
+    "--hidden", type=Widths(), help="Widths of the hidden layers.  [digits: 128,64; IDX files: 128; tables: 64]"
+)
+@click.option(
+    "--activation",
+    type=Names("activation", activations.NAMES),
+    default="relu",
+    show_default=True,
+    help="Of the hidden layers: " + ", ".join(activations.NAMES) + ".",
+)
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of hidden values dropped while training.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the data.  [digits: 30; IDX files: 20; tables: 50]")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Rows a step.")
-@click.option("--optimizer", type=Names("optimizer", optimizers.BY_NAME), default="adam", show_default=True,
-              help="One of " + ", ".join(optimizers.BY_NAME) + ".")  # fmt: skip
+@click.option(
+    "--optimizer",
+    type=Names("optimizer", optimizers.BY_NAME),
+    default="adam",
+    show_default=True,
+    help="One of " + ", ".join(optimizers.BY_NAME) + ".",
+)
 @click.option("--learning-rate", type=click.FloatRange(0), default=1e-3, show_default=True, help="Size of a step.")
-@click.option("--patience", type=click.IntRange(0), help="Stop after this many epochs without a lower held-out loss,"
-              " and go back to the best.")  # fmt: skip
-@click.option("--test", type=click.FloatRange(0, min_open=True), help="Rows to hold out: a share below 1, or a number."
-              "  [0.2, or the files' own split]")  # fmt: skip
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    help="Stop after this many epochs without a lower held-out loss, and go back to the best.",
+)
+@click.option(
+    "--test",
+    type=click.FloatRange(0, min_open=True),
+    help="Rows to hold out: a share below 1, or a number.  [0.2, or the files' own split]",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Repeats a run to the bit.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
-              help="Type of all numbers.")  # fmt: skip
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Type of all numbers.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads to use at most.  [as many as pay]")
 @click.option("--progress/--no-progress", default=True, help="Show a progress bar, or a line an epoch in a file.")
 @click.option("--save", metavar="PATH", help="Write the network here, with what was learnt of the table's columns.")
 @click.option("--plot", metavar="PATH", help="Draw the loss of each epoch: .png, .svg or .pdf, or - for the terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def train(
-    data: str, hidden: list[int] | None, activation: str, dropout: float, epochs: int | None, batch_size: int,
-    optimizer: str, learning_rate: float, patience: int | None, test: float | None, seed: int, dtype: str,
-    threads: int | None, progress: bool, save: str | None, plot: str | None, as_json: bool, **columns: Any,
-) -> None:  # fmt: skip
+    data: str,
+    hidden: list[int] | None,
+    activation: str,
+    dropout: float,
+    epochs: int | None,
+    batch_size: int,
+    optimizer: str,
+    learning_rate: float,
+    patience: int | None,
+    test: float | None,
+    seed: int,
+    dtype: str,
+    threads: int | None,
+    progress: bool,
+    save: str | None,
+    plot: str | None,
+    as_json: bool,
+    **columns: Any,
+) -> None:
     """Train a network on DATA and print how well it does on rows it has not seen.
 
     DATA is a table, of which --target is the column to predict (.csv, .tsv, .parquet, .npy, .npz); "digits" (1,797 real
@@ -122,10 +163,17 @@ def train(
         begin = time.perf_counter()
         ready = _ready(source, net)
         history = net.fit(
-            split.X, split.y, loss=learnt.loss, optimizer=chosen, epochs=epochs or source.epochs,
-            batch_size=batch_size, validation_data=(split.X_test, split.y_test), callbacks=callbacks, threads=threads,
+            split.X,
+            split.y,
+            loss=learnt.loss,
+            optimizer=chosen,
+            epochs=epochs or source.epochs,
+            batch_size=batch_size,
+            validation_data=(split.X_test, split.y_test),
+            callbacks=callbacks,
+            threads=threads,
             progress=progress,
-        )  # fmt: skip
+        )
     whole = time.perf_counter() - begin
     parts = {
         "train": (len(split.X), sources.scores(net, learnt, split.X, split.y)),
@@ -138,17 +186,28 @@ def train(
         if plot is not None and history.get("loss"):
             _draw(history, plot, data, as_json)
         if as_json:
-            output.as_json({
-                "data": data, "network": repr(net), "parameters": net.parameters.size, "task": learnt.task,
-                "target": learnt.target.name, "classes": getattr(learnt.target, "classes", None),
-                **{name.replace(" ", "_"): {"rows": rows} | found for name, (rows, found) in parts.items()},
-                "history": history, "seconds": whole, "seconds_compiling_or_loading": ready, "saved": save,
-                "interrupted": history.interrupted,
-            })  # fmt: skip
+            output.as_json(
+                {
+                    "data": data,
+                    "network": repr(net),
+                    "parameters": net.parameters.size,
+                    "task": learnt.task,
+                    "target": learnt.target.name,
+                    "classes": getattr(learnt.target, "classes", None),
+                    **{name.replace(" ", "_"): {"rows": rows} | found for name, (rows, found) in parts.items()},
+                    "history": history,
+                    "seconds": whole,
+                    "seconds_compiling_or_loading": ready,
+                    "saved": save,
+                    "interrupted": history.interrupted,
+                }
+            )
         else:
             columns_shown = list(parts["train"][1])
-            rows = [[name, f"{count:,}", *(output.figure(found[key]) for key in columns_shown)]
-                    for name, (count, found) in parts.items()]  # fmt: skip
+            rows = [
+                [name, f"{count:,}", *(output.figure(found[key]) for key in columns_shown)]
+                for name, (count, found) in parts.items()
+            ]
             heads = ["", "Rows", *(output.NAMES[key] for key in columns_shown)]
             click.echo("\n" + report.table(f"{data}, {net!r}", heads, rows))
             _say_times(history, len(split.X), whole, ready)
@@ -169,8 +228,10 @@ def _say_what_is_text(learnt: fj.Preprocessing) -> None:
     for column in learnt.columns:
         found = [one for one in getattr(column, "categories", ()) if one in MISSING_WORDS]
         if found:
-            output.note(f"fastjac: column {column.name!r} has the text {found[0]!r}, which is a category as others are;"
-                        f" --na {found[0]} makes it a missing value")  # fmt: skip
+            output.note(
+                f"fastjac: column {column.name!r} has the text {found[0]!r}, which is a category as others are;"
+                f" --na {found[0]} makes it a missing value"
+            )
 
 
 def _described(learnt: fj.Preprocessing, task: str | None) -> str:

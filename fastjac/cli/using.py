@@ -19,8 +19,13 @@ from fastjac.support import report
 @click.command()
 @click.argument("model")
 @click.argument("data")
-@click.option("-o", "--output", "path", metavar="PATH", help="Where to write: .csv, .parquet or .npy."
-              "  [CSV to the standard output]")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="PATH",
+    help="Where to write: .csv, .parquet or .npy.  [CSV to the standard output]",
+)
 @of_decimals
 def predict(model: str, data: str, path: str | None, decimal: str | None) -> None:
     """Predict every row of DATA by the network in MODEL, which `fastjac train … --save` wrote.

@@ -22,8 +22,27 @@ NOTHING = "nothing"  # every value is missing, and nothing tells what they would
 OTHER = "other"  # dates, lists, bytes: what no column of a network's input can be made of
 
 # what stands for a missing value in a column of numbers in a text file; the words pandas takes for one
-MISSING_WORDS = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
-                 "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+MISSING_WORDS = (
+    "",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+    "NA",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nan",
+    "null",
+)
 _A_NUMBER = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)\s*", re.IGNORECASE | re.ASCII)
 
 
@@ -135,16 +154,19 @@ def as_table(data: Any) -> Table:
     array([False,  True])
     """
     if isinstance(data, Mapping):
-        table = {name: values if isinstance(values, Column) else from_values(name, values)
-                 for name, values in data.items()}  # fmt: skip
+        table = {
+            name: values if isinstance(values, Column) else from_values(name, values) for name, values in data.items()
+        }
     elif _of_pandas(data) and hasattr(data, "columns"):
         names = _different([str(name) for name in data.columns])
         table = {name: from_values(name, data.iloc[:, k]) for k, name in enumerate(names)}
     elif hasattr(data, "__arrow_c_stream__"):
         table = from_arrow(_of_arrow(data))
     else:
-        raise TypeError(f"a {type(data).__name__} is not a table; expected a mapping of names to columns, a data frame"
-                        " of pandas or polars, or a pyarrow table")  # fmt: skip
+        raise TypeError(
+            f"a {type(data).__name__} is not a table; expected a mapping of names to columns, a data frame"
+            " of pandas or polars, or a pyarrow table"
+        )
     for name in table:
         if not isinstance(name, str):
             raise TypeError(f"the table has a column named {name!r}, expected names that are texts")

@@ -151,8 +151,10 @@ def _pair(images: Path) -> tuple[np.ndarray, np.ndarray]:
         raise FileNotFoundError(f"{images.parent} has {images.name}, but no {name}")
     X, y = read_idx(images), read_idx(labels)
     if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
-        raise ValueError(f"{images} has shape {X.shape} and {labels} has shape {y.shape}; expected as many labels"
-                         f" as images, ({len(X)},)")  # fmt: skip
+        raise ValueError(
+            f"{images} has shape {X.shape} and {labels} has shape {y.shape}; expected as many labels"
+            f" as images, ({len(X)},)"
+        )
     if X.size == 0 or y.dtype.kind not in "iu":
         raise ValueError(f"{images} has shape {X.shape} and {labels} is {y.dtype}; expected images, and whole numbers")
     scale = np.float32(255) if X.dtype == np.uint8 else np.float32(1)
@@ -189,8 +191,9 @@ def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> S
             raise TypeError(f"test is {test!r}, expected a share below 1, or a number of rows")
         held_out = arguments.count("test", int(test), 0)
     if not 0 < held_out < len(X):
-        raise ValueError(f"test={shortened(test)} holds out {shortened(held_out)} of {len(X)} rows, expected 1 to"
-                         f" {len(X) - 1}")  # fmt: skip
+        raise ValueError(
+            f"test={shortened(test)} holds out {shortened(held_out)} of {len(X)} rows, expected 1 to {len(X) - 1}"
+        )
     order = np.arange(len(X)) if seed is None else np.random.default_rng(seed).permutation(len(X))
     train, rest = order[:-held_out], order[-held_out:]
     return Split(X[train], y[train], X[rest], y[rest])

@@ -49,9 +49,11 @@ class NumberColumn:
         wrong = ~np.isfinite(standardised)
         if wrong.any():
             k = int(np.argmax(wrong))
-            raise ValueError(f"column {self.name!r} has {values[k]} in {row_name(first, k)}, which is"
-                             f" {abs(values[k] / self.scale - self.mean / self.scale):.3g} standard deviations from the"
-                             f" mean in training, beyond {out.dtype}")  # fmt: skip
+            raise ValueError(
+                f"column {self.name!r} has {values[k]} in {row_name(first, k)}, which is"
+                f" {abs(values[k] / self.scale - self.mean / self.scale):.3g} standard deviations from the"
+                f" mean in training, beyond {out.dtype}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "kind": "number", "mean": self.mean, "scale": self.scale, "fill": self.fill}

@@ -154,15 +154,19 @@ class _Texts:
             if self.first is not None and not self.meant and not (whole and self.whole):
                 text, row = self.first
                 hint = " (with decimal=',', --decimal ,, what has a point is none)" if self.points else ""
-                raise ValueError(f"column {self.name!r} has texts that are all numbers, such as {shortened(text)} in"
-                                 f" {row_name(0, row)}: make numbers of them first{hint}; {otherwise}")  # fmt: skip
+                raise ValueError(
+                    f"column {self.name!r} has texts that are all numbers, such as {shortened(text)} in"
+                    f" {row_name(0, row)}: make numbers of them first{hint}; {otherwise}"
+                )
             return
         text, row = self.other
         seen = f"the first that is not is {shortened(text)} in {row_name(0, row)}"
         if self.commas:
-            raise ValueError(f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}, which"
-                             f" would be one with a decimal comma (decimal=',' in tables.read, --decimal ,): commas and"
-                             f" points between thousands must be taken out first; {otherwise}")  # fmt: skip
+            raise ValueError(
+                f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}, which"
+                f" would be one with a decimal comma (decimal=',' in tables.read, --decimal ,): commas and"
+                f" points between thousands must be taken out first; {otherwise}"
+            )
         if 2 * self.numbers > self.values:
             raise ValueError(
                 f"column {self.name!r}: {self.numbers} of {self.values} values are numbers; {seen}:"
@@ -209,8 +213,10 @@ class FeatureLearner:
             self.counts.update({name: int(count) for name, count in zip(column.names, seen, strict=True) if count})
             if len(self.counts) > _MOST_CATEGORIES:
                 self._refuse_numbers()
-                raise ValueError(f"column {self.name!r} has more than {_MOST_CATEGORIES} different texts, such"
-                                 f" as {shortened(column.names[0])}: drop it, or make fewer of it first")  # fmt: skip
+                raise ValueError(
+                    f"column {self.name!r} has more than {_MOST_CATEGORIES} different texts, such"
+                    f" as {shortened(column.names[0])}: drop it, or make fewer of it first"
+                )
             return
         values = numbers_of(self.name, column, first, 0.0)[rows][~column.missing[rows]]
         if self.kind == BOOLEAN:
@@ -249,8 +255,10 @@ class Rows:
         if self.rows is None:
             return
         if self.rows.ndim != 1 or (self.rows.dtype.kind not in "biu" and self.rows.size):
-            raise TypeError(f"rows has shape {self.rows.shape} and type {self.rows.dtype}, expected numbers of rows, or"
-                            " a boolean for each row of all the pieces")  # fmt: skip
+            raise TypeError(
+                f"rows has shape {self.rows.shape} and type {self.rows.dtype}, expected numbers of rows, or"
+                " a boolean for each row of all the pieces"
+            )
         if self.rows.dtype.kind != "b":
             self.rows = np.sort(self.rows.astype(np.int64))
             if len(self.rows) and self.rows[0] < 0:

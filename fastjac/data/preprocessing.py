@@ -90,9 +90,17 @@ class Preprocessing(Strict, strict=True):
     @classmethod
     @checks_keywords
     def learn(
-        cls, data: Any, target: str, *, task: str | None = None, impute: bool = False,
-        categorical: Iterable[str] = (), drop: Iterable[str] = (), na: Iterable[str] = (), rows: Any = None,
-    ) -> Preprocessing:  # fmt: skip
+        cls,
+        data: Any,
+        target: str,
+        *,
+        task: str | None = None,
+        impute: bool = False,
+        categorical: Iterable[str] = (),
+        drop: Iterable[str] = (),
+        na: Iterable[str] = (),
+        rows: Any = None,
+    ) -> Preprocessing:
         """Learn from a table.
 
         Args:
@@ -126,16 +134,25 @@ class Preprocessing(Strict, strict=True):
                 rows = np.arange(count)[rows]
             except IndexError as error:
                 raise ValueError(f"rows is no index of {count} rows: {error}") from error
-        return cls.learn_from([table], target, task=task, impute=impute, categorical=categorical, drop=drop, na=na,
-                              rows=rows, sample=None)  # fmt: skip
+        return cls.learn_from(
+            [table], target, task=task, impute=impute, categorical=categorical, drop=drop, na=na, rows=rows, sample=None
+        )
 
     @classmethod
     @checks_keywords
     def learn_from(
-        cls, pieces: Iterable[Any], target: str, *, task: str | None = None, impute: bool = False,
-        categorical: Iterable[str] = (), drop: Iterable[str] = (), na: Iterable[str] = (), rows: Any = None,
+        cls,
+        pieces: Iterable[Any],
+        target: str,
+        *,
+        task: str | None = None,
+        impute: bool = False,
+        categorical: Iterable[str] = (),
+        drop: Iterable[str] = (),
+        na: Iterable[str] = (),
+        rows: Any = None,
         sample: int | None = _SAMPLE,
-    ) -> Preprocessing:  # fmt: skip
+    ) -> Preprocessing:
         """``learn`` from a table that comes in pieces, of which one at a time is in memory.
 
         Args:
@@ -151,8 +168,9 @@ class Preprocessing(Strict, strict=True):
         """
         if task not in (None, *TASKS):
             raise unknown("task", task, TASKS)
-        categorical, drop, na = (arguments.texts(*one) for one in (("categorical", categorical), ("drop", drop),
-                                                                    ("na", na)))  # fmt: skip
+        categorical, drop, na = (
+            arguments.texts(*one) for one in (("categorical", categorical), ("drop", drop), ("na", na))
+        )
         if sample is not None:
             sample = arguments.count("sample", sample)
         chosen = Rows(rows)
@@ -291,8 +309,10 @@ class Preprocessing(Strict, strict=True):
     def _checked(self, outputs: Any) -> np.ndarray:
         given: np.ndarray = np.asarray(outputs)
         if given.ndim != 2 or given.shape[1] != self.outputs or given.dtype.kind not in "fiub":
-            raise ValueError(f"outputs has shape {given.shape} and type {given.dtype}, expected numbers of shape"
-                             f" (rows, {self.outputs})")  # fmt: skip
+            raise ValueError(
+                f"outputs has shape {given.shape} and type {given.dtype}, expected numbers of shape"
+                f" (rows, {self.outputs})"
+            )
         return given
 
     def errors(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -314,8 +334,10 @@ class Preprocessing(Strict, strict=True):
             )
         squares = float(((outputs[:, 0].astype(np.float64) - y) ** 2).sum())
         spread = float(((y - y.mean()) ** 2).sum())
-        return {"rmse": math.sqrt(squares / len(y)) * self.target.scale,
-                "r2": 1 - squares / spread if spread > 0 else math.nan}  # fmt: skip
+        return {
+            "rmse": math.sqrt(squares / len(y)) * self.target.scale,
+            "r2": 1 - squares / spread if spread > 0 else math.nan,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """All of it as dictionaries, lists, texts and numbers."""
@@ -351,8 +373,10 @@ def _refuse_infinite(what: str, values: np.ndarray) -> None:
     if wrong.any():
         k = int(np.argmax(wrong))
         count, shown = int(wrong.sum()), ", ".join(f"{one:g}" for one in np.atleast_1d(values[k])[:5])
-        raise ValueError(f"the network's {what} are not finite numbers in {count} {rows_name(count)}, the first in"
-                         f" {row_name(0, k)} ({shown}): nothing is predicted of them")  # fmt: skip
+        raise ValueError(
+            f"the network's {what} are not finite numbers in {count} {rows_name(count)}, the first in"
+            f" {row_name(0, k)} ({shown}): nothing is predicted of them"
+        )
 
 
 def _check_names(table: Table, target: str, categorical: tuple[str, ...], drop: tuple[str, ...]) -> None:
@@ -362,8 +386,10 @@ def _check_names(table: Table, target: str, categorical: tuple[str, ...], drop: 
     if target in drop:
         raise ValueError(f"column {target!r} is the target and can't be dropped")
     if target in categorical:
-        raise ValueError(f"column {target!r} is the target and no input; task='classification' (--task classification)"
-                         " makes classes of it")  # fmt: skip
+        raise ValueError(
+            f"column {target!r} is the target and no input; task='classification' (--task classification)"
+            " makes classes of it"
+        )
     both = sorted(set(categorical) & set(drop))
     if both:
         raise ValueError(f"column {both[0]!r} is in drop and in categorical, expected one of the two")

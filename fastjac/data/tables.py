@@ -50,9 +50,14 @@ def readable(path: str | Path) -> bool:
 
 @checks_keywords
 def read(
-    path: str | Path, *, text: Iterable[str] = (), verbatim: Iterable[str] = (), na: Iterable[str] = (),
-    decimal: str = ".", index: Iterable[str] = (),
-) -> Table:  # fmt: skip
+    path: str | Path,
+    *,
+    text: Iterable[str] = (),
+    verbatim: Iterable[str] = (),
+    na: Iterable[str] = (),
+    decimal: str = ".",
+    index: Iterable[str] = (),
+) -> Table:
     """A table from a file, by the ending of its name.
 
     CSV (.csv, .tsv, .txt, also .gz) has a line of names first; comments before it, "# …", are left out. The
@@ -108,15 +113,18 @@ def read(
         if "" not in index and _begins_with_index(table):
             warnings.warn(
                 f"the first column of {path} has no name, and another whole number in every row: it is left out as the"
-                " index of a frame; index=[''] (--index '\"\"') takes it", stacklevel=3,
-            )  # fmt: skip
+                " index of a frame; index=[''] (--index '\"\"') takes it",
+                stacklevel=3,
+            )
             table.pop("")
         return _with_texts(_without(table, na), text)
     if decimal != ".":
         raise ValueError(f"decimal is {decimal!r} (--decimal {decimal}), which is for CSV files, and {path} is none")
     readers: dict[str, Callable[[Path], Table]] = {
-        "parquet": lambda path: _read_parquet(path, index), "npy": _read_array, "npz": _read_arrays,
-    }  # fmt: skip
+        "parquet": lambda path: _read_parquet(path, index),
+        "npy": _read_array,
+        "npz": _read_arrays,
+    }
     return _with_texts(_without(readers[kind](path), na), text)
 
 
@@ -152,9 +160,11 @@ def _read_csv(path: Path, text: tuple[str, ...], verbatim: tuple[str, ...], na: 
         parsing = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=width > 1)
         # texts keep what looks like a missing value: "NA" is Namibia
         converting = arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(text, pa.string()), null_values=[*MISSING_WORDS, *na], strings_can_be_null=False,
+            column_types=dict.fromkeys(text, pa.string()),
+            null_values=[*MISSING_WORDS, *na],
+            strings_can_be_null=False,
             decimal_point=decimal,
-        )  # fmt: skip
+        )
         block = 2**20
         while True:
             reading = arrow_csv.ReadOptions(skip_rows=skipped, block_size=block)
@@ -165,8 +175,10 @@ def _read_csv(path: Path, text: tuple[str, ...], verbatim: tuple[str, ...], na: 
                     raise
                 block *= 8  # a row is longer than that
             else:
-                return {name: column if name in verbatim else _inferred(column, name in text, na, decimal)
-                        for name, column in table.items()}  # fmt: skip
+                return {
+                    name: column if name in verbatim else _inferred(column, name in text, na, decimal)
+                    for name, column in table.items()
+                }
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _refused(path, error) from error
 
@@ -292,8 +304,10 @@ def _read_arrays(path: Path) -> Table:
                 made = {f"{name}[{k}]": column for k, column in made.items()}
         twice = sorted(set(table) & set(made))
         if twice:
-            raise ValueError(f"{path} has two columns named {twice[0]!r}, one of them of {name!r}: save a vector under"
-                             " another name, as the columns of a matrix are counted")  # fmt: skip
+            raise ValueError(
+                f"{path} has two columns named {twice[0]!r}, one of them of {name!r}: save a vector under"
+                " another name, as the columns of a matrix are counted"
+            )
         table |= made
     try:
         return columns.as_table(table)
@@ -489,10 +503,20 @@ def _pieces(path: Path, wanted: list[str] | None, rng: np.random.Generator | Non
 
 @checks_keywords
 def stream(
-    path: str | Path, *, target: str | None = None, batch_size: int = 32, preprocessing: Preprocessing | None = None,
-    task: str | None = None, impute: bool = False, categorical: Iterable[str] = (), drop: Iterable[str] = (),
-    na: Iterable[str] = (), shuffle: bool = False, seed: int = 0, dtype: Any = "float32",
-) -> ParquetBatches:  # fmt: skip
+    path: str | Path,
+    *,
+    target: str | None = None,
+    batch_size: int = 32,
+    preprocessing: Preprocessing | None = None,
+    task: str | None = None,
+    impute: bool = False,
+    categorical: Iterable[str] = (),
+    drop: Iterable[str] = (),
+    na: Iterable[str] = (),
+    shuffle: bool = False,
+    seed: int = 0,
+    dtype: Any = "float32",
+) -> ParquetBatches:
     """Batches of a Parquet file for ``Sequential.fit``, of which a piece at a time is in memory.
 
     A first pass learns the preprocessing, with medians of 16,384 rows drawn at random.

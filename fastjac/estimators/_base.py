@@ -124,9 +124,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     @typed(_fit_context(prefer_skip_nested_validation=True))
     @typed(with_callbacks)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None, coefs_init: Any = None, intercepts_init: Any = None,
-    ) -> Self:  # fmt: skip
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+    ) -> Self:
         """Fit the network to X and y.
 
         Args:
@@ -146,9 +154,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val), coefs_init, intercepts_init)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any],
-        coefs_init: Any = None, intercepts_init: Any = None,
-    ) -> Self:  # fmt: skip
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any],
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+    ) -> Self:
         hidden = self._hidden()
         self._refuse_what_has_no_effect(validation)
         if incremental and self.early_stopping and validation[0] is None:
@@ -184,9 +198,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         return self
 
     def _prepared(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool, hidden: list[int],
-        validation: tuple[Any, Any, Any], coefs_init: Any, intercepts_init: Any, callbacks: list[Callback],
-    ) -> Callable[[Any], None]:  # fmt: skip
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        first: bool,
+        hidden: list[int],
+        validation: tuple[Any, Any, Any],
+        coefs_init: Any,
+        intercepts_init: Any,
+        callbacks: list[Callback],
+    ) -> Callable[[Any], None]:
         """All that comes before training, and all that refuses it; a function that trains.
 
         Attributes are set, and other objects put in their place, but what an earlier call left is not written to.
@@ -196,8 +219,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         if not first and y.shape[1] != self._network.outputs:
-            raise ValueError(f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network"
-                             " has outputs")  # fmt: skip
+            raise ValueError(
+                f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network has outputs"
+            )
         self.n_outputs_ = y.shape[1]
         weight = self._weighted(y, y, sample_weight)
         held_out = self._held_out(*validation, y)
@@ -237,13 +261,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             if self.clip_norm is not None:
                 raise ValueError("solver='lbfgs' needs the whole gradient, so clip_norm must be None")
             if self.early_stopping and validation[0] is not None:
-                raise ValueError("early_stopping is for the solvers 'sgd', 'adam' and 'adamw'; with 'lbfgs' and X_val,"
-                                 " look at validation_loss_curve_, or stop in a callback")  # fmt: skip
+                raise ValueError(
+                    "early_stopping is for the solvers 'sgd', 'adam' and 'adamw'; with 'lbfgs' and X_val,"
+                    " look at validation_loss_curve_, or stop in a callback"
+                )
             if self.early_stopping:
                 warn("early_stopping has no effect with solver='lbfgs', as in scikit-learn")
         if self.weight_decay != 0.01 and self.solver != "adamw":
-            raise ValueError(f"weight_decay is {self.weight_decay}, but only solver='adamw' has one; for"
-                             f" solver={self.solver!r} there is alpha")  # fmt: skip
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}, but only solver='adamw' has one; for"
+                f" solver={self.solver!r} there is alpha"
+            )
         if self.early_stopping_metric is not None and not self.early_stopping:
             raise ValueError(f"early_stopping_metric is {self.early_stopping_metric!r}, but early_stopping is False")
 
@@ -254,14 +282,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 continue
             name = type(one).__name__
             if incremental:
-                raise ValueError(f"callbacks has a {name}, which goes on with fit and not with partial_fit: pickle the"
-                                 " estimator between two calls")  # fmt: skip
+                raise ValueError(
+                    f"callbacks has a {name}, which goes on with fit and not with partial_fit: pickle the"
+                    " estimator between two calls"
+                )
             if self.solver == "lbfgs":
-                raise ValueError(f"callbacks has a {name}, which goes with the solvers 'sgd', 'adam' and 'adamw':"
-                                 " nothing can go on from the middle of 'lbfgs'")  # fmt: skip
+                raise ValueError(
+                    f"callbacks has a {name}, which goes with the solvers 'sgd', 'adam' and 'adamw':"
+                    " nothing can go on from the middle of 'lbfgs'"
+                )
             if not isinstance(self.random_state, Integral):
-                raise ValueError(f"callbacks has a {name}, but random_state is {self.random_state!r}: expected a whole"
-                                 " number, so that a fit that is begun again draws the same")  # fmt: skip
+                raise ValueError(
+                    f"callbacks has a {name}, but random_state is {self.random_state!r}: expected a whole"
+                    " number, so that a fit that is begun again draws the same"
+                )
         return callbacks
 
     def _check_that_it_can_go_on(self, hidden: list[int], incremental: bool) -> None:
@@ -269,14 +303,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         network = self._use_network()
         units = [layer.outputs for layer in dense(network)[:-1]]
         if hidden != units:
-            raise ValueError(f"hidden_layer_sizes is {self.hidden_layer_sizes}, but the network to go on with has"
-                             f" hidden layers of {units} units; fit with warm_start=False")  # fmt: skip
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes}, but the network to go on with has"
+                f" hidden layers of {units} units; fit with warm_start=False"
+            )
         if self._out_activation() != self.out_activation_:
-            raise ValueError(f"the network to go on with ends in {self.out_activation_!r}, which its loss of now does"
-                             " not go with; fit with warm_start=False")  # fmt: skip
+            raise ValueError(
+                f"the network to go on with ends in {self.out_activation_!r}, which its loss of now does"
+                " not go with; fit with warm_start=False"
+            )
         if incremental and vars(self).get("_optimizer") is not None and self.loss != self._schedule.loss:
-            raise ValueError(f"loss is {self.loss!r}, but the solver that partial_fit goes on with was made for"
-                             f" {self._schedule.loss!r}; call fit, which makes a new one")  # fmt: skip
+            raise ValueError(
+                f"loss is {self.loss!r}, but the solver that partial_fit goes on with was made for"
+                f" {self._schedule.loss!r}; call fit, which makes a new one"
+            )
 
     def _activation_names(self, hidden: int) -> list[str]:
         given = self.activation
@@ -395,9 +435,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         return factors if weight is None else factors * weight
 
     def _stochastic(
-        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, held_out: Any, callbacks: list[Callback],
-        incremental: bool, first: bool,
-    ) -> Callable[[Any], None]:  # fmt: skip
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray | None,
+        held_out: Any,
+        callbacks: list[Callback],
+        incremental: bool,
+        first: bool,
+    ) -> Callable[[Any], None]:
         """A function that trains: all epochs, or the one more of ``partial_fit``."""
         if self.early_stopping and held_out is None:
             stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
@@ -426,9 +472,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         recorder, rules = Recorder(self, len(X), order, held, best), StoppingRules(self)
         validation = None if held is None else Validation(held.figures, held.samples)
         self._begin_curves(held is not None)
-        steps = Steps(
-            network, samples, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2, order
-        )  # fmt: skip
+        steps = Steps(network, samples, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2, order)
         steps.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
         sizes = np.full(steps.batches, batch_size)
         sizes[-1] = len(X) - batch_size * (steps.batches - 1)
@@ -502,9 +546,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 self.learning_rate_init * factor, self.momentum, nesterov, clip_norm=self._clip(factor)
             )
         settings = {
-            "learning_rate": self.learning_rate_init, "beta_1": self.beta_1, "beta_2": self.beta_2,
-            "epsilon": self.epsilon / factor, "clip_norm": self._clip(factor),
-        }  # fmt: skip
+            "learning_rate": self.learning_rate_init,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon / factor,
+            "clip_norm": self._clip(factor),
+        }
         if self.solver == "adam":
             return Adam(**settings)
         return optimizers.AdamW(**settings, weight_decay=self.weight_decay)

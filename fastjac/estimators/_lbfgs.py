@@ -36,7 +36,7 @@ class Objective:
 
     def __init__(
         self, estimator: Any, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start_type: Any
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.start_type = np.dtype(start_type if _KEEPS_TYPE else "f8")
         self._network = network = estimator._network
         compared = [] if estimator.out_activation_ == "exp" else [y.dtype]  # which for classes is bool
@@ -53,12 +53,15 @@ class Objective:
         self._weight_sum = float(len(X)) if weight is None else float(weight.sum())
         self._blocks = [
             Batch.checked(
-                network.signature, self.loss, X[k : k + _BLOCK], targets[k : k + _BLOCK],
+                network.signature,
+                self.loss,
+                X[k : k + _BLOCK],
+                targets[k : k + _BLOCK],
                 None if weight is None else weight[k : k + _BLOCK],
             )
             for k in range(0, len(X), _BLOCK)
             if weight is None or weight[k : k + _BLOCK].any()
-        ]  # fmt: skip
+        ]
         self._dense = dense(network)
         self._l1, self._l2 = estimator.l1 / self._weight_sum, estimator.alpha / self._weight_sum
         self._largest = np.empty((min(_BLOCK, len(X)), network.outputs), network.dtype)
@@ -88,7 +91,7 @@ class Objective:
 
 def minimizer(
     estimator: Any, objective: Objective, samples: int, held: Any, callbacks: list[Callback]
-) -> Callable[[Any], None]:  # fmt: skip
+) -> Callable[[Any], None]:
     """A function that minimises the objective over the network's parameters, and sets ``n_iter_`` and ``loss_``."""
 
     def train(tasks: Tasks) -> None:
@@ -142,10 +145,13 @@ def _minimize(
             for callback in callbacks:
                 callback.on_train_begin()
             result = optimize.minimize(
-                value, network.parameters.astype(objective.start_type), method="L-BFGS-B", jac=True,
+                value,
+                network.parameters.astype(objective.start_type),
+                method="L-BFGS-B",
+                jac=True,
                 callback=after_iteration,
                 options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
-            )  # fmt: skip
+            )
             network.parameters[:] = result.x
         finally:
             for callback in callbacks:

@@ -62,8 +62,9 @@ def checked(coefs: Any, intercepts: Any) -> tuple[list[np.ndarray], list[np.ndar
     """
     dtype = np.dtype("f4") if all(np.asarray(a).dtype == np.float32 for a in (*coefs, *intercepts)) else np.dtype("f8")
     if len(coefs) != len(intercepts) or not len(coefs):
-        raise ValueError(f"coefs_ has {len(coefs)} arrays and intercepts_ has {len(intercepts)}, expected one of each"
-                         " for each layer")  # fmt: skip
+        raise ValueError(
+            f"coefs_ has {len(coefs)} arrays and intercepts_ has {len(intercepts)}, expected one of each for each layer"
+        )
     weights, biases = [], []
     for k, (weight, bias) in enumerate(zip(coefs, intercepts, strict=True)):
         try:

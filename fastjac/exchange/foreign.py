@@ -17,5 +17,7 @@ def needs(package: str) -> Any:
 
 
 def cannot(layer: Layer, place: int, what: str) -> TypeError:
-    return TypeError(f"layers[{place}] is {type(layer).__name__}, which {what} can't hold: expected Dense, Activation,"
-                     " Softmax or Dropout")  # fmt: skip
+    return TypeError(
+        f"layers[{place}] is {type(layer).__name__}, which {what} can't hold: expected Dense, Activation,"
+        " Softmax or Dropout"
+    )

@@ -112,11 +112,16 @@ def to_onnx(network: Sequential, path: Any = None, *, probabilities: str | None 
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(network.dtype))
     model = onnx.helper.make_model(
         onnx.helper.make_graph(
-            graph.nodes, "fastjac", [onnx.helper.make_tensor_value_info("X", kind, ["N", network.inputs])],
-            [onnx.helper.make_tensor_value_info("Y", kind, ["N", network.outputs])], graph.arrays,
+            graph.nodes,
+            "fastjac",
+            [onnx.helper.make_tensor_value_info("X", kind, ["N", network.inputs])],
+            [onnx.helper.make_tensor_value_info("Y", kind, ["N", network.outputs])],
+            graph.arrays,
         ),
-        producer_name="fastjac", opset_imports=[onnx.helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION,
-    )  # fmt: skip
+        producer_name="fastjac",
+        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+    )
     onnx.checker.check_model(model, full_check=True)
     if path is not None:
         container.write(path, model.SerializeToString())

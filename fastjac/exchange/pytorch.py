@@ -118,14 +118,24 @@ def to_torch(network: Sequential) -> Any:
     return module
 
 
-_TORCH_NAMES = {"identity": "Identity", "relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "silu": "SiLU",
-                "gelu": "GELU", "softplus": "Softplus", "leaky_relu": "LeakyReLU", "elu": "ELU"}  # fmt: skip
+_TORCH_NAMES = {
+    "identity": "Identity",
+    "relu": "ReLU",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "silu": "SiLU",
+    "gelu": "GELU",
+    "softplus": "Softplus",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+}
 
 
 def _torch_activation(nn: Any, activation: ActivationFunction) -> Any:
     if activation.name not in _TORCH_NAMES:
-        raise TypeError(f"PyTorch has no module for the activation {activation}, expected one of"
-                        f" {', '.join(_TORCH_NAMES)}")  # fmt: skip
+        raise TypeError(
+            f"PyTorch has no module for the activation {activation}, expected one of {', '.join(_TORCH_NAMES)}"
+        )
     kind = getattr(nn, _TORCH_NAMES[activation.name])
     return kind(activation.parameter) if activation.name in ("leaky_relu", "elu") else kind()
 
@@ -201,8 +211,10 @@ def _opened(nn: Any, name: str, module: Any, around: tuple[Any, ...]) -> Iterato
     own = [kind.strip("_") for kind in _HOOKS if getattr(module, kind, None)]
     own += ["a forward of its own"] * ("forward" in vars(module))
     if own:
-        raise TypeError(f"module[{name}] is a {type(module).__name__} with {', '.join(own)}: what that does to its"
-                        " output can't be known")  # fmt: skip
+        raise TypeError(
+            f"module[{name}] is a {type(module).__name__} with {', '.join(own)}: what that does to its"
+            " output can't be known"
+        )
     if type(module) is not nn.Sequential:
         yield name, module
         return
@@ -247,5 +259,7 @@ def _from_torch_activation(nn: Any, module: Any) -> ActivationFunction:
     # above its threshold, PyTorch's is z itself: from 20 on that is less than 2.1e-9 away
     if kind is nn.Softplus and module.beta == 1 and module.threshold >= 20:
         return activations.get("softplus")
-    raise TypeError("fastjac has no such layer, expected Linear, Dropout, Softmax(dim=1), or with settings that it has"
-                    f" too {', '.join(_TORCH_NAMES.values())}")  # fmt: skip
+    raise TypeError(
+        "fastjac has no such layer, expected Linear, Dropout, Softmax(dim=1), or with settings that it has"
+        f" too {', '.join(_TORCH_NAMES.values())}"
+    )

@@ -25,10 +25,22 @@ _HEADER_LIMIT = 64 << 20  # bytes; a header is some hundred bytes a layer
 _NO_DIGEST = b"0" * 64
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _FOREIGN = {
-    ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".pb": "TensorFlow", ".tflite": "TensorFlow Lite",
-    ".pt": "PyTorch", ".pth": "PyTorch", ".onnx": "ONNX (fastjac.exchange.to_onnx writes those)", ".npy": "NumPy",
-    ".npz": "NumPy", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "joblib", ".json": "JSON", ".csv": "CSV",
-}  # fmt: skip
+    ".h5": "Keras",
+    ".hdf5": "Keras",
+    ".keras": "Keras",
+    ".pb": "TensorFlow",
+    ".tflite": "TensorFlow Lite",
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".onnx": "ONNX (fastjac.exchange.to_onnx writes those)",
+    ".npy": "NumPy",
+    ".npz": "NumPy",
+    ".pkl": "pickle",
+    ".pickle": "pickle",
+    ".joblib": "joblib",
+    ".json": "JSON",
+    ".csv": "CSV",
+}
 
 Tensors = dict[str, np.ndarray]
 
@@ -77,8 +89,10 @@ def check_ending(path: Any) -> str:
         raise TypeError(f"path is {path!r}, expected a text or a pathlib.Path") from error
     ending = os.path.splitext(text)[1].lower()
     if ending in _FOREIGN:
-        raise ValueError(f"path is {text!r}, but {ending} is an ending of {_FOREIGN[ending]}, and this writes the"
-                         f" safetensors format: expected another one, such as .safetensors")  # fmt: skip
+        raise ValueError(
+            f"path is {text!r}, but {ending} is an ending of {_FOREIGN[ending]}, and this writes the"
+            f" safetensors format: expected another one, such as .safetensors"
+        )
     return text
 
 
@@ -100,8 +114,10 @@ def to_bytes(tensors: Tensors, header: dict[str, Any]) -> bytes:
     head = json.dumps(metadata | json.loads(laid_out[8:body]), separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     if len(head) > _HEADER_LIMIT:
-        raise ValueError(f"the layers and the preprocessing take {len(head) / 2**20:,.0f} MiB as text, and a file holds"
-                         f" {_HEADER_LIMIT >> 20} at most")  # fmt: skip
+        raise ValueError(
+            f"the layers and the preprocessing take {len(head) / 2**20:,.0f} MiB as text, and a file holds"
+            f" {_HEADER_LIMIT >> 20} at most"
+        )
     data = bytearray(len(head).to_bytes(8, "little") + head)
     data += memoryview(laid_out)[body:]
     found = _DIGEST.search(data, 8, 8 + len(head))
@@ -118,8 +134,10 @@ def from_bytes(data: bytes, name: str) -> tuple[Tensors, dict[str, Any]]:
     """
     length = int.from_bytes(data[:8], "little") if len(data) >= 8 else -1
     if not 2 <= length <= min(len(data) - 8, _HEADER_LIMIT):
-        raise ModelFileError(f"{name} is not a safetensors file, or not a whole one: it has {len(data)} bytes, and its"
-                             f" header would have {length}")  # fmt: skip
+        raise ModelFileError(
+            f"{name} is not a safetensors file, or not a whole one: it has {len(data)} bytes, and its"
+            f" header would have {length}"
+        )
     header_text = data[8 : 8 + length]
     found = _DIGEST.search(header_text)
     if found is None:
@@ -137,8 +155,9 @@ def from_bytes(data: bytes, name: str) -> tuple[Tensors, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{name} has a header that can't be read: {str(error)[:200]}") from error
     if version > VERSION:
-        raise ModelFileError(f"{name} has version {version} of the format, and this fastjac reads up to {VERSION}: a"
-                             " newer one wrote it")  # fmt: skip
+        raise ModelFileError(
+            f"{name} has version {version} of the format, and this fastjac reads up to {VERSION}: a newer one wrote it"
+        )
     try:
         tensors: Tensors = _safetensors().load(data)
     except Exception as error:  # the library's own errors, of several kinds

@@ -282,10 +282,18 @@ def _explained(net: Network, loss: Loss, X: Array, Y: Array, weight: Array | Non
             derivatives.append(Derivative(factor.input, name, factor.row, factor.jacobian, gradient, given, gap))
         operations.append(
             Operation(
-                step.kind, step.formula, step.layer, step.row, step.inputs, step.name, step.output, step.fused,
-                _gap(step.output, step.fused), tuple(derivatives),
+                step.kind,
+                step.formula,
+                step.layer,
+                step.row,
+                step.inputs,
+                step.name,
+                step.output,
+                step.fused,
+                _gap(step.output, step.fused),
+                tuple(derivatives),
             )
-        )  # fmt: skip
+        )
     return Explanation(float(steps[-1].output), tuple(reversed(operations)))
 
 

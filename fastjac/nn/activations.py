@@ -87,9 +87,16 @@ def elu(alpha: float = 1.0) -> ActivationFunction:
 
 # what other libraries call theirs
 _ELSEWHERE = {
-    "linear": "identity", "none": "identity", "logistic": "sigmoid", "logsig": "sigmoid", "swish": "silu",
-    "leakyrelu": "leaky_relu", "softmax": "the layer fastjac.Softmax()", "hardtanh": "tanh", "tansig": "tanh",
-}  # fmt: skip
+    "linear": "identity",
+    "none": "identity",
+    "logistic": "sigmoid",
+    "logsig": "sigmoid",
+    "swish": "silu",
+    "leakyrelu": "leaky_relu",
+    "softmax": "the layer fastjac.Softmax()",
+    "hardtanh": "tanh",
+    "tansig": "tanh",
+}
 
 
 def get(activation: Any) -> ActivationFunction:

@@ -30,9 +30,13 @@ class Batch:
     """
 
     def __init__(
-        self, X: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None,
+        self,
+        X: np.ndarray,
+        labels: np.ndarray | None,
+        targets: np.ndarray | None,
+        weight: np.ndarray | None,
         prefix: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         given = {"X": X, "y": targets, "sample_weight": weight}
         held = {name: Borrowed(prefix + name, array) for name, array in given.items() if array is not None}
         self._held = list(held.values())
@@ -44,9 +48,17 @@ class Batch:
 
     @classmethod
     def checked(
-        cls, of: Signature, loss: Loss, X: Any, y: Any, weight: Any, prefix: str = "", *, class_weight: Any = None,
+        cls,
+        of: Signature,
+        loss: Loss,
+        X: Any,
+        y: Any,
+        weight: Any,
+        prefix: str = "",
+        *,
+        class_weight: Any = None,
         all_finite: bool = True,
-    ) -> Batch:  # fmt: skip
+    ) -> Batch:
         """The samples, if they are what a network of this signature and the loss take.
 
         Args:
@@ -93,8 +105,10 @@ def _with_class_weight(
     """Sample weights times the weight of each sample's class."""
     if labels is None:
         assert targets is not None
-        raise ValueError("class_weight needs targets that are class indices, expected y of shape"
-                         f" ({len(targets)},), not {targets.shape}")  # fmt: skip
+        raise ValueError(
+            "class_weight needs targets that are class indices, expected y of shape"
+            f" ({len(targets)},), not {targets.shape}"
+        )
     factors = np.ones(classes)
     if isinstance(class_weight, str):
         if class_weight != "balanced":

@@ -39,11 +39,15 @@ def describe(layers: Sequence[Layer], dtype: Any, **numbers: int) -> dict[str, A
     described = []
     for k, layer in enumerate(layers):
         if type(layer) is Dense:
-            described.append({
-                "kind": "Dense", "inputs": layer.inputs, "outputs": layer.outputs,
-                "activation": [layer.activation.name, float(layer.activation.parameter)],
-                "bias": "bias" in layer.parameters,
-            })  # fmt: skip
+            described.append(
+                {
+                    "kind": "Dense",
+                    "inputs": layer.inputs,
+                    "outputs": layer.outputs,
+                    "activation": [layer.activation.name, float(layer.activation.parameter)],
+                    "bias": "bias" in layer.parameters,
+                }
+            )
         elif type(layer) is Activation:
             activation = [layer.activation.name, float(layer.activation.parameter)]
             described.append({"kind": "Activation", "activation": activation})
@@ -143,8 +147,10 @@ def check_tensors(tensors: Tensors, description: Any, name: str) -> None:
         if key not in tensors:
             raise ModelFileError(f"{name} has no tensor {key!r}, expected one of shape {shape}")
         if tensors[key].shape != shape or str(tensors[key].dtype) != description["dtype"]:
-            raise ModelFileError(f"{name} has the tensor {key!r} of shape {tensors[key].shape} and type"
-                                 f" {tensors[key].dtype}, expected {shape} and {description['dtype']}")  # fmt: skip
+            raise ModelFileError(
+                f"{name} has the tensor {key!r} of shape {tensors[key].shape} and type"
+                f" {tensors[key].dtype}, expected {shape} and {description['dtype']}"
+            )
     unexpected = sorted(set(tensors) - set(wanted))
     if unexpected:
         raise ModelFileError(f"{name} has tensors that no layer has: {', '.join(unexpected)[:200]}")

@@ -29,15 +29,21 @@ class Feed(Generic[Checked]):
     """
 
     def __init__(
-        self, batches: Any, check: Callable[[Any, Any, Any, str], Checked], passes: int, name: str,
+        self,
+        batches: Any,
+        check: Callable[[Any, Any, Any, str], Checked],
+        passes: int,
+        name: str,
         own: Callable[[Checked], Checked] = lambda batch: batch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = name
         self._batches = batches
         self._check = check
         if isinstance(batches, str | bytes | dict) or hasattr(batches, "__array__"):
-            raise TypeError(f"{self.name} is a {type(batches).__name__} and comes without y, expected y, or an iterable"
-                            " of batches (X, y)")  # fmt: skip
+            raise TypeError(
+                f"{self.name} is a {type(batches).__name__} and comes without y, expected y, or an iterable"
+                " of batches (X, y)"
+            )
         iterator = self._start()
         if passes > 1 and iterator is batches:
             raise TypeError(
@@ -59,8 +65,10 @@ class Feed(Generic[Checked]):
             return iter(batches)
         except TypeError as error:
             given = "a function that gave" if batches is not self._batches else "a"
-            raise TypeError(f"{self.name} is {given} {type(batches).__name__}, expected an iterable of batches (X, y),"
-                            " or a function that returns one") from error  # fmt: skip
+            raise TypeError(
+                f"{self.name} is {given} {type(batches).__name__}, expected an iterable of batches (X, y),"
+                " or a function that returns one"
+            ) from error
 
     def _next(self, iterator: Iterator[Any]) -> Checked | None:
         for item in iterator:

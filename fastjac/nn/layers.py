@@ -204,8 +204,10 @@ def _copied(value: Any) -> Any:
 def _set_attribute(self: Layer, name: str, value: Any) -> None:
     """Of our own layers: nothing unknown, and nothing that a network or the rest of the layer has built upon."""
     if name == "path" and "_network" in vars(self):
-        raise AttributeError(f"path of a {type(self).__name__} that belongs to a network can't be changed; a network"
-                             ' sets it for all its layers: net.path = "unfused"')  # fmt: skip
+        raise AttributeError(
+            f"path of a {type(self).__name__} that belongs to a network can't be changed; a network"
+            ' sets it for all its layers: net.path = "unfused"'
+        )
     if name[0] != "_" and name not in _SET_IN_A_NETWORK and name in self._settable and "_network" in vars(self):  # type: ignore[operator]
         raise AttributeError(
             f"{name} of a {type(self).__name__} that belongs to a network can't be changed: the network is built on it."
@@ -217,8 +219,9 @@ def _set_attribute(self: Layer, name: str, value: Any) -> None:
             ' net.path = "unfused"'
         )
     if name in self._stays and name in vars(self):
-        raise AttributeError(f"{name} of a {type(self).__name__} can't be changed: the rest of it was made for it. Make"
-                             " a new layer")  # fmt: skip
+        raise AttributeError(
+            f"{name} of a {type(self).__name__} can't be changed: the rest of it was made for it. Make a new layer"
+        )
     refuse_unknown(self, name, value)
 
 

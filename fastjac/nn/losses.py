@@ -55,9 +55,13 @@ class Loss(Strict):
         return loss_targets(y, self.kind, samples, outputs, dtype, name)
 
     def sums(
-        self, output: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None,
+        self,
+        output: np.ndarray,
+        labels: np.ndarray | None,
+        targets: np.ndarray | None,
+        weight: np.ndarray | None,
         gradient: np.ndarray,
-    ) -> tuple[float, float, float]:  # fmt: skip
+    ) -> tuple[float, float, float]:
         """Weighted sums of losses and hits, and of the weights, from checked arrays; the gradient is written."""
         return loss_sums(self.code(labels), self.parameter, output, labels, targets, weight, gradient, flushes=True)
 
@@ -93,8 +97,10 @@ class Loss(Strict):
         if 0 in output.shape:
             raise ValueError(f"output has shape {output.shape}, expected at least one row and one column: (1, 1)")
         if self.probabilities and not ((output >= 0) & (output <= 1)).all():
-            raise ValueError(f"{self.name} takes probabilities, but output, of shape {output.shape}, has values from"
-                             f" {output.min()} to {output.max()}")  # fmt: skip
+            raise ValueError(
+                f"{self.name} takes probabilities, but output, of shape {output.shape}, has values from"
+                f" {output.min()} to {output.max()}"
+            )
         labels, targets = self.targets(y, output.shape[0], output.shape[1], dtype)
         weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(output))
         gradient = np.empty(output.shape, dtype)
@@ -287,30 +293,62 @@ BY_NAME: dict[str, Loss] = {
 
 
 LossName = Literal[
-    "softmax_cross_entropy", "binary_cross_entropy", "binary_cross_entropy_probabilities", "categorical_cross_entropy",
-    "mean_squared_error", "absolute_error", "huber", "quantile", "poisson",
-]  # fmt: skip
+    "softmax_cross_entropy",
+    "binary_cross_entropy",
+    "binary_cross_entropy_probabilities",
+    "categorical_cross_entropy",
+    "mean_squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson",
+]
 LossLike = LossName | Loss | type[Loss]  # what a function takes for a loss
 
 # what other libraries call theirs
 _ELSEWHERE = {
-    "sparse_categorical_crossentropy": "softmax_cross_entropy", "categorical_crossentropy": "softmax_cross_entropy",
-    "sparsecategoricalcrossentropy": "softmax_cross_entropy", "categoricalcrossentropy": "softmax_cross_entropy",
-    "cross_entropy": "softmax_cross_entropy", "crossentropy": "softmax_cross_entropy",
-    "crossentropyloss": "softmax_cross_entropy", "nll": "softmax_cross_entropy", "nllloss": "softmax_cross_entropy",
-    "nll_loss": "softmax_cross_entropy", "log_loss": "softmax_cross_entropy", "logistic": "softmax_cross_entropy",
-    "softmax": "softmax_cross_entropy", "ce": "softmax_cross_entropy",
-    "bce": "binary_cross_entropy", "binary_crossentropy": "binary_cross_entropy",
-    "binarycrossentropy": "binary_cross_entropy", "bcewithlogitsloss": "binary_cross_entropy",
-    "bce_with_logits": "binary_cross_entropy", "bceloss": "binary_cross_entropy_probabilities",
-    "mse": "mean_squared_error", "mseloss": "mean_squared_error", "l2": "mean_squared_error",
-    "l2loss": "mean_squared_error", "squared_error": "mean_squared_error", "squared_loss": "mean_squared_error",
-    "mae": "absolute_error", "l1": "absolute_error", "l1loss": "absolute_error",
-    "mean_absolute_error": "absolute_error", "meanabsoluteerror": "absolute_error",
-    "smooth_l1": "huber", "smoothl1loss": "huber", "huberloss": "huber", "huber_loss": "huber",
-    "pinball": "quantile", "pinball_loss": "quantile", "quantileloss": "quantile",
-    "poissonnllloss": "poisson", "poisson_nll": "poisson", "poisson_nll_loss": "poisson",
-}  # fmt: skip
+    "sparse_categorical_crossentropy": "softmax_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy",
+    "sparsecategoricalcrossentropy": "softmax_cross_entropy",
+    "categoricalcrossentropy": "softmax_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy",
+    "crossentropy": "softmax_cross_entropy",
+    "crossentropyloss": "softmax_cross_entropy",
+    "nll": "softmax_cross_entropy",
+    "nllloss": "softmax_cross_entropy",
+    "nll_loss": "softmax_cross_entropy",
+    "log_loss": "softmax_cross_entropy",
+    "logistic": "softmax_cross_entropy",
+    "softmax": "softmax_cross_entropy",
+    "ce": "softmax_cross_entropy",
+    "bce": "binary_cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+    "binarycrossentropy": "binary_cross_entropy",
+    "bcewithlogitsloss": "binary_cross_entropy",
+    "bce_with_logits": "binary_cross_entropy",
+    "bceloss": "binary_cross_entropy_probabilities",
+    "mse": "mean_squared_error",
+    "mseloss": "mean_squared_error",
+    "l2": "mean_squared_error",
+    "l2loss": "mean_squared_error",
+    "squared_error": "mean_squared_error",
+    "squared_loss": "mean_squared_error",
+    "mae": "absolute_error",
+    "l1": "absolute_error",
+    "l1loss": "absolute_error",
+    "mean_absolute_error": "absolute_error",
+    "meanabsoluteerror": "absolute_error",
+    "smooth_l1": "huber",
+    "smoothl1loss": "huber",
+    "huberloss": "huber",
+    "huber_loss": "huber",
+    "pinball": "quantile",
+    "pinball_loss": "quantile",
+    "quantileloss": "quantile",
+    "poissonnllloss": "poisson",
+    "poisson_nll": "poisson",
+    "poisson_nll_loss": "poisson",
+}
 
 
 def get(loss: Any) -> Loss:

@@ -254,11 +254,13 @@ class Network(Strict, strict=True):
             A = self._of_user(k, layer.forward, A, training)
             wanted = (len(X), self._widths[k + 1])
             if not isinstance(A, np.ndarray):
-                raise TypeError(f"layers[{k}] ({layer.describe()}) gave a {type(A).__name__}, expected an array of"
-                                f" shape {wanted}")  # fmt: skip
+                raise TypeError(
+                    f"layers[{k}] ({layer.describe()}) gave a {type(A).__name__}, expected an array of shape {wanted}"
+                )
             if A.shape != wanted:
-                raise ValueError(f"layers[{k}] ({layer.describe()}) gave an array of shape {A.shape}, expected"
-                                 f" {wanted}")  # fmt: skip
+                raise ValueError(
+                    f"layers[{k}] ({layer.describe()}) gave an array of shape {A.shape}, expected {wanted}"
+                )
         return A
 
     def _of_user(self, k: int, function: Callable[..., Any], array: np.ndarray, *more: Any) -> Any:
@@ -320,8 +322,10 @@ class Network(Strict, strict=True):
                     seen = (
                         f"shape {gradient.shape}" if isinstance(gradient, np.ndarray) else f"{type(gradient).__name__}"
                     )
-                    raise ValueError(f"layers[{k}] ({layer.describe()}) gave a gradient of {seen}, expected an array of"
-                                     f" shape {wanted}")  # fmt: skip
+                    raise ValueError(
+                        f"layers[{k}] ({layer.describe()}) gave a gradient of {seen}, expected an array of"
+                        f" shape {wanted}"
+                    )
             elif k == 0 and type(layer) is Dense:
                 gradient = layer.backward(gradient, input_gradient)
             else:
@@ -351,9 +355,14 @@ class Network(Strict, strict=True):
             return np.concatenate(blocks) if blocks else np.empty((0, self._outputs), self._dtype)
 
     def loss_sums(
-        self, loss: losses.Loss, output: np.ndarray, labels: Any, targets: Any, weight: np.ndarray | None,
+        self,
+        loss: losses.Loss,
+        output: np.ndarray,
+        labels: Any,
+        targets: Any,
+        weight: np.ndarray | None,
         gradient: np.ndarray,
-    ) -> tuple[float, float, float]:  # fmt: skip
+    ) -> tuple[float, float, float]:
         """``Loss.sums`` by this network's path: losses, hits, weights; the gradient of the mean is written."""
         result = loss.sums(output, labels, targets, weight, gradient)
         if self._path == "fused":
@@ -439,9 +448,13 @@ class Network(Strict, strict=True):
             TypeError: a layer of your own, which a file can't hold.
         """
         return description.describe(
-            self._layers, self._dtype, inputs=self._inputs, seed=self._seed, epochs_trained=self.epochs_trained,
+            self._layers,
+            self._dtype,
+            inputs=self._inputs,
+            seed=self._seed,
+            epochs_trained=self.epochs_trained,
             training_step=self._training_step,
-        )  # fmt: skip
+        )
 
     def tensors(self) -> container.Tensors:
         """The parameters as a model file names them, ``<layer>.<parameter>``: the network's own arrays."""

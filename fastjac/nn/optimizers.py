@@ -267,8 +267,11 @@ class Adam(Optimizer, strict=True):
     weight_decay: float
 
     _checks: ClassVar = {
-        "beta_1": _below_one, "beta_2": _below_one, "epsilon": arguments.real, "weight_decay": arguments.real,
-    }  # fmt: skip
+        "beta_1": _below_one,
+        "beta_2": _below_one,
+        "epsilon": arguments.real,
+        "weight_decay": arguments.real,
+    }
 
     def __init__(
         self,
@@ -319,10 +322,17 @@ OptimizerLike = OptimizerName | Optimizer | type[Optimizer]  # what a function t
 
 # what other libraries call theirs, and what is not here but is nearest
 _ELSEWHERE = {
-    "gd": "sgd", "gradient_descent": "sgd", "momentum": "SGD(momentum=0.9)",
+    "gd": "sgd",
+    "gradient_descent": "sgd",
+    "momentum": "SGD(momentum=0.9)",
     "nesterov": "SGD(momentum=0.9, nesterov=True)",
-    "nadam": "adam", "amsgrad": "adam", "adamax": "adam", "rmsprop": "adam", "adagrad": "adam", "adadelta": "adam",
-}  # fmt: skip
+    "nadam": "adam",
+    "amsgrad": "adam",
+    "adamax": "adam",
+    "rmsprop": "adam",
+    "adagrad": "adam",
+    "adadelta": "adam",
+}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -334,8 +344,9 @@ def get(optimizer: Any) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         if not hasattr(optimizer, "rule"):
-            raise TypeError(f"{type(optimizer).__name__} is a base of optimizers, expected one such as"
-                            f" {', '.join(BY_NAME)}")  # fmt: skip
+            raise TypeError(
+                f"{type(optimizer).__name__} is a base of optimizers, expected one such as {', '.join(BY_NAME)}"
+            )
         refuse_own_code(optimizer, Optimizer, ("step_at", "step"))
         return optimizer
     if isinstance(optimizer, type) and optimizer in BY_NAME.values():

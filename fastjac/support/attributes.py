@@ -17,24 +17,58 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # what other libraries call it: what it is here
 ELSEWHERE = {
-    "lr": "learning_rate", "betas": "beta_1", "beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon",
-    "decay": "weight_decay", "clipnorm": "clip_norm", "global_clipnorm": "clip_norm", "max_norm": "clip_norm",
-    "weights": "weight", "kernel": "weight", "coefs_": "weight", "kernel_initializer": "weight_init",
-    "bias_initializer": "bias_init", "use_bias": "bias", "units": "outputs", "out_features": "outputs",
-    "in_features": "inputs", "input_dim": "inputs", "input_shape": "inputs", "p": "rate",
-    "random_state": "seed", "weight_gradients": "weight_gradient", "grad": "gradients", "params": "parameters",
-    "nb_epoch": "epochs", "num_epochs": "epochs", "n_epochs": "epochs", "max_iter": "epochs", "x": "X",
-    "batchsize": "batch_size", "validation_split": "validation_data", "sample_weights": "sample_weight",
-    "verbose": "progress", "n_jobs": "threads", "num_threads": "threads", "criterion": "loss", "loss_fn": "loss",
-    "reg_lambda": "l2", "alpha": "l2", "n_iter_no_change": "patience", "restore_best_weights": "restore_best",
-}  # fmt: skip
+    "lr": "learning_rate",
+    "betas": "beta_1",
+    "beta1": "beta_1",
+    "beta2": "beta_2",
+    "eps": "epsilon",
+    "decay": "weight_decay",
+    "clipnorm": "clip_norm",
+    "global_clipnorm": "clip_norm",
+    "max_norm": "clip_norm",
+    "weights": "weight",
+    "kernel": "weight",
+    "coefs_": "weight",
+    "kernel_initializer": "weight_init",
+    "bias_initializer": "bias_init",
+    "use_bias": "bias",
+    "units": "outputs",
+    "out_features": "outputs",
+    "in_features": "inputs",
+    "input_dim": "inputs",
+    "input_shape": "inputs",
+    "p": "rate",
+    "random_state": "seed",
+    "weight_gradients": "weight_gradient",
+    "grad": "gradients",
+    "params": "parameters",
+    "nb_epoch": "epochs",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "max_iter": "epochs",
+    "x": "X",
+    "batchsize": "batch_size",
+    "validation_split": "validation_data",
+    "sample_weights": "sample_weight",
+    "verbose": "progress",
+    "n_jobs": "threads",
+    "num_threads": "threads",
+    "criterion": "loss",
+    "loss_fn": "loss",
+    "reg_lambda": "l2",
+    "alpha": "l2",
+    "n_iter_no_change": "patience",
+    "restore_best_weights": "restore_best",
+}
 
 
 def unexpected(of: str, name: str, known: Iterable[str], what: str = "keyword argument") -> TypeError:
     """The error for a keyword that a call does not take."""
     names = list(known)
-    return TypeError(f"{of} got an unexpected {what} {name!r}{nearest(name, names, ELSEWHERE)}"
-                     f" It takes {', '.join(names) if names else 'none'}.")  # fmt: skip
+    return TypeError(
+        f"{of} got an unexpected {what} {name!r}{nearest(name, names, ELSEWHERE)}"
+        f" It takes {', '.join(names) if names else 'none'}."
+    )
 
 
 @functools.cache

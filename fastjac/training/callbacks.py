@@ -142,16 +142,20 @@ class EarlyStopping(Callback, strict=True):
 
     def state(self) -> dict[str, Any]:
         state = {
-            "best": self.best, "best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch,
-            "waited": self._waited, "settings": self._settings(),
-        }  # fmt: skip
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "waited": self._waited,
+            "settings": self._settings(),
+        }
         return state if self._parameters is None else state | {"parameters": self._parameters}
 
     def restore(self, state: dict[str, Any]) -> None:
         settings, parameters = state["settings"], state.get("parameters")
         if settings != self._settings():
-            raise ValueError(f"monitor, patience, min_delta and restore_best were {settings}, expected"
-                             f" {self._settings()}")  # fmt: skip
+            raise ValueError(
+                f"monitor, patience, min_delta and restore_best were {settings}, expected {self._settings()}"
+            )
         best, waited = state["best"], state["waited"]
         epochs = state["best_epoch"], state["stopped_epoch"]
         counts = [one for one in (waited, *epochs) if one is not None]
@@ -166,8 +170,10 @@ class EarlyStopping(Callback, strict=True):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.monitor not in logs:
-            raise ValueError(f"EarlyStopping monitors {self.monitor!r}, but training gives only {', '.join(logs)};"
-                             " val_ figures need validation_data")  # fmt: skip
+            raise ValueError(
+                f"EarlyStopping monitors {self.monitor!r}, but training gives only {', '.join(logs)};"
+                " val_ figures need validation_data"
+            )
         value = logs[self.monitor]
         gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
         # NaN is no improvement on anything, and anything is one on NaN

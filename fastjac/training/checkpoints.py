@@ -115,13 +115,20 @@ class Checkpoint(Callback, strict=True):
         run = self._run
         held_out = None if self._validation is None else self._validation.samples
         return {
-            "samples": len(run.samples.X), "batch_size": run.batch_size, "loss": repr(run.loss),
-            "optimizer": type(run.optimizer).__name__, "settings": run.learner.settings.tolist(),
+            "samples": len(run.samples.X),
+            "batch_size": run.batch_size,
+            "loss": repr(run.loss),
+            "optimizer": type(run.optimizer).__name__,
+            "settings": run.learner.settings.tolist(),
             "learning_rate": "a schedule" if callable(self._rate) else self._rate,
-            "l1": run.learner.l1, "l2": run.learner.l2, "shuffle": run.order_of is not None, "path": self.network.path,
-            "data": _digests(run.samples), "validation": self._validation is not None,
+            "l1": run.learner.l1,
+            "l2": run.learner.l2,
+            "shuffle": run.order_of is not None,
+            "path": self.network.path,
+            "data": _digests(run.samples),
+            "validation": self._validation is not None,
             "validation_data": None if held_out is None else _digests(held_out),
-        }  # fmt: skip
+        }
 
     def _rates(self, steps: int) -> np.ndarray:
         """What the schedule gives for the steps so far, or for some of them; nothing where there is no schedule."""
@@ -133,8 +140,10 @@ class Checkpoint(Callback, strict=True):
     def _rate_now(self) -> float | None:
         rate = self._run.optimizer.learning_rate
         if rate is not self._rate and (callable(rate) or callable(self._rate)):
-            raise ValueError("a callback has set learning_rate to a function, or in place of one, which a checkpoint"
-                             " can't hold: expected numbers, or one function from the beginning")  # fmt: skip
+            raise ValueError(
+                "a callback has set learning_rate to a function, or in place of one, which a checkpoint"
+                " can't hold: expected numbers, or one function from the beginning"
+            )
         return None if callable(rate) else rate
 
     def _write(self, epoch: int) -> None:
@@ -153,13 +162,20 @@ class Checkpoint(Callback, strict=True):
             tensors |= {f"callback.{k}.{name}": value for name, value in arrays.items()}
             callbacks.append({"kind": type(callback).__name__, "state": kept, "arrays": sorted(arrays)})
         header = {
-            "network": self.network.configuration(), "preprocessing": self.network.preprocessing,
+            "network": self.network.configuration(),
+            "preprocessing": self.network.preprocessing,
             "training": {
-                "format": _FORMAT, "arguments": self._fixed, "learning_rate": self._rate_now(), "steps": steps,
-                "epoch": epoch, "position": run.position % run.batches, "callbacks": callbacks,
-                "history": list(self._history.items()), "stopped": bool(self.network.stop_training),
+                "format": _FORMAT,
+                "arguments": self._fixed,
+                "learning_rate": self._rate_now(),
+                "steps": steps,
+                "epoch": epoch,
+                "position": run.position % run.batches,
+                "callbacks": callbacks,
+                "history": list(self._history.items()),
+                "stopped": bool(self.network.stop_training),
             },
-        }  # fmt: skip
+        }
         container.write(self.path, container.to_bytes(tensors, header))
 
     def _checked(self, tensors: container.Tensors, header: dict[str, Any], checkpoints: list[Checkpoint]) -> Found:
@@ -169,15 +185,19 @@ class Checkpoint(Callback, strict=True):
         if not isinstance(saved, dict):
             raise ModelFileError(f"{self.path} is a model, not a checkpoint of a training")
         if saved.get("format") != _FORMAT:
-            raise ModelFileError(f"{self.path} is a checkpoint of another version of fastjac: let that one end the"
-                                 " training, or begin anew with resume=False")  # fmt: skip
+            raise ModelFileError(
+                f"{self.path} is a checkpoint of another version of fastjac: let that one end the"
+                " training, or begin anew with resume=False"
+            )
         own = {name: value for name, value in tensors.items() if name[:1].isdigit()}
         description.check_tensors(own, header.get("network"), self.path)
         mine = network.configuration()
         for name in ("layers", "dtype", "inputs", "seed"):
             if header["network"][name] != mine[name]:
-                raise ValueError(f"{self.path} is a checkpoint of another network: its {name} are"
-                                 f" {header['network'][name]!r}, expected {mine[name]!r}")  # fmt: skip
+                raise ValueError(
+                    f"{self.path} is a checkpoint of another network: its {name} are"
+                    f" {header['network'][name]!r}, expected {mine[name]!r}"
+                )
         try:
             self._check_arguments(saved["arguments"], saved["learning_rate"])
             epoch, position, steps = (_count(saved[name], name) for name in ("epoch", "position", "steps"))
@@ -209,8 +229,10 @@ class Checkpoint(Callback, strict=True):
             raise ModelFileError(f"{self.path} is not a whole checkpoint: {error}") from error
         self._check_rates(rates, steps)
         if kinds != [type(callback).__name__ for callback in self._others]:
-            raise _OtherArgumentsError(f"{self.path} is a checkpoint of a training with the callbacks {kinds}, expected"
-                                       f" {[type(callback).__name__ for callback in self._others]}")  # fmt: skip
+            raise _OtherArgumentsError(
+                f"{self.path} is a checkpoint of a training with the callbacks {kinds}, expected"
+                f" {[type(callback).__name__ for callback in self._others]}"
+            )
 
         def go_on() -> None:
             self._restore_callbacks(states)

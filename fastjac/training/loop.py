@@ -152,11 +152,24 @@ class Loop:
 
 
 def fit(
-    network: Network, X: Any, y: Any = None, *, loss: LossLike, optimizer: OptimizerLike = "adam", epochs: int = 1,
-    batch_size: int = 32, validation_data: Any = None, callbacks: Any = None, sample_weight: Any = None,
-    class_weight: Any = None, shuffle: bool = True, threads: int | None = None, progress: Any = "auto",
-    l1: float = 0.0, l2: float = 0.0,
-) -> History:  # fmt: skip
+    network: Network,
+    X: Any,
+    y: Any = None,
+    *,
+    loss: LossLike,
+    optimizer: OptimizerLike = "adam",
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: Any = None,
+    callbacks: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    shuffle: bool = True,
+    threads: int | None = None,
+    progress: Any = "auto",
+    l1: float = 0.0,
+    l2: float = 0.0,
+) -> History:
     """See ``Sequential.fit``."""
     chosen_loss = losses.get(loss)
     chosen_optimizer = optimizers.get(optimizer)
@@ -171,8 +184,10 @@ def fit(
         if sample_weight is not None:
             raise ValueError("sample_weight does not go with batches, expected it in them: (X, y, sample_weight)")
         if isinstance(class_weight, str):
-            raise ValueError(f"class_weight is {class_weight!r}, which needs all of y at once; with batches, expected"
-                             " {class: weight}")  # fmt: skip
+            raise ValueError(
+                f"class_weight is {class_weight!r}, which needs all of y at once; with batches, expected"
+                " {class: weight}"
+            )
         check = partial(Batch.checked, network.signature, chosen_loss, class_weight=class_weight)
         feed: Feed[Batch] = Feed(X, check, epochs, "X", Batch.own)
         validation = _validation(network, chosen_loss, validation_data, epochs)

@@ -48,10 +48,18 @@ class Steps:
     goes_back = True  # whether the rows of any batch can be had again
 
     def __init__(
-        self, network: Network, samples: Batch, loss: Loss, optimizer: Optimizer,
-        batch_size: int, callbacks: list[Callback], threads: int | None, l1: float = 0.0, l2: float = 0.0,
+        self,
+        network: Network,
+        samples: Batch,
+        loss: Loss,
+        optimizer: Optimizer,
+        batch_size: int,
+        callbacks: list[Callback],
+        threads: int | None,
+        l1: float = 0.0,
+        l2: float = 0.0,
         order_of: Callable[[int], np.ndarray] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.network = network
         self.samples = samples
         self.loss = loss
@@ -65,10 +73,19 @@ class Steps:
         self.each_batch = any(one.wants_batches for one in callbacks)
         state = optimizer.state(network)
         self.learner = Learner(
-            network._parameters, network._gradients, state.moments, optimizer.settings(), optimizer.rule,
-            loss.code(samples.labels), loss.parameter, network._dropout_seed, state.counters, l1, l2,
+            network._parameters,
+            network._gradients,
+            state.moments,
+            optimizer.settings(),
+            optimizer.rule,
+            loss.code(samples.labels),
+            loss.parameter,
+            network._dropout_seed,
+            state.counters,
+            l1,
+            l2,
             keep_gradients=self.each_batch,  # a callback may look at them
-        )  # fmt: skip
+        )
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
         self.order_of = order_of
         self.order: np.ndarray | None = None  # of the rows in the epoch at hand
@@ -175,10 +192,13 @@ class Steps:
             output = np.ascontiguousarray(output, network.dtype)
             gradient = np.empty_like(output)
             rows[k, :3] = network.loss_sums(
-                self.loss, output, None if s.labels is None else s.labels[chosen],
-                None if s.targets is None else s.targets[chosen], None if s.weight is None else s.weight[chosen],
+                self.loss,
+                output,
+                None if s.labels is None else s.labels[chosen],
+                None if s.targets is None else s.targets[chosen],
+                None if s.weight is None else s.weight[chosen],
                 gradient,
-            )  # fmt: skip
+            )
             if not np.isfinite(rows[k, 0]) and not self.learner.goes_on:
                 return rows[:k]
             network.backward_layers(gradient, False)
@@ -202,10 +222,14 @@ class Steps:
         where = f"epoch {self.network.epochs_trained}, batch {self.before + batch}"
         if self.learner.counters[NOT_FINITE] == THE_GRADIENT:
             return f"the gradient is not finite in {where}, though the loss is. {_AS_BEFORE} {_ADVICE}"
-        as_before = _AS_BEFORE if _all_finite(self.network.parameters) else (
-            "The parameters are not finite either: the batch before had a finite loss, and a step too large for"
-            f" {self.network.dtype}."
-        )  # fmt: skip
+        as_before = (
+            _AS_BEFORE
+            if _all_finite(self.network.parameters)
+            else (
+                "The parameters are not finite either: the batch before had a finite loss, and a step too large for"
+                f" {self.network.dtype}."
+            )
+        )
         return (
             f"the loss is not finite in {where}; the first values that are not finite come from"
             f" {self._first_not_finite(batch)}. {as_before} {_ADVICE}"
@@ -236,9 +260,16 @@ class StreamSteps(Steps):
     goes_back = False
 
     def __init__(
-        self, network: Network, feed: Feed[Batch], loss: Loss, optimizer: Optimizer,
-        callbacks: list[Callback], threads: int | None, l1: float, l2: float,
-    ) -> None:  # fmt: skip
+        self,
+        network: Network,
+        feed: Feed[Batch],
+        loss: Loss,
+        optimizer: Optimizer,
+        callbacks: list[Callback],
+        threads: int | None,
+        l1: float,
+        l2: float,
+    ) -> None:
         super().__init__(network, feed.first, loss, optimizer, len(feed.first.X), callbacks, threads, l1, l2)
         self.feed = feed
         self._asked_threads = threads

@@ -55,8 +55,26 @@ def test_a_network_without_hidden_layers_has_none(capsys):
 
 def test_train_a_folder(capsys, tmp_path):
     write_idx_pair(tmp_path)
-    code, shown = run(capsys, "train", str(tmp_path), "--epochs", "2", "--hidden", "8,4", "--no-progress", "--dropout",
-                      "0.1", "--optimizer", "sgd", "--patience", "1", "--dtype", "float64", "--test", "10")  # fmt: skip
+    code, shown = run(
+        capsys,
+        "train",
+        str(tmp_path),
+        "--epochs",
+        "2",
+        "--hidden",
+        "8,4",
+        "--no-progress",
+        "--dropout",
+        "0.1",
+        "--optimizer",
+        "sgd",
+        "--patience",
+        "1",
+        "--dtype",
+        "float64",
+        "--test",
+        "10",
+    )
     assert code == 0
     assert "10 held out" in shown.out
 
@@ -72,9 +90,13 @@ def test_info_shows_and_clears_the_cache(tmp_path):
     # programs of their own: a process settles once where its cache is
     def output(*arguments):
         return subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=True,
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
             env={**os.environ, "FASTJAC_CACHE_DIR": str(tmp_path / "cache")},
-        ).stdout  # fmt: skip
+        ).stdout
 
     output("-c", "import fastjac as fj, numpy as np; fj.kernels.softmax(np.zeros((1, 2)))")
     shown = output("-m", "fastjac", "info")
@@ -194,9 +216,13 @@ def program(*arguments, **options):
     """A process of its own, its output as text."""
     environment = {**os.environ, **options.pop("env", {})}
     return subprocess.Popen(
-        [sys.executable, "-m", "fastjac", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment, **options,
-    )  # fmt: skip
+        [sys.executable, "-m", "fastjac", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
 
 
 @pytest.mark.slow  # compiles again
@@ -229,9 +255,13 @@ def test_ctrl_c_reports_what_was_reached():
 
 def test_as_a_program():
     done = subprocess.run(
-        [sys.executable, "-m", "fastjac", "compare", "digits", "--rows", "2"], capture_output=True, text=True,
-        env={**os.environ}, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "fastjac", "compare", "digits", "--rows", "2"],
+        capture_output=True,
+        text=True,
+        env={**os.environ},
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "reference" in done.stdout
 

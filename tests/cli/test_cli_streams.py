@@ -20,8 +20,13 @@ def shell(command, folder=None):
     """A command of a shell that fails where any of its parts does, with `fastjac` for the program."""
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command.replace("fastjac ", f"{sys.executable} -m fastjac ")],
-        capture_output=True, text=True, timeout=300, check=False, cwd=folder, env={**os.environ},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env={**os.environ},
+    )
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
     return done
 

@@ -46,9 +46,25 @@ def files(tmp_path_factory):
     _write(folder / "test.csv", _columns(200, 1))
     for target, other in (("kind", "score"), ("score", "kind")):
         with pytest.raises(SystemExit) as ended:
-            cli.run(["train", str(folder / "train.csv"), "--target", target, "--drop", other, "--hidden", "16",
-                     "--epochs", "40", "--learning-rate", "0.01", "--no-progress",
-                     "--save", str(folder / f"{target}.safetensors")])  # fmt: skip
+            cli.run(
+                [
+                    "train",
+                    str(folder / "train.csv"),
+                    "--target",
+                    target,
+                    "--drop",
+                    other,
+                    "--hidden",
+                    "16",
+                    "--epochs",
+                    "40",
+                    "--learning-rate",
+                    "0.01",
+                    "--no-progress",
+                    "--save",
+                    str(folder / f"{target}.safetensors"),
+                ]
+            )
         assert ended.value.code == 0
     return folder
 
@@ -112,8 +128,9 @@ def test_pictures_of_the_loss(files, capsys, tmp_path):
 def test_a_picture_in_the_terminal(files, capsys):
     pytest.importorskip("plotext", reason="plotext is not installed")
     plain = run(capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--no-progress")[1].out
-    code, shown = run(capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--no-progress",
-                      "--plot", "-")  # fmt: skip
+    code, shown = run(
+        capsys, "train", files / "train.csv", "--target", "kind", "--epochs", "3", "--no-progress", "--plot", "-"
+    )
     assert code == 0
     assert len(shown.out.splitlines()) > len(plain.splitlines()) + 5
 
@@ -173,8 +190,22 @@ def test_a_flipped_bit_of_a_model_is_one_line(files, capsys, tmp_path):
 
 def test_bench_measures_what_is_asked_for(capsys, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    code, shown = run(capsys, "bench", "--quick", "--only", "steps", "--workloads", "tiny", "--peers", "scikit-learn",
-                      "--threads", "1", "--output", tmp_path, "--json")  # fmt: skip
+    code, shown = run(
+        capsys,
+        "bench",
+        "--quick",
+        "--only",
+        "steps",
+        "--workloads",
+        "tiny",
+        "--peers",
+        "scikit-learn",
+        "--threads",
+        "1",
+        "--output",
+        tmp_path,
+        "--json",
+    )
     assert code == 0
     (race,) = [one for one in json.loads(shown.out)["races"] if one["mode"] == "train"]
     assert race["workload"] == "tiny"
@@ -257,8 +288,21 @@ def test_a_category_called_na_is_one_in_every_file_that_is_predicted(capsys, tmp
     amounts = [dict(zip("12XN", (1.0, 5.0, 9.0, 50.0), strict=True))[grade[0]] for grade in grades]
     table = _write(tmp_path / "train.csv", {"grade": grades, "y": amounts})
     model = tmp_path / "model.safetensors"
-    code, _ = run(capsys, "train", table, "--target", "y", "--task", "regression", "--impute", "--epochs", 2,
-                  "--no-progress", "--save", model)  # fmt: skip
+    code, _ = run(
+        capsys,
+        "train",
+        table,
+        "--target",
+        "y",
+        "--task",
+        "regression",
+        "--impute",
+        "--epochs",
+        2,
+        "--no-progress",
+        "--save",
+        model,
+    )
     assert code == 0
     first = []
     for other in ("X", "1"):
@@ -318,8 +362,9 @@ def test_names_with_commas_and_blanks_can_be_given(capsys, tmp_path):
 
 
 def test_compare_takes_what_it_advises(capsys, tmp_path):
-    path = _write(tmp_path / "a.csv", {"x": ["", *range(59)], "z": ["-", *range(59)], "d": ["?"] * 60,
-                                       "y": np.arange(60) / 7})  # fmt: skip
+    path = _write(
+        tmp_path / "a.csv", {"x": ["", *range(59)], "z": ["-", *range(59)], "d": ["?"] * 60, "y": np.arange(60) / 7}
+    )
     compare = ("compare", path, "--target", "y", "--hidden", "2", "--rows", "3")
     code, shown = run(capsys, *compare)
     assert code == 1 and "--impute" in shown.err
@@ -350,7 +395,11 @@ def test_no_class_is_predicted_of_what_float32_cannot_hold(files, capsys, tmp_pa
 
 
 def test_a_misspelt_option_is_refused_with_the_nearest(files, capsys):
-    for command, wrong, near in (("train", "--epoch", "--epochs"), ("predict", "--outptu", "--output"),
-                                 ("train", "--imput", "--impute"), ("compare", "--targt", "--target")):  # fmt: skip
+    for command, wrong, near in (
+        ("train", "--epoch", "--epochs"),
+        ("predict", "--outptu", "--output"),
+        ("train", "--imput", "--impute"),
+        ("compare", "--targt", "--target"),
+    ):
         code, shown = run(capsys, command, "x", wrong, "3")
         assert code == 2 and near in shown.err and len(shown.err.splitlines()) == 1

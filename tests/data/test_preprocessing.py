@@ -534,7 +534,8 @@ def test_what_is_missing_by_name_is_so_everywhere(missing):
     np.testing.assert_array_equal(back.features(new), learn(table, na=[missing], impute=True).features(filled))
     with pytest.raises(ValueError, match="'buys' has 1 missing value, the first in row 1"):
         learnt.targets({"buys": [missing]}) if missing == "-" else learnt.targets({"buys": ["-999"]}) if missing == (
-            "-999") else learnt.targets({"buys": ["-999.0"]})  # fmt: skip
+            "-999"
+        ) else learnt.targets({"buys": ["-999.0"]})
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
@@ -650,10 +651,12 @@ def test_an_index_of_pandas_is_no_column(index):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(PEOPLE)
     changed = {
-        "sample": lambda: frame.sample(frac=1, random_state=0), "mask": lambda: frame[frame["age"] > 20],
-        "named": lambda: frame.assign(id=range(6)).set_index("id"), "several": lambda: pandas.concat([frame, frame]),
+        "sample": lambda: frame.sample(frac=1, random_state=0),
+        "mask": lambda: frame[frame["age"] > 20],
+        "named": lambda: frame.assign(id=range(6)).set_index("id"),
+        "several": lambda: pandas.concat([frame, frame]),
         "dates": lambda: frame.set_index(pandas.date_range("2026-01-01", periods=6)),
-    }[index]()  # fmt: skip
+    }[index]()
     assert list(as_table(changed)) == list(PEOPLE)
     learnt = learn(changed)
     assert [column.name for column in learnt.columns] == ["age", "city", "member"]
@@ -664,17 +667,31 @@ def test_an_index_of_pandas_is_no_column(index):
 
 def test_columns_of_pandas_that_arrow_has_no_types_for():
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({
-        "big": pandas.Series([2**70, 1, None], dtype=object), "swapped": np.array([1.5, 2, np.nan], ">f8"),
-        "NA": pandas.Series(["x", pandas.NA, "y"], dtype=object), "category": pandas.Categorical(["u", None, "v"]),
-        "numbers": pandas.Categorical([3, 1, None]), "complex": [1j, 2j, 3j], 7: [1, 2, 3],
-        "sparse": pandas.arrays.SparseArray([0.0, 1.0, 0.0]), "NaT": pandas.to_datetime(["2026-01-01", None, None]),
-    })  # fmt: skip
+    frame = pandas.DataFrame(
+        {
+            "big": pandas.Series([2**70, 1, None], dtype=object),
+            "swapped": np.array([1.5, 2, np.nan], ">f8"),
+            "NA": pandas.Series(["x", pandas.NA, "y"], dtype=object),
+            "category": pandas.Categorical(["u", None, "v"]),
+            "numbers": pandas.Categorical([3, 1, None]),
+            "complex": [1j, 2j, 3j],
+            7: [1, 2, 3],
+            "sparse": pandas.arrays.SparseArray([0.0, 1.0, 0.0]),
+            "NaT": pandas.to_datetime(["2026-01-01", None, None]),
+        }
+    )
     table = as_table(frame)
     assert {name: column.kind for name, column in table.items()} == {
-        "big": "number", "swapped": "number", "NA": "text", "category": "text", "numbers": "number", "complex": "other",
-        "7": "number", "sparse": "number", "NaT": "other",
-    }  # fmt: skip
+        "big": "number",
+        "swapped": "number",
+        "NA": "text",
+        "category": "text",
+        "numbers": "number",
+        "complex": "other",
+        "7": "number",
+        "sparse": "number",
+        "NaT": "other",
+    }
     assert [table["big"].row(k) for k in range(3)] == [2**70, 1, None]
     assert [table["NA"].row(k) for k in range(3)] == ["x", None, "y"]
     assert [table["numbers"].row(k) for k in range(3)] == [3, 1, None]
@@ -698,15 +715,31 @@ def test_masked_arrays_have_missing_values():
 
 def test_arrow_columns_of_every_kind():
     pa = pytest.importorskip("pyarrow")
-    table = as_table(pa.table({
-        "decimal": pa.array([1, None], pa.decimal128(5, 2)), "half": pa.array([1, 2], pa.float16()),
-        "dictionary": pa.array(["x", None]).dictionary_encode(), "large": pa.array(["x", "y"], pa.large_string()),
-        "whole": pa.array([2**63, 1], pa.uint64()), "null": pa.nulls(2), "bytes": pa.array([b"x", b"y"]),
-        "list": pa.array([[1], [2]]),
-    }))  # fmt: skip
+    table = as_table(
+        pa.table(
+            {
+                "decimal": pa.array([1, None], pa.decimal128(5, 2)),
+                "half": pa.array([1, 2], pa.float16()),
+                "dictionary": pa.array(["x", None]).dictionary_encode(),
+                "large": pa.array(["x", "y"], pa.large_string()),
+                "whole": pa.array([2**63, 1], pa.uint64()),
+                "null": pa.nulls(2),
+                "bytes": pa.array([b"x", b"y"]),
+                "list": pa.array([[1], [2]]),
+            }
+        )
+    )
     kinds = {name: column.kind for name, column in table.items()}
-    assert kinds == {"decimal": "number", "half": "number", "dictionary": "text", "large": "text", "whole": "number",
-                     "null": "nothing", "bytes": "other", "list": "other"}  # fmt: skip
+    assert kinds == {
+        "decimal": "number",
+        "half": "number",
+        "dictionary": "text",
+        "large": "text",
+        "whole": "number",
+        "null": "nothing",
+        "bytes": "other",
+        "list": "other",
+    }
     assert table["dictionary"].row(0) == "x" and table["dictionary"].row(1) is None
     assert table["whole"].row(0) == 2**63
     with pytest.raises(ValueError, match="two columns named 'a'"):

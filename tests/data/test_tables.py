@@ -82,8 +82,11 @@ def test_a_country_called_na_is_a_country_in_every_form(tmp_path, form):
     )
     learnt = Preprocessing.learn(table, "y", impute=True)
     assert learnt.columns[0].to_json() == {
-        "name": "country", "kind": "category", "categories": ["DE", "FR", "NA"], "fill": "DE",
-    }  # fmt: skip
+        "name": "country",
+        "kind": "category",
+        "categories": ["DE", "FR", "NA"],
+        "fill": "DE",
+    }
     assert (learnt.features(table)[1::4] == [0, 0, 1]).all()
     with pytest.raises(ValueError, match=r"'country' has 15 missing values, the first in row 3"):
         Preprocessing.learn(table, "y")
@@ -281,8 +284,19 @@ def test_an_index_of_pandas_is_read_where_it_is_named(tmp_path):
     np.testing.assert_array_equal(X, learnt.features(frame))
 
 
-@pytest.mark.parametrize("metadata", [b"", b"{", b"[]", b'{"index_columns": 3}', b'{"index_columns": [3, ["x"], {}]}',
-                                      b'{"index_columns": ["no such"]}', b"\xff", b"[" * 100_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"index_columns": 3}',
+        b'{"index_columns": [3, ["x"], {}]}',
+        b'{"index_columns": ["no such"]}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
 def test_whatever_a_file_says_of_an_index_it_is_read(tmp_path, metadata):
     table = pa.table({"x": [1], "y": [2]}).replace_schema_metadata({b"pandas": metadata})
     parquet.write_table(table, tmp_path / "a.parquet")
@@ -550,9 +564,11 @@ def test_a_name_in_capitals_is_the_name_of_the_file(tmp_path):
 def people(tmp_path):
     rng = np.random.default_rng(0)
     table = {
-        "age": np.where(rng.random(997) < 0.1, np.nan, rng.normal(40, 9, 997)), "zip": rng.integers(1, 5, 997),
-        "city": rng.choice(["Oslo", "Bern", "Rome"], 997), "y": rng.choice(["no", "yes"], 997),
-    }  # fmt: skip
+        "age": np.where(rng.random(997) < 0.1, np.nan, rng.normal(40, 9, 997)),
+        "zip": rng.integers(1, 5, 997),
+        "city": rng.choice(["Oslo", "Bern", "Rome"], 997),
+        "y": rng.choice(["no", "yes"], 997),
+    }
     path = tmp_path / "people.parquet"
     parquet.write_table(pa.table(table), path, row_group_size=100)
     return path, table
@@ -583,8 +599,10 @@ def test_training_on_a_stream_is_training_on_the_table(people):
     path, _ = people
     batches = tables.stream(path, target="y", batch_size=64, **OPTIONS)
     learnt = batches.preprocessing
-    nets = [fj.Sequential([fj.Dense(batches.inputs, 8, activation="relu"), fj.Dense(8, batches.outputs)], seed=0)
-            for _ in range(2)]  # fmt: skip
+    nets = [
+        fj.Sequential([fj.Dense(batches.inputs, 8, activation="relu"), fj.Dense(8, batches.outputs)], seed=0)
+        for _ in range(2)
+    ]
     nets[0].fit(batches, loss=learnt.loss, epochs=3)
     table = tables.read(path, text=["zip"])
     nets[1].fit(learnt.features(table), learnt.targets(table), loss=learnt.loss, epochs=3, batch_size=64, shuffle=False)
@@ -636,8 +654,11 @@ def test_a_stream_holds_a_piece_of_a_row_group(tmp_path):
 
 
 def test_a_stream_takes_words_for_missing_values(tmp_path):
-    parquet.write_table(pa.table({"x": [1.0, -999, 3] * 20, "t": ["a", "?", "b"] * 20, "y": np.arange(60) / 7}),
-                        tmp_path / "a.parquet", row_group_size=7)  # fmt: skip
+    parquet.write_table(
+        pa.table({"x": [1.0, -999, 3] * 20, "t": ["a", "?", "b"] * 20, "y": np.arange(60) / 7}),
+        tmp_path / "a.parquet",
+        row_group_size=7,
+    )
     options = {"impute": True, "na": ["?", "-999"]}
     batches = tables.stream(tmp_path / "a.parquet", target="y", batch_size=60, **options)
     table = tables.read(tmp_path / "a.parquet")

@@ -32,10 +32,51 @@ try:
 except ImportError:
     polars = None
 
-NAMES = ["age", "height", "a,b", " s ", "x;y", 'say "hi"', "tab\tbed", "two\nlines", "größe", "0", "1", "p(yes)", "NA",
-         "z|z", "#id", "None", "index", "X[0]"]  # fmt: skip
-TEXTS = ["Oslo", "Bern", "NA", "None", "nan", "", "é", "a,b", "x;y", "p|q", 'say "hi"', "true", "1", " 2", "x", "X",
-         "n/a", "-", "#", "a\tb", "two\nlines", "<NA>", "null"]  # fmt: skip
+NAMES = [
+    "age",
+    "height",
+    "a,b",
+    " s ",
+    "x;y",
+    'say "hi"',
+    "tab\tbed",
+    "two\nlines",
+    "größe",
+    "0",
+    "1",
+    "p(yes)",
+    "NA",
+    "z|z",
+    "#id",
+    "None",
+    "index",
+    "X[0]",
+]
+TEXTS = [
+    "Oslo",
+    "Bern",
+    "NA",
+    "None",
+    "nan",
+    "",
+    "é",
+    "a,b",
+    "x;y",
+    "p|q",
+    'say "hi"',
+    "true",
+    "1",
+    " 2",
+    "x",
+    "X",
+    "n/a",
+    "-",
+    "#",
+    "a\tb",
+    "two\nlines",
+    "<NA>",
+    "null",
+]
 WORDS = ["", "NA", "NaN", "nan", "None", "<NA>", "null", "N/A", "#N/A"]  # what pandas writes for a missing number
 
 
@@ -101,19 +142,27 @@ class Drawn:
     @property
     def plain_frame(self):
         """The same, of types that files have."""
-        return pandas.DataFrame({
-            name: pandas.Series([math.nan if one is None else float(one) for one in self.values[name]])
-            if self.kinds[name] == "huge" else self.series(name) for name in self.values
-        })  # fmt: skip
+        return pandas.DataFrame(
+            {
+                name: pandas.Series([math.nan if one is None else float(one) for one in self.values[name]])
+                if self.kinds[name] == "huge"
+                else self.series(name)
+                for name in self.values
+            }
+        )
 
     @property
     def arrow(self):
         types = {"text": pa.string(), "boolean": pa.bool_(), "whole": pa.int64()}
-        return pa.table({
-            name: pa.array([float(one) if kind == "huge" and one is not None else one for one in self.values[name]],
-                           types.get(kind, pa.float64()))
-            for name, kind in self.kinds.items()
-        })  # fmt: skip
+        return pa.table(
+            {
+                name: pa.array(
+                    [float(one) if kind == "huge" and one is not None else one for one in self.values[name]],
+                    types.get(kind, pa.float64()),
+                )
+                for name, kind in self.kinds.items()
+            }
+        )
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
@@ -206,10 +255,12 @@ def parquet_by_polars(drawn, rng, folder):
 def parquet_by_arrow(drawn, rng, folder):
     table = drawn.arrow
     if rng.random() < 0.5:
-        table = pa.table({
-            name: column.dictionary_encode() if drawn.is_text(name) else column
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        })  # fmt: skip
+        table = pa.table(
+            {
+                name: column.dictionary_encode() if drawn.is_text(name) else column
+                for name, column in zip(table.column_names, table.columns, strict=True)
+            }
+        )
     parquet.write_table(table, folder / "table.parquet", row_group_size=int(rng.integers(1, 9)))
     return tables.read(folder / "table.parquet")
 
@@ -369,11 +420,14 @@ def as_pandas_reads(drawn):
     """Options with which pandas takes a file as the documentation of fastjac says: words only beside numbers."""
     exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}
     return exact | {
-        "keep_default_na": False, "skip_blank_lines": len(drawn.values) > 1,
+        "keep_default_na": False,
+        "skip_blank_lines": len(drawn.values) > 1,
         "na_values": {name: [""] if drawn.is_text(name) else WORDS for name in drawn.values},
-        "dtype": {name: object if drawn.is_text(name) else "boolean" if drawn.kinds[name] == "boolean" else None
-                  for name in drawn.values},
-    }  # fmt: skip
+        "dtype": {
+            name: object if drawn.is_text(name) else "boolean" if drawn.kinds[name] == "boolean" else None
+            for name in drawn.values
+        },
+    }
 
 
 def read_by_pandas(drawn, frame):
@@ -406,8 +460,10 @@ def by_scikit_learn(drawn, rows):
     for name, values in drawn.wanted.items():
         kind = drawn.kinds[name]
         if kind == "text":
-            steps = [impute.SimpleImputer(strategy="most_frequent", missing_values=None),
-                     scaling.OneHotEncoder(sparse_output=False, handle_unknown="ignore")]  # fmt: skip
+            steps = [
+                impute.SimpleImputer(strategy="most_frequent", missing_values=None),
+                scaling.OneHotEncoder(sparse_output=False, handle_unknown="ignore"),
+            ]
             column = np.array(values, object)[:, None]
         else:
             column = np.array([math.nan if one is None else float(one) for one in values])[:, None]
@@ -488,5 +544,6 @@ def test_thousands_of_tables_are_the_same_in_every_form(tmp_path):
         compare(seed, tmp_path, counts)
     print(sum(counts.values()), "comparisons:", counts)
     assert sum(counts.values()) >= 20_000, counts
-    assert set(counts) >= set(FORMS) - {"npz_with_names_of_columns", "texts_that_numpy_would_cut"} - ({
-        "csv_by_polars", "parquet_by_polars", "a_polars_frame"} if polars is None else set())  # fmt: skip
+    assert set(counts) >= set(FORMS) - {"npz_with_names_of_columns", "texts_that_numpy_would_cut"} - (
+        {"csv_by_polars", "parquet_by_polars", "a_polars_frame"} if polars is None else set()
+    )

@@ -171,8 +171,15 @@ def test_a_warm_start_without_a_better_score_keeps_the_last_weights_as_scikit_le
     X, y = _digits()
     found = []
     for module in (neural_network, estimators):
-        net = getattr(module, name)(solver="sgd", random_state=3, warm_start=True, early_stopping=True, max_iter=30,
-                                    hidden_layer_sizes=(12,), learning_rate_init=rate).fit(X, y)  # fmt: skip
+        net = getattr(module, name)(
+            solver="sgd",
+            random_state=3,
+            warm_start=True,
+            early_stopping=True,
+            max_iter=30,
+            hidden_layer_sizes=(12,),
+            learning_rate_init=rate,
+        ).fit(X, y)
         best = net.best_validation_score_
         net.set_params(max_iter=2).fit(X, y[::-1])  # targets of other rows
         assert net.best_validation_score_ == best
@@ -191,8 +198,11 @@ def test_partial_fit_and_warm_start_go_on_as_in_scikit_learn(name):
         for _ in range(3):
             net.partial_fit(X[:200], y[:200], **more)
             net.partial_fit(X[200:], y[200:])
-        warm = getattr(module, name)(solver="sgd", random_state=3, warm_start=True, max_iter=2,
-                                     learning_rate_init=0.001).fit(X, y).fit(X, y)  # fmt: skip
+        warm = (
+            getattr(module, name)(solver="sgd", random_state=3, warm_start=True, max_iter=2, learning_rate_init=0.001)
+            .fit(X, y)
+            .fit(X, y)
+        )
         curves.append([*net.loss_curve_, *warm.loss_curve_, net.t_, warm.t_])
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-10)
 
@@ -266,8 +276,9 @@ def test_class_weight_is_sample_weight_by_class():
 )
 def test_losses_for_regression_are_the_cores(loss, more):
     X, y = _regression(2)
-    net = MLPRegressor(loss, (10,), alpha=0, solver="sgd", shuffle=False, batch_size=50, max_iter=4, random_state=0,
-                       momentum=0, **more)  # fmt: skip
+    net = MLPRegressor(
+        loss, (10,), alpha=0, solver="sgd", shuffle=False, batch_size=50, max_iter=4, random_state=0, momentum=0, **more
+    )
     start = clone(net).set_params(max_iter=1, learning_rate_init=1e-300).fit(X, y)
     core = fj.Sequential([fj.Dense(5, 10, activation="relu"), fj.Dense(10, 2)], dtype="float64")
     core.parameters[:] = start.network_.parameters
@@ -282,8 +293,17 @@ def test_a_quantile_is_learnt():
     rng = np.random.default_rng(0)
     X = np.zeros((2000, 1))
     y = rng.normal(size=2000)
-    net = MLPRegressor("quantile", (4,), quantile=0.9, max_iter=300, tol=0, n_iter_no_change=300, alpha=0,
-                       learning_rate_init=0.01, random_state=0).fit(X, y)  # fmt: skip
+    net = MLPRegressor(
+        "quantile",
+        (4,),
+        quantile=0.9,
+        max_iter=300,
+        tol=0,
+        n_iter_no_change=300,
+        alpha=0,
+        learning_rate_init=0.01,
+        random_state=0,
+    ).fit(X, y)
     best = mean_pinball_loss(y, np.full(2000, np.quantile(y, 0.9)), alpha=0.9)
     assert mean_pinball_loss(y, net.predict(X), alpha=0.9) < best * 1.02
 
@@ -298,8 +318,14 @@ def test_a_validation_set_of_ones_own():
     assert net.validation_loss_curve_[-1] == pytest.approx(by_hand, rel=1e-9)
     stopped = {}
     for metric in (None, "loss", "neg_log_loss", "balanced_accuracy"):
-        early = MLPClassifier(max_iter=300, random_state=0, early_stopping=True, early_stopping_metric=metric,
-                              n_iter_no_change=3, tol=1e-3)  # fmt: skip
+        early = MLPClassifier(
+            max_iter=300,
+            random_state=0,
+            early_stopping=True,
+            early_stopping_metric=metric,
+            n_iter_no_change=3,
+            tol=1e-3,
+        )
         early.fit(X, y, X_val=X_val, y_val=y_val)
         stopped[metric] = early.n_iter_
         assert early.n_iter_ < 300
@@ -374,8 +400,16 @@ def test_dropout_l1_adamw_clipping_threads_and_callbacks():
     X, y = _digits()
     seen = []
     settings = {"max_iter": 4, "random_state": 0, "hidden_layer_sizes": (30,)}
-    net = MLPClassifier(**settings, dropout=0.3, l1=1e-3, solver="adamw", clip_norm=1.0, threads=2, progress=False,
-                        callbacks=[lambda epoch, logs: seen.append((epoch, logs["loss"]))])  # fmt: skip
+    net = MLPClassifier(
+        **settings,
+        dropout=0.3,
+        l1=1e-3,
+        solver="adamw",
+        clip_norm=1.0,
+        threads=2,
+        progress=False,
+        callbacks=[lambda epoch, logs: seen.append((epoch, logs["loss"]))],
+    )
     net.fit(X, y)
     assert seen == list(enumerate(net.loss_curve_))
     one = clone(net).set_params(threads=1, callbacks=None).fit(X, y)
@@ -413,8 +447,9 @@ def test_clones_pickles_pipelines_searches_and_memory_maps(tmp_path):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     np.testing.assert_array_equal(clone(net).fit(mapped, y).coefs_[0], net.coefs_[0])
     longer = clone(net).set_params(max_iter=20, learning_rate_init=0.01)
-    search = GridSearchCV(make_pipeline(StandardScaler(), longer), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2,
-                          n_jobs=2).fit(X, y)  # fmt: skip
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), longer), {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2, n_jobs=2
+    ).fit(X, y)
     assert search.best_score_ > 0.5
 
 

@@ -80,8 +80,16 @@ def test_no_row_loses_more_than_scikit_learn_lets_it():
 def test_diverging_training_goes_on_as_in_scikit_learn(name, rate, early_stopping):
     X, y = load_iris(return_X_y=True)
     outcomes = []
-    for net in _pair(name, (20,), activation="identity", solver="sgd", learning_rate_init=rate, max_iter=20,
-                     early_stopping=early_stopping, random_state=0):  # fmt: skip
+    for net in _pair(
+        name,
+        (20,),
+        activation="identity",
+        solver="sgd",
+        learning_rate_init=rate,
+        max_iter=20,
+        early_stopping=early_stopping,
+        random_state=0,
+    ):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
@@ -98,8 +106,9 @@ def test_diverging_training_goes_on_as_in_scikit_learn(name, rate, early_stoppin
 
 def test_finite_weights_are_returned_though_a_loss_was_infinite():
     X = np.array([[1.0], [2.0], [3.0], [4.0]])
-    for net in _pair("MLPRegressor", (2,), activation="identity", solver="sgd", learning_rate_init=1e-170, max_iter=2,
-                     random_state=1):  # fmt: skip
+    for net in _pair(
+        "MLPRegressor", (2,), activation="identity", solver="sgd", learning_rate_init=1e-170, max_iter=2, random_state=1
+    ):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             net.fit(X, 1e160 * X.ravel())  # whose squares overflow
@@ -110,8 +119,17 @@ def test_finite_weights_are_returned_though_a_loss_was_infinite():
 @pytest.mark.skipif("loss" not in neural_network.MLPRegressor().get_params(), reason="scikit-learn has no Poisson loss")
 def test_a_count_of_0_at_a_rate_of_0_has_no_loss_as_in_scikit_learn():
     X, y = np.array([[1e4], [2e4], [3e4], [-1.0]]), [0.0, 0.0, 0.0, 1.0]
-    for net in _pair("MLPRegressor", (2,), loss="poisson", activation="identity", solver="sgd", max_iter=6,
-                     learning_rate_init=1e-12, n_iter_no_change=1, random_state=1):  # fmt: skip
+    for net in _pair(
+        "MLPRegressor",
+        (2,),
+        loss="poisson",
+        activation="identity",
+        solver="sgd",
+        max_iter=6,
+        learning_rate_init=1e-12,
+        n_iter_no_change=1,
+        random_state=1,
+    ):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             net.fit(X, y)
@@ -650,8 +668,17 @@ def test_warnings_name_the_line_of_the_user():
 def test_what_is_printed_is_what_scikit_learn_prints(learning_rate, capsys):
     X, y = load_iris(return_X_y=True)
     texts = []
-    for net in _pair("MLPClassifier", (3,), solver="sgd", learning_rate=learning_rate, tol=1.0, n_iter_no_change=1,
-                     verbose=True, random_state=0, max_iter=40):  # fmt: skip
+    for net in _pair(
+        "MLPClassifier",
+        (3,),
+        solver="sgd",
+        learning_rate=learning_rate,
+        tol=1.0,
+        n_iter_no_change=1,
+        verbose=True,
+        random_state=0,
+        max_iter=40,
+    ):
         net.fit(X, y)
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
@@ -675,16 +702,33 @@ def test_partial_fit_is_for_stochastic_solvers(kind):
 def test_a_batch_without_weight_changes_nothing_but_what_momentum_does():
     X, y = load_iris(return_X_y=True)
     weight = np.repeat([1.0, 0.0], 75)
-    net = MLPRegressor(hidden_layer_sizes=(4,), solver="sgd", momentum=0, batch_size=75, shuffle=False, max_iter=1,
-                       alpha=0, random_state=0)  # fmt: skip
+    net = MLPRegressor(
+        hidden_layer_sizes=(4,),
+        solver="sgd",
+        momentum=0,
+        batch_size=75,
+        shuffle=False,
+        max_iter=1,
+        alpha=0,
+        random_state=0,
+    )
     alone = clone(net).fit(X[:75], y[:75])
     np.testing.assert_array_equal(net.fit(X, y, sample_weight=weight).coefs_[0], alone.coefs_[0])
 
 
 def test_partial_fit_refuses_another_loss_and_a_fit_takes_it():
     X, y = load_iris(return_X_y=True)
-    net = MLPRegressor("squared_error", (4,), solver="sgd", momentum=0, alpha=0, max_iter=1, batch_size=150,
-                       warm_start=True, random_state=0).partial_fit(X, y)  # fmt: skip
+    net = MLPRegressor(
+        "squared_error",
+        (4,),
+        solver="sgd",
+        momentum=0,
+        alpha=0,
+        max_iter=1,
+        batch_size=150,
+        warm_start=True,
+        random_state=0,
+    ).partial_fit(X, y)
     before = net.network_.parameters.copy()
     net.set_params(loss="absolute_error")
     with pytest.raises(ValueError, match="loss is 'absolute_error', but the solver that partial_fit goes on with"):
@@ -724,14 +768,16 @@ REFUSED = {
     "too few sample weights": (lambda X, y: {"sample_weight": np.ones(3)}, "sample_weight"),
     "negative sample weights": (lambda X, y: {"sample_weight": -np.ones(len(y))}, "sample_weight"),
     "negative validation weights": (
-        lambda X, y: {"X_val": X, "y_val": y, "sample_weight_val": -np.ones(len(y))}, "sample_weight"
+        lambda X, y: {"X_val": X, "y_val": y, "sample_weight_val": -np.ones(len(y))},
+        "sample_weight",
     ),
     "start weights of another shape": (lambda X, y: {"coefs_init": [np.zeros((2, 2))]}, "coefs_init has arrays"),
     "start weights that are no numbers": (
-        lambda X, y: {"intercepts_init": [np.full(4, "x"), np.zeros(3)]}, "could not convert string"
+        lambda X, y: {"intercepts_init": [np.full(4, "x"), np.zeros(3)]},
+        "could not convert string",
     ),
     "fewer columns": (lambda X, y: {"X": X[:, :2], "X_val": X, "y_val": y}, "features"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("why", REFUSED)

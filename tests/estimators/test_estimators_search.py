@@ -57,7 +57,7 @@ def last_digits(rng):
         patch.setattr(BaseMultilayerPerceptron, "_init_coef", init)
         for name in ("tanh", "logistic"):
 
-            def noisy(Z, own=ACTIVATIONS[name]):  # fmt: skip
+            def noisy(Z, own=ACTIVATIONS[name]):
                 own(Z)
                 Z[...] = np.clip(_changed(rng, Z, 2 * np.finfo(Z.dtype).eps), -1, 1)
 
@@ -119,10 +119,13 @@ class Data:
             pandas = pytest.importorskip("pandas")
             return pandas.DataFrame(X, columns=[f"x{k}" for k in range(X.shape[1])])
         return {
-            "float32": lambda: X.astype("f4"), "whole": lambda: np.rint(X).astype(int), "list": X.tolist,
-            "sparse": lambda: scipy.sparse.csr_matrix(X), "fortran": lambda: np.asfortranarray(X),
+            "float32": lambda: X.astype("f4"),
+            "whole": lambda: np.rint(X).astype(int),
+            "list": X.tolist,
+            "sparse": lambda: scipy.sparse.csr_matrix(X),
+            "fortran": lambda: np.asfortranarray(X),
             "reversed": lambda: np.ascontiguousarray(X[::-1])[::-1],
-        }.get(self.form, lambda: X)()  # fmt: skip
+        }.get(self.form, lambda: X)()
 
     def changed(self, rng):
         """The same with other last digits."""
@@ -167,8 +170,14 @@ def _parameters(rng, data):
 
 def _program(rng, data, parameters):
     """Names of calls with what they take."""
-    calls = [("partial_fit" if parameters.get("solver") != "lbfgs" and not parameters.get("early_stopping")
-              and rng.random() < 0.3 else "fit", None)]  # fmt: skip
+    calls = [
+        (
+            "partial_fit"
+            if parameters.get("solver") != "lbfgs" and not parameters.get("early_stopping") and rng.random() < 0.3
+            else "fit",
+            None,
+        )
+    ]
     later = ["fit", "pickle", "copy", "clone", "write", "replace", "max_iter", "alpha", "activation", "rows"]
     if parameters.get("solver") != "lbfgs":  # for which scikit-learn's regressor has it, against its own documents
         later += ["partial_fit", "partial_fit"]

@@ -27,8 +27,14 @@ HEADS = {
 
 
 def _network(activation="relu", head="logits", dtype="float64", bias=True):
-    layers = [fj.Dense(6, 9, activation=activation, bias=bias), fj.Dropout(0.2), fj.Activation(activation),
-              fj.Dense(9, 5, activation=activation), fj.Dense(5, 4), *(make() for make in HEADS[head])]  # fmt: skip
+    layers = [
+        fj.Dense(6, 9, activation=activation, bias=bias),
+        fj.Dropout(0.2),
+        fj.Activation(activation),
+        fj.Dense(9, 5, activation=activation),
+        fj.Dense(5, 4),
+        *(make() for make in HEADS[head]),
+    ]
     net = fj.Sequential(layers, seed=1, dtype=dtype)
     net.parameters[:] = np.random.default_rng(2).normal(scale=0.5, size=net.parameters.size)
     return net
@@ -182,8 +188,16 @@ def _shared(nn):
     }
 
 
-@pytest.mark.parametrize("what", ["one activation everywhere", "one activation twice in a row", "one Linear twice",
-                                  "one part twice", "within and without"])  # fmt: skip
+@pytest.mark.parametrize(
+    "what",
+    [
+        "one activation everywhere",
+        "one activation twice in a row",
+        "one Linear twice",
+        "one part twice",
+        "within and without",
+    ],
+)
 def test_a_module_that_stands_in_several_places_is_taken_in_each(torch, what):
     torch.manual_seed(0)
     module = _shared(torch.nn)[what].double()
@@ -364,12 +378,15 @@ def test_fitted_estimators_of_scikit_learn(task, activation, ours):
     if ours:
         from fastjac import estimators as neural_network
     labels = RNG.integers(0, 2, (len(X), 3))
-    y = {"classes": np.arange(len(X)) % 3, "two classes": labels[:, 0], "labels": labels,
-         "amounts": X[:, 0], "several amounts": X[:, :2]}[task]  # fmt: skip
+    y = {
+        "classes": np.arange(len(X)) % 3,
+        "two classes": labels[:, 0],
+        "labels": labels,
+        "amounts": X[:, 0],
+        "several amounts": X[:, :2],
+    }[task]
     kind = "MLPRegressor" if "amounts" in task else "MLPClassifier"
-    made = getattr(neural_network, kind)(
-        hidden_layer_sizes=(5, 4), activation=activation, max_iter=3, random_state=0
-    )  # fmt: skip
+    made = getattr(neural_network, kind)(hidden_layer_sizes=(5, 4), activation=activation, max_iter=3, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made.fit(X, y)

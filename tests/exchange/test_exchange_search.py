@@ -190,15 +190,45 @@ def _module(torch, rng):
         ]
         if again and rng.random() < 0.25:
             return rng.choice(again), width
-        known = [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.GELU, nn.Softplus, nn.Identity,
-                 lambda: nn.Softmax(dim=rng.choice([1, -1])), lambda: nn.Dropout(rng.choice([0.0, 0.5])),
-                 lambda: nn.LeakyReLU(rng.choice([0.01, 0.2, 2])), lambda: nn.ELU(rng.choice([1, 0.5, 3.0])),
-                 lambda: nn.ReLU(inplace=True), lambda: nn.Softplus(threshold=rng.choice([20, 30]))]  # fmt: skip
-        unknown = [nn.ReLU6, nn.Hardtanh, nn.CELU, nn.SELU, nn.Mish, nn.Softsign, nn.LogSigmoid, nn.PReLU, shifted,
-                   nn.Flatten, lambda: nn.Softmax(dim=0), lambda: nn.GELU(approximate="tanh"), nn.LogSoftmax,
-                   lambda: nn.Softplus(beta=2), lambda: nn.Softplus(threshold=1), lambda: nn.LayerNorm(width),
-                   lambda: nn.BatchNorm1d(width), lambda: scaled(width, width), nn.AlphaDropout,
-                   lambda: nn.LeakyReLU(0.0), lambda: nn.LeakyReLU(-0.5), lambda: nn.Dropout(1.0)]  # fmt: skip
+        known = [
+            nn.ReLU,
+            nn.Tanh,
+            nn.Sigmoid,
+            nn.SiLU,
+            nn.GELU,
+            nn.Softplus,
+            nn.Identity,
+            lambda: nn.Softmax(dim=rng.choice([1, -1])),
+            lambda: nn.Dropout(rng.choice([0.0, 0.5])),
+            lambda: nn.LeakyReLU(rng.choice([0.01, 0.2, 2])),
+            lambda: nn.ELU(rng.choice([1, 0.5, 3.0])),
+            lambda: nn.ReLU(inplace=True),
+            lambda: nn.Softplus(threshold=rng.choice([20, 30])),
+        ]
+        unknown = [
+            nn.ReLU6,
+            nn.Hardtanh,
+            nn.CELU,
+            nn.SELU,
+            nn.Mish,
+            nn.Softsign,
+            nn.LogSigmoid,
+            nn.PReLU,
+            shifted,
+            nn.Flatten,
+            lambda: nn.Softmax(dim=0),
+            lambda: nn.GELU(approximate="tanh"),
+            nn.LogSoftmax,
+            lambda: nn.Softplus(beta=2),
+            lambda: nn.Softplus(threshold=1),
+            lambda: nn.LayerNorm(width),
+            lambda: nn.BatchNorm1d(width),
+            lambda: scaled(width, width),
+            nn.AlphaDropout,
+            lambda: nn.LeakyReLU(0.0),
+            lambda: nn.LeakyReLU(-0.5),
+            lambda: nn.Dropout(1.0),
+        ]
         if rng.random() < 0.45:
             outputs = rng.choice([width, width, 1, 4, 9])
             one = nn.Linear(width, outputs, bias=rng.random() < 0.7)

@@ -25,8 +25,35 @@ pytest.importorskip("safetensors", reason="safetensors is not installed")
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(24, 4)), RNG.integers(0, 3, 24)
-ODD = [None, True, -1, 0, 1, 0.5, 2**31, 2**62, 2**63, 2**64, 10**400, 1e308, float("nan"), float("inf"), "", "x",
-       "Dense", "float64", "os.system", [], [1], {}, {"a": 1}, [[]], "\ud800", "/etc/passwd", "relu"]  # fmt: skip
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    0.5,
+    2**31,
+    2**62,
+    2**63,
+    2**64,
+    10**400,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "Dense",
+    "float64",
+    "os.system",
+    [],
+    [1],
+    {},
+    {"a": 1},
+    [[]],
+    "\ud800",
+    "/etc/passwd",
+    "relu",
+]
 LENGTHS = [0, 1, 2, 8, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 
 
@@ -38,9 +65,16 @@ def _network(seed=3):
 
 
 def _fit(net, path, optimizer=None):
-    return net.fit(X, Y, loss="softmax_cross_entropy", epochs=2, batch_size=9, progress=False,
-                   optimizer=optimizer or fj.Adam(0.01),
-                   callbacks=[fj.EarlyStopping("loss", patience=9), fj.Checkpoint(path)])  # fmt: skip
+    return net.fit(
+        X,
+        Y,
+        loss="softmax_cross_entropy",
+        epochs=2,
+        batch_size=9,
+        progress=False,
+        optimizer=optimizer or fj.Adam(0.01),
+        callbacks=[fj.EarlyStopping("loss", patience=9), fj.Checkpoint(path)],
+    )
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------
@@ -251,8 +285,13 @@ def test_changed_model_files_are_refused_at_no_cost(count, tmp_path):
     """Reliability test 27. At the size asked: pytest -m slow tests/files/test_hostile_files.py -k model."""
     path = str(tmp_path / "net")
     _network().save(path)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", _MANY.format(file=__file__), path, str(count)],
-                          capture_output=True, text=True, timeout=1500, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _MANY.format(file=__file__), path, str(count)],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     refused, taken, worst = done.stdout.split()
     print(f"{refused} refused, {taken} as good as new, {worst} s at most")
@@ -349,8 +388,13 @@ def test_reading_runs_no_code_and_opens_nothing_else(tmp_path):
     others = [b"cos\nsystem\n(S'exit 1'\ntR.", b"\x80\x04\x95" + bytes(99), b"PK\x03\x04" + bytes(99)]
     for k, text in enumerate(others):
         (tmp_path / f"of others {k}").write_bytes(text)
-    done = subprocess.run([sys.executable, "-c", _WATCHED.format(file=__file__), str(tmp_path)], capture_output=True,
-                          text=True, timeout=300, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHED.format(file=__file__), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     seen = json.loads(done.stdout.splitlines()[-1])
     opened = [path for event, path in seen if event == "open"]

@@ -22,8 +22,9 @@ safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is no
 def _network(dtype="float32"):
     net = fj.Sequential(
         [fj.Dense(5, 4, activation=fj.leaky_relu(0.3)), fj.Dropout(0.25), fj.Dense(4, 3, bias=False), fj.Softmax()],
-        seed=12345, dtype=dtype,
-    )  # fmt: skip
+        seed=12345,
+        dtype=dtype,
+    )
     X = np.random.default_rng(0).normal(size=(20, 5))
     net.fit(X, np.arange(20) % 3, loss="categorical_cross_entropy", epochs=2, progress=False)
     return net, X
@@ -37,8 +38,9 @@ LAYERS = st.lists(
         st.tuples(st.just("softmax")),
         st.tuples(st.just("activation"), ACTIVATIONS.filter(bool)),
     ),
-    min_size=1, max_size=6,
-)  # fmt: skip
+    min_size=1,
+    max_size=6,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,8 +150,9 @@ HOSTILE = {
     "a list for kind": _with(_layer(kind=["Dense"]), TENSORS, BODY),
     "an object for inputs": _with(GOOD | {"inputs": {}}, TENSORS, BODY),
     "a rate beyond floats": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": 10**400}]}, TENSORS, BODY),
-    "a rate that is no number": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": float("nan")}]}, TENSORS,
-                                      BODY),
+    "a rate that is no number": _with(
+        GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": float("nan")}]}, TENSORS, BODY
+    ),
     "a list for rate": _with(GOOD | {"layers": [DENSE, {"kind": "Dropout", "rate": [0.5]}]}, TENSORS, BODY),
     "a seed of too many bits": _with(GOOD | {"seed": 2**4096}, TENSORS, BODY),
     "a layer that is a number": _with(GOOD | {"layers": [7]}, TENSORS, BODY),
@@ -190,7 +193,7 @@ HOSTILE = {
     "not UTF-8": struct.pack("<Q", 90) + b'{"sha256":"' + b"0" * 64 + b'"\xff\xfe}           ' + bytes(20),
     "a pickle": b"\x80\x04\x95" + bytes(200),
     "nothing": b"",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -293,8 +296,13 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
             net.save(tmp_path / "net")
         checkpoint = fj.Checkpoint(tmp_path / "run")
         with pytest.raises(ValueError, match=message):
-            net.fit(np.zeros((1, net.inputs), "f4"), np.zeros((1, net.outputs), "f4"), loss="huber",
-                    callbacks=[checkpoint], progress=False)  # fmt: skip
+            net.fit(
+                np.zeros((1, net.inputs), "f4"),
+                np.zeros((1, net.outputs), "f4"),
+                loss="huber",
+                callbacks=[checkpoint],
+                progress=False,
+            )
     assert not list(tmp_path.iterdir())
 
 

@@ -81,8 +81,9 @@ def fit(net, rows, batch=10_000, loss="mean_squared_error", threads=1, share=Non
         options = {"optimizer": fj.SGD(1e-3), "shuffle": False, "progress": False} | options
         return net.fit(X, y, loss=loss, batch_size=batch, threads=threads, **options)
     finally:
-        (program.Program._by_rows, program.threads_at_most, program.LEAST_WORK_BY_ROWS,
-         program.LEAST_WORK_TOGETHER) = usual  # fmt: skip
+        (program.Program._by_rows, program.threads_at_most, program.LEAST_WORK_BY_ROWS, program.LEAST_WORK_TOGETHER) = (
+            usual
+        )
 
 
 def numbers(*shape):
@@ -337,9 +338,13 @@ def every_optimizer():
     import fastjac as fj
 
     makes = [
-        fj.SGD(0.01), fj.SGD(0.01, momentum=0.9), fj.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
-        fj.Adam(), fj.Adam(weight_decay=0.1), fj.AdamW(),
-    ]  # fmt: skip
+        fj.SGD(0.01),
+        fj.SGD(0.01, momentum=0.9),
+        fj.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
+        fj.Adam(),
+        fj.Adam(weight_decay=0.1),
+        fj.AdamW(),
+    ]
     for optimizer in makes:
         fit(network(5, 40, 3), 9, optimizer=optimizer)
         fit(network(5, 40, 3), 300, optimizer=optimizer)

@@ -38,10 +38,16 @@ MANY = (248, 249, 255, 256, 257, 511, 512, 513, 600, 1023, 1025, 1300)
 MOST_WORK = 3_000_000  # multiply-adds of a product: a few milliseconds
 DTYPES = ("float32", "float64")
 LOSSES = {
-    "softmax_cross_entropy": "classes", "binary_cross_entropy": "bits", "binary_cross_entropy_probabilities": "bits",
-    "categorical_cross_entropy": "classes", "mean_squared_error": "numbers", "absolute_error": "numbers",
-    "huber": "numbers", "quantile": "numbers", "poisson": "amounts",
-}  # fmt: skip
+    "softmax_cross_entropy": "classes",
+    "binary_cross_entropy": "bits",
+    "binary_cross_entropy_probabilities": "bits",
+    "categorical_cross_entropy": "classes",
+    "mean_squared_error": "numbers",
+    "absolute_error": "numbers",
+    "huber": "numbers",
+    "quantile": "numbers",
+    "poisson": "amounts",
+}
 
 
 def size(rng, large=0.2):
@@ -93,9 +99,16 @@ def dense_layer(rng):
         fj.kernels.dense_forward(*given, kernels_b, name, out=A, z_out=Z if kept else None)
         dX, dW, db = (memory.array(s, dtype, name=w) for s, w in (((n, i), "dX"), ((i, o), "dW"), ((o,), "db")))
         fj.kernels.dense_backward(
-            memory.strided(dA, rng, "dA"), A, *given, name, Z=Z if kept else None, input_gradient=to_input,
-            dX=dX if to_input else None, dW=dW, db=db,
-        )  # fmt: skip
+            memory.strided(dA, rng, "dA"),
+            A,
+            *given,
+            name,
+            Z=Z if kept else None,
+            input_gradient=to_input,
+            dX=dX if to_input else None,
+            dW=dW,
+            db=db,
+        )
         return [A, dW, db] + [Z] * kept + [dX] * to_input
 
     yield run
@@ -231,8 +244,9 @@ def products(rng):
         x, w = memory.strided(X.astype(dtype), rng, "X"), memory.copy(W.astype(dtype), "W")
         zeros = memory.array(blocking.ZEROS, dtype, 0, "zeros")
         given = memory.copy(b.astype(dtype), "b") if bias else zeros
-        a, dx, dw, db = (memory.array(s, dtype, name=w) for s, w in (
-            ((n, o), "A"), ((n, i), "dX"), ((i, o), "dW"), ((o,), "db")))  # fmt: skip
+        a, dx, dw, db = (
+            memory.array(s, dtype, name=w) for s, w in (((n, o), "A"), ((n, i), "dX"), ((i, o), "dW"), ((o,), "db"))
+        )
         dz, matrix, sizes = _padded(memory, dZ.astype(dtype)), Matrix(address_of(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
             panel = memory.array(blocking.PANEL, dtype, name="panel")
@@ -407,9 +421,19 @@ def training(rng):
             order = memory.copy(np.stack([np.random.default_rng(k).permutation(n) for k in range(2)]), "order")
         state = maker.state(net)
         learner = program.Learner(
-            net.parameters, net.gradients, state.moments, memory.copy(maker.settings(), "settings"), maker.rule,
-            chosen.code(labels), chosen.parameter, 3, state.counters, penalty, penalty, keep_gradients=keep,
-        )  # fmt: skip
+            net.parameters,
+            net.gradients,
+            state.moments,
+            memory.copy(maker.settings(), "settings"),
+            maker.rule,
+            chosen.code(labels),
+            chosen.parameter,
+            3,
+            state.counters,
+            penalty,
+            penalty,
+            keep_gradients=keep,
+        )
         batches = program.Batches(memory.strided(X, rng, "X"), labels, targets, weight, order, batch)
         rates = memory.array(batches_a_run, "float64", 1e-3, "rates")
         with Workers() as workers:
@@ -465,9 +489,17 @@ def broken(kind):
 
 BROKEN = {kind: broken(kind) for kind in ("read", "write", "beside", "unwritten", "index")}
 CASES = {
-    dense_layer: 0.2, element_wise: 0.08, dropout: 0.02, loss: 0.1, optimizer: 0.05, products: 0.15, learning: 0.15,
-    packing: 0.05, passes: 0.08, training: 0.12,
-}  # fmt: skip
+    dense_layer: 0.2,
+    element_wise: 0.08,
+    dropout: 0.02,
+    loss: 0.1,
+    optimizer: 0.05,
+    products: 0.15,
+    learning: 0.15,
+    packing: 0.05,
+    passes: 0.08,
+    training: 0.12,
+}
 
 # --- running them -------------------------------------------------------------------------------------------------
 
@@ -478,10 +510,22 @@ def _replaced():
     entries = [
         *((network, name) for name in ("predict", "forward", "backward")),
         (steps, "train"),
-        *((checked, name) for name in (
-            "_dense_forward", "_dense_backward", "_activation_forward", "_activation_backward", "_softmax",
-            "_softmax_backward", "_dropout_mask", "_loss", "optimizer_update", "penalize")),
-    ]  # fmt: skip
+        *(
+            (checked, name)
+            for name in (
+                "_dense_forward",
+                "_dense_backward",
+                "_activation_forward",
+                "_activation_backward",
+                "_softmax",
+                "_softmax_backward",
+                "_dropout_mask",
+                "_loss",
+                "optimizer_update",
+                "penalize",
+            )
+        ),
+    ]
     return [
         *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.nn.optimizers)),
         (checked, "aligned", guarded.guarded_numbers),

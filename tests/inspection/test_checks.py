@@ -50,9 +50,13 @@ def test_right_gradients_pass(dtype, path):
     result = fj.check_gradients(net, X, Y, "softmax_cross_entropy")
     assert result.passed
     assert [row[:2] for row in result.rows] == [
-        ("layers[0].weight", 12), ("layers[0].bias", 4), ("layers[1].scale", 4), ("layers[2].weight", 8),
-        ("layers[2].bias", 2), ("X", 21),
-    ]  # fmt: skip
+        ("layers[0].weight", 12),
+        ("layers[0].bias", 4),
+        ("layers[1].scale", 4),
+        ("layers[2].weight", 8),
+        ("layers[2].bias", 2),
+        ("X", 21),
+    ]
     text = str(result)
     assert "all agree" in text
     assert "layers[1].scale" in text

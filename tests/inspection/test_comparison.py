@@ -10,9 +10,7 @@ X, Y = RNG.normal(size=(9, 5)), RNG.integers(0, 3, 9)
 
 
 def network(dtype="float32", dropout=0.0):
-    return fj.Sequential(
-        [fj.Dense(5, 8, activation="relu"), fj.Dropout(dropout), fj.Dense(8, 3)], seed=0, dtype=dtype
-    )  # fmt: skip
+    return fj.Sequential([fj.Dense(5, 8, activation="relu"), fj.Dropout(dropout), fj.Dense(8, 3)], seed=0, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -119,11 +119,18 @@ def test_relu_at_zero_has_the_slope_asked_for_on_both_sides(at_zero, dtype):
 def test_dropout_softmax_and_elementwise_anywhere():
     net = fj.Sequential(
         [
-            fj.Dropout(0.4), fj.Elementwise(math.sin, math.cos, name="sine"), fj.Dense(5, 4, bias=False), fj.Softmax(),
-            fj.Dense(4, 3, activation="gelu"), fj.Dropout(0.2), fj.Dense(3, 1),
+            fj.Dropout(0.4),
+            fj.Elementwise(math.sin, math.cos, name="sine"),
+            fj.Dense(5, 4, bias=False),
+            fj.Softmax(),
+            fj.Dense(4, 3, activation="gelu"),
+            fj.Dropout(0.2),
+            fj.Dense(3, 1),
         ],
-        inputs=5, seed=3, dtype="float64",
-    )  # fmt: skip
+        inputs=5,
+        seed=3,
+        dtype="float64",
+    )
     for _ in range(2):  # the masks are those of the step at hand
         result = check(net, random(6, 5), random(6, 1, seed=4), "mean_squared_error")
         mask = result.values["mask1"]

@@ -185,8 +185,32 @@ def test_a_number_larger_than_a_float_is_a_value_error(call, number):
 
 def test_random_arguments_are_taken_or_refused_with_a_type_or_value_error():
     """A part of reliability test 1, for the functions on plain arrays."""
-    values = [3, -1, 0, 10**400, None, "relu", "x", HALF, ONES, [[1], [1, 2]], 1.5, True, object(), {}, [], 1j, b"a",
-              np.array("a"), np.array([None]), np.ones((2, 2, 2)), lambda x: x, np.nan, np.float32(1), int]  # fmt: skip
+    values = [
+        3,
+        -1,
+        0,
+        10**400,
+        None,
+        "relu",
+        "x",
+        HALF,
+        ONES,
+        [[1], [1, 2]],
+        1.5,
+        True,
+        object(),
+        {},
+        [],
+        1j,
+        b"a",
+        np.array("a"),
+        np.array([None]),
+        np.ones((2, 2, 2)),
+        lambda x: x,
+        np.nan,
+        np.float32(1),
+        int,
+    ]
     functions = [getattr(J, name) for name in dir(J) if callable(getattr(J, name)) and name not in ("explain",)]
     functions = [one for one in functions if not getattr(one, "__name__", "_").startswith("_")]
     rng, taken, refused = np.random.default_rng(0), 0, 0

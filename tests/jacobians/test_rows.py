@@ -402,9 +402,17 @@ def test_E3_whole_chain():
     # Every Jacobian on the way is there, and their product is the gradient.
     J = chain.jacobians
     assert list(J) == [
-        "dJ/dp", "dp/da2", "da2/dz2", "dz2/db2", "dz2/dW2", "dz2/da1", "da1/dz1", "dz1/db1", "dz1/dW1",
+        "dJ/dp",
+        "dp/da2",
+        "da2/dz2",
+        "dz2/db2",
+        "dz2/dW2",
+        "dz2/da1",
+        "da1/dz1",
+        "dz1/db1",
+        "dz1/dW1",
         "dz1/dx",
-    ]  # fmt: skip
+    ]
     path = ("dJ/dp", "dp/da2", "da2/dz2", "dz2/da1", "da1/dz1", "dz1/dW1")
     product = jacobians.chain_rule(*(J[name] for name in path))
     np.testing.assert_allclose(product[0], chain.gradients["W1"], rtol=1e-14)

@@ -116,9 +116,17 @@ def activation_and_slope_fused(name, dtype, width, parameter=None):
 @at_widths
 @pytest.mark.parametrize(
     ("name", "parameter"),
-    [("identity", None), ("leaky_relu", None), ("leaky_relu", 0.3), ("softplus", None), ("elu", None), ("elu", 0.5),
-     ("silu", None), ("gelu", None)],
-)  # fmt: skip
+    [
+        ("identity", None),
+        ("leaky_relu", None),
+        ("leaky_relu", 0.3),
+        ("softplus", None),
+        ("elu", None),
+        ("elu", 0.5),
+        ("silu", None),
+        ("gelu", None),
+    ],
+)
 def test_B2_elementwise_fused(dtype, width, name, parameter):
     activation_and_slope_fused(name, dtype, width, parameter)
 

@@ -32,9 +32,13 @@ def translated(kernel, dtype, cache):
     """A kernel's assembly for each target."""
     program = Path(__file__).parents[1] / "helpers" / "translated.py"
     done = subprocess.run(
-        [sys.executable, program, kernel, dtype, *TARGETS], capture_output=True, text=True, timeout=1200, check=False,
+        [sys.executable, program, kernel, dtype, *TARGETS],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
         env=os.environ | {"FASTJAC_CACHE_DIR": str(cache)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     parts = re.split(r"^# (\S+=\S+)$", done.stdout, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

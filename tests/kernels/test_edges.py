@@ -154,10 +154,20 @@ def test_probabilities_sum_to_one_and_gradients_to_zero(classes, dtype):
 
 
 BINARY = [
-    (1e30, 1, 0, 0), (-1e30, 0, 0, 0), (1e30, 0, 1e30, 1), (-1e30, 1, 1e30, -1), (INF, 0, INF, 1), (INF, 1, 0, 0),
-    (-INF, 0, 0, 0), (-INF, 1, INF, -1), (0, 0, np.log(2), 0.5), (0, 1, np.log(2), -0.5), (NAN, 1, NAN, NAN),
-    (100, 1, np.exp(-100), None), (-100, 0, np.exp(-100), None),
-]  # fmt: skip
+    (1e30, 1, 0, 0),
+    (-1e30, 0, 0, 0),
+    (1e30, 0, 1e30, 1),
+    (-1e30, 1, 1e30, -1),
+    (INF, 0, INF, 1),
+    (INF, 1, 0, 0),
+    (-INF, 0, 0, 0),
+    (-INF, 1, INF, -1),
+    (0, 0, np.log(2), 0.5),
+    (0, 1, np.log(2), -0.5),
+    (NAN, 1, NAN, NAN),
+    (100, 1, np.exp(-100), None),
+    (-100, 0, np.exp(-100), None),
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -182,8 +192,12 @@ def test_binary_cross_entropy(case, dtype):
 
 PROBABILITIES = [
     # p, y, loss, gradient
-    (0.0, 0, 0, 0), (1.0, 1, 0, 0), (0.0, 1, 100, -1e12), (1.0, 0, 100, 1e12), (0.5, 1, np.log(2), -2),
-]  # fmt: skip
+    (0.0, 0, 0, 0),
+    (1.0, 1, 0, 0),
+    (0.0, 1, 100, -1e12),
+    (1.0, 0, 100, 1e12),
+    (0.5, 1, np.log(2), -2),
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -210,20 +224,39 @@ def test_squared_error():
 
 REGRESSION = [
     # kernel, its own number, p, y, loss, gradient
-    ("absolute_error", (), 2, 2, 0, 0), ("absolute_error", (), -1e30, 1e30, 2e30, -1),
-    ("absolute_error", (), INF, 1, INF, 1), ("absolute_error", (), -INF, 1, INF, -1),
-    ("absolute_error", (), NAN, 1, NAN, NAN), ("absolute_error", (), 0.0, -0.0, 0, 0),
-    ("huber", (0.5,), 2, 2, 0, 0), ("huber", (0.5,), 2.5, 2, 0.125, 0.5), ("huber", (0.5,), 1.5, 2, 0.125, -0.5),
-    ("huber", (0.5,), np.nextafter(np.float32(2.5), 3), 2, 0.125, 0.5), ("huber", (0.5,), -1e30, 1e30, 1e30, -0.5),
-    ("huber", (0.5,), INF, 1, INF, 0.5), ("huber", (0.5,), -INF, 1, INF, -0.5), ("huber", (0.5,), NAN, 1, NAN, NAN),
-    ("huber", (1e300,), 3, 1, 2, 2), ("quantile", (0.25,), 2, 2, 0, 0), ("quantile", (0.25,), 1, 3, 0.5, -0.25),
-    ("quantile", (0.25,), 3, 1, 1.5, 0.75), ("quantile", (0.25,), -1e30, 1e30, 5e29, -0.25),
-    ("quantile", (0.25,), INF, 1, INF, 0.75), ("quantile", (0.25,), -INF, 1, INF, -0.25),
-    ("quantile", (0.25,), NAN, 1, NAN, NAN), ("poisson", (), 0, 0, 1, 1), ("poisson", (), 0, 1, 0, 0),
-    ("poisson", (), -INF, 0, 0, 0), ("poisson", (), -INF, 2, INF, -2), ("poisson", (), INF, 2, INF, INF),
-    ("poisson", (), INF, 0, INF, INF), ("poisson", (), 1e30, 1, INF, INF), ("poisson", (), -1e30, 2, 2e30, -2),
-    ("poisson", (), NAN, 0, NAN, NAN), ("poisson", (), NAN, 3, NAN, NAN),
-]  # fmt: skip
+    ("absolute_error", (), 2, 2, 0, 0),
+    ("absolute_error", (), -1e30, 1e30, 2e30, -1),
+    ("absolute_error", (), INF, 1, INF, 1),
+    ("absolute_error", (), -INF, 1, INF, -1),
+    ("absolute_error", (), NAN, 1, NAN, NAN),
+    ("absolute_error", (), 0.0, -0.0, 0, 0),
+    ("huber", (0.5,), 2, 2, 0, 0),
+    ("huber", (0.5,), 2.5, 2, 0.125, 0.5),
+    ("huber", (0.5,), 1.5, 2, 0.125, -0.5),
+    ("huber", (0.5,), np.nextafter(np.float32(2.5), 3), 2, 0.125, 0.5),
+    ("huber", (0.5,), -1e30, 1e30, 1e30, -0.5),
+    ("huber", (0.5,), INF, 1, INF, 0.5),
+    ("huber", (0.5,), -INF, 1, INF, -0.5),
+    ("huber", (0.5,), NAN, 1, NAN, NAN),
+    ("huber", (1e300,), 3, 1, 2, 2),
+    ("quantile", (0.25,), 2, 2, 0, 0),
+    ("quantile", (0.25,), 1, 3, 0.5, -0.25),
+    ("quantile", (0.25,), 3, 1, 1.5, 0.75),
+    ("quantile", (0.25,), -1e30, 1e30, 5e29, -0.25),
+    ("quantile", (0.25,), INF, 1, INF, 0.75),
+    ("quantile", (0.25,), -INF, 1, INF, -0.25),
+    ("quantile", (0.25,), NAN, 1, NAN, NAN),
+    ("poisson", (), 0, 0, 1, 1),
+    ("poisson", (), 0, 1, 0, 0),
+    ("poisson", (), -INF, 0, 0, 0),
+    ("poisson", (), -INF, 2, INF, -2),
+    ("poisson", (), INF, 2, INF, INF),
+    ("poisson", (), INF, 0, INF, INF),
+    ("poisson", (), 1e30, 1, INF, INF),
+    ("poisson", (), -1e30, 2, 2e30, -2),
+    ("poisson", (), NAN, 0, NAN, NAN),
+    ("poisson", (), NAN, 3, NAN, NAN),
+]
 WITHOUT_LOSS = {"poisson": -1e4}  # what gives a loss of 0 for a target of 0; elsewhere 0
 
 

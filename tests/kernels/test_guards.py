@@ -35,9 +35,13 @@ PROCESSORS = {
 
 def run(*arguments, environment=None):
     return subprocess.run(
-        [sys.executable, "-W", "error", PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False,
-        timeout=3600, env=os.environ | (environment or {}),
-    )  # fmt: skip
+        [sys.executable, "-W", "error", PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3600,
+        env=os.environ | (environment or {}),
+    )
 
 
 def buffers_to_blame(seed, case, kind, environment):

@@ -235,9 +235,13 @@ print(ended, joined > 40, len(train()["loss"]))
 def test_an_interrupted_compilation_frees_nothing_twice(tmp_path):
     """It was a segmentation fault."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CRASH], capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "-W", "ignore", "-c", CRASH],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
         env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["interrupted", "True", "1"]
 

@@ -561,11 +561,29 @@ WITHOUT_DYNFUNC = """
 """
 # what is used of Numba without being documented: to compile, and to keep what was compiled
 NAMES = [
-    "JITCodeLibrary", "_linking_libraries", "_ensure_finalized", "_raise_if_finalized", "_finalize_dynamic_globals",
-    "_finalized", "_get_module_for_linking", "_data_layout", "_optimize_functions", "NativeLowering",
-    "PreLowerStripPhis", "insert_user_function", "no_compile", "_dynfunc", "CompilerBase",
-    "magic_tuple", "cpu_target", "_defn", "_rebuild", "_reduce", "_cache", "has_dynamic_globals",
-]  # fmt: skip
+    "JITCodeLibrary",
+    "_linking_libraries",
+    "_ensure_finalized",
+    "_raise_if_finalized",
+    "_finalize_dynamic_globals",
+    "_finalized",
+    "_get_module_for_linking",
+    "_data_layout",
+    "_optimize_functions",
+    "NativeLowering",
+    "PreLowerStripPhis",
+    "insert_user_function",
+    "no_compile",
+    "_dynfunc",
+    "CompilerBase",
+    "magic_tuple",
+    "cpu_target",
+    "_defn",
+    "_rebuild",
+    "_reduce",
+    "_cache",
+    "has_dynamic_globals",
+]
 QUICK = ["JITCodeLibrary", "_linking_libraries", "_dynfunc", "magic_tuple", "_rebuild"]
 
 
@@ -617,9 +635,13 @@ def fit_in_a_new_process(cache, renaming="", dtype="float32", **environment):
     """Losses of a training, a digest of the parameters it led to, whose pipeline compiled, and warnings."""
     code = FIT.format(renaming=textwrap.dedent(renaming), dtype=dtype)
     done = subprocess.run(
-        [sys.executable, "-c", code], text=True, capture_output=True, timeout=900, check=False,
+        [sys.executable, "-c", code],
+        text=True,
+        capture_output=True,
+        timeout=900,
+        check=False,
         env=os.environ | {"FASTJAC_CACHE_DIR": str(cache)} | environment,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -151,10 +151,20 @@ def test_input_of_any_type_and_stride_gives_the_bits_of_its_plain_copy(dtype):
     odd = np.zeros(40, np.dtype([("pad", "u1"), ("row", dtype, 5)]))
     odd["row"] = plain
     variants = [
-        plain.astype("f8"), plain.astype("f4"), plain.astype("i2"), plain.astype(np.float16), plain.astype(">f8"),
-        plain.astype(np.longdouble), np.asfortranarray(plain), plain[::-1][::-1], wide[::2, ::3],
-        plain[:, ::-1].copy()[:, ::-1], misaligned, odd["row"], plain.tolist(),
-    ]  # fmt: skip
+        plain.astype("f8"),
+        plain.astype("f4"),
+        plain.astype("i2"),
+        plain.astype(np.float16),
+        plain.astype(">f8"),
+        plain.astype(np.longdouble),
+        np.asfortranarray(plain),
+        plain[::-1][::-1],
+        wide[::2, ::3],
+        plain[:, ::-1].copy()[:, ::-1],
+        misaligned,
+        odd["row"],
+        plain.tolist(),
+    ]
     for k, variant in enumerate(variants):
         np.testing.assert_array_equal(net.predict(variant), expected, err_msg=str(k))
         np.testing.assert_array_equal(net.forward(variant), expected, err_msg=str(k))
@@ -219,9 +229,11 @@ def arctan_slope(z):
 
 
 ROUTES = {
-    "whole": (True, "fused"), "by layers": (False, "fused"), "unfused": (True, "unfused"),
+    "whole": (True, "fused"),
+    "by layers": (False, "fused"),
+    "unfused": (True, "unfused"),
     "reference": (True, "reference"),
-}  # fmt: skip
+}
 EXTRAS = {
     "none": lambda: [],
     "Elementwise": lambda: [copy.deepcopy(elementwise(math.sin, math.cos))],
@@ -291,9 +303,13 @@ def test_a_forward_that_failed_leaves_nothing_for_backward():
 
 
 FIRST_LAYERS = {
-    "Activation": lambda: fj.Activation("tanh"), "relu": lambda: fj.Activation("relu"), "Softmax": fj.Softmax,
-    "Dropout": lambda: fj.Dropout(0.4), "Dense": lambda: fj.Dense(5, 5, activation="gelu"), "user": Scaled,
-}  # fmt: skip
+    "Activation": lambda: fj.Activation("tanh"),
+    "relu": lambda: fj.Activation("relu"),
+    "Softmax": fj.Softmax,
+    "Dropout": lambda: fj.Dropout(0.4),
+    "Dense": lambda: fj.Dense(5, 5, activation="gelu"),
+    "user": Scaled,
+}
 
 
 @pytest.mark.parametrize("first", FIRST_LAYERS)
@@ -304,9 +320,12 @@ def test_an_input_of_any_strides_gives_the_bits_of_its_plain_copy_whatever_layer
     wide = np.full((12, 15), np.nan, dtype)
     wide[::2, 1::3] = plain
     forms = {
-        "Fortran": np.asfortranarray(plain), "wide": wide[::2, 1::3], "reversed": plain[::-1, ::-1].copy()[::-1, ::-1],
-        "column": np.broadcast_to(plain[:, :1], plain.shape), "row": np.broadcast_to(plain[:1], plain.shape),
-    }  # fmt: skip
+        "Fortran": np.asfortranarray(plain),
+        "wide": wide[::2, 1::3],
+        "reversed": plain[::-1, ::-1].copy()[::-1, ::-1],
+        "column": np.broadcast_to(plain[:, :1], plain.shape),
+        "row": np.broadcast_to(plain[:1], plain.shape),
+    }
     for name, X in forms.items():
         results = []
         for array in (X, X.copy(order="C")):
@@ -523,9 +542,13 @@ def half(z):
 def test_a_copy_predicts_the_same_bits_and_is_independent(copied, path, dtype):
     def layers():
         return [
-            fj.Dense(5, 7, activation=fj.leaky_relu(0.2)), fj.Dropout(0.1), fj.Activation("silu"), Shift(),
-            copy.deepcopy(elementwise(halve, half)), fj.Dense(7, 3),
-        ]  # fmt: skip
+            fj.Dense(5, 7, activation=fj.leaky_relu(0.2)),
+            fj.Dropout(0.1),
+            fj.Activation("silu"),
+            Shift(),
+            copy.deepcopy(elementwise(halve, half)),
+            fj.Dense(7, 3),
+        ]
 
     net = trained(layers, dtype=dtype)
     net.path = path
@@ -611,7 +634,7 @@ REFUSED = [
     (lambda net: net.fit(X * np.nan, Y, loss="softmax_cross_entropy"), ValueError, ["X has shape (6, 5)", "NaN"]),
     (lambda net: net.fit(X, X[:, :3] * np.inf, loss="mean_squared_error"), ValueError, ["y has shape (6, 3)", "inf"]),
     (lambda net: net.fit(X, X[:, :3], loss="binary_cross_entropy"), ValueError, ["y has shape (6, 3)", "[0, 1]"]),
-    (lambda net: net.fit(X, -X[:, :3] ** 2, loss="softmax_cross_entropy"), ValueError, ["y has shape", "at least 0"]),
+    (lambda net: net.fit(X, -(X[:, :3] ** 2), loss="softmax_cross_entropy"), ValueError, ["y has shape", "at least 0"]),
     (lambda net: net.fit(X, Y, loss="softmax_cross_entropy", sample_weight=[1] * 5), ValueError, ["(5,)", "(6,)"]),
     (lambda net: net.fit(X, Y, loss="softmax_cross_entropy", sample_weight=[-1] * 6), ValueError, ["negative weight"]),
     (lambda net: net.fit(X, Y, loss="softmax_cross_entropy", sample_weight=[0] * 6), ValueError, ["are zero"]),
@@ -642,7 +665,7 @@ REFUSED = [
     (lambda net: fj.compare(net, X, Y, "softmax_cross_entropy", repeats=0), ValueError, ["repeats is 0"]),
     (lambda net: fj.check_gradients(net, X[:, :2], Y, "softmax_cross_entropy"), ValueError, ["(6, 2)", "(any, 5)"]),
     (lambda net: fj.check_gradients(net, X, Y, "softmax_cross_entropy", entries=0), ValueError, ["entries is 0"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "error", "words"), REFUSED, ids=range(len(REFUSED)))

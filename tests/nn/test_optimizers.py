@@ -35,8 +35,18 @@ SETTINGS = [
 ]
 
 
-def by_formula(kind, w, gradients, learning_rate, momentum=0.0, nesterov=False, weight_decay=None, beta_1=0.9,
-               beta_2=0.999, epsilon=1e-8):  # fmt: skip
+def by_formula(
+    kind,
+    w,
+    gradients,
+    learning_rate,
+    momentum=0.0,
+    nesterov=False,
+    weight_decay=None,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+):
     decay = {"AdamW": 0.01}.get(kind, 0.0) if weight_decay is None else weight_decay
     w, v, m = w.copy(), np.zeros_like(w), np.zeros_like(w)
     for t, g in enumerate(gradients, start=1):
@@ -386,8 +396,15 @@ def test_a_step_beyond_the_range_of_numbers_is_told_in_its_epoch_and_by_what_it_
         net._whole = whole
         net.parameters[:] = 0.05, 1.0
         with pytest.raises(fj.NonFiniteError, match=words):
-            net.fit(np.array(rows)[:, None], np.zeros((2, 1)), loss="mean_squared_error", optimizer=fj.SGD(1e-3),
-                    batch_size=1, shuffle=False, epochs=epochs)  # fmt: skip
+            net.fit(
+                np.array(rows)[:, None],
+                np.zeros((2, 1)),
+                loss="mean_squared_error",
+                optimizer=fj.SGD(1e-3),
+                batch_size=1,
+                shuffle=False,
+                epochs=epochs,
+            )
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1e-30, 1e-16, 1e-8])
@@ -493,9 +510,7 @@ def test_a_losss_number_that_a_callback_changes_counts_from_the_next_step_on(mak
 
         net = fj.Sequential([fj.Dense(1, 1, weight_init=np.zeros((1, 1)))], seed=0, dtype="float64")
         X, y = np.ones((4, 1)), np.full(4, 5.0)
-        return net.fit(
-            X, y, loss=loss, optimizer=fj.SGD(1e-9), epochs=4, validation_data=(X, y), callbacks=between
-        )  # fmt: skip
+        return net.fit(X, y, loss=loss, optimizer=fj.SGD(1e-9), epochs=4, validation_data=(X, y), callbacks=between)
 
     history = losses(make(), 0.25)
     assert history["loss"][:2] == pytest.approx(losses(make(), None)["loss"][:2])

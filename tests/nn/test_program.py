@@ -15,11 +15,17 @@ from fastjac.support import cores
 def network(dtype="float32", seed=0):
     return fj.Sequential(
         [
-            fj.Dropout(0.2), fj.Dense(7, 19, activation="silu"), fj.Activation("elu"), fj.Dense(19, 5, bias=False),
-            fj.Dropout(0.4), fj.Dense(5, 4, activation="relu"), fj.Softmax(),
+            fj.Dropout(0.2),
+            fj.Dense(7, 19, activation="silu"),
+            fj.Activation("elu"),
+            fj.Dense(19, 5, bias=False),
+            fj.Dropout(0.4),
+            fj.Dense(5, 4, activation="relu"),
+            fj.Softmax(),
         ],
-        seed=seed, dtype=dtype,
-    )  # fmt: skip
+        seed=seed,
+        dtype=dtype,
+    )
 
 
 def test_the_plan_says_what_the_layers_are():

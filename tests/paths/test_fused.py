@@ -31,9 +31,15 @@ def test_the_three_paths_define_the_same_names_with_the_same_parameters_in_the_s
     surfaces = {name: surface(path) for name, path in PATHS.items()}
     assert surfaces["fused"] == surfaces["unfused"] == surfaces["reference"]
     assert [name for name, _ in surfaces["fused"]] == [
-        "dense_forward", "dense_backward", "activation_forward", "activation_backward", "softmax_forward",
-        "softmax_backward", "dropout_forward", "dropout_backward",
-    ]  # fmt: skip
+        "dense_forward",
+        "dense_backward",
+        "activation_forward",
+        "activation_backward",
+        "softmax_forward",
+        "softmax_backward",
+        "dropout_forward",
+        "dropout_backward",
+    ]
     for path in PATHS.values():
         assert set(path.LOSSES) == set(BY_NAME) == {loss.name for loss in TABLE}
 
@@ -291,11 +297,17 @@ def test_a_dense_layer_is_one_sample_after_another(activation, dtype):
 @pytest.mark.parametrize(
     ("n", "i", "o"),
     [
-        (5, 16, 3), (300, 48, 4), (300, 40, 1), (19, 7, 4),  # few outputs: dW by way of its transpose, or not
-        (40, 700, 70), (9, 300, 500), (7, 300, 96),  # W copied by the first tile, rows and columns left over
-        (1030, 270, 33), (600, 640, 40),  # more rows than a panel serves, A too large for the second-level cache
+        (5, 16, 3),
+        (300, 48, 4),
+        (300, 40, 1),
+        (19, 7, 4),  # few outputs: dW by way of its transpose, or not
+        (40, 700, 70),
+        (9, 300, 500),
+        (7, 300, 96),  # W copied by the first tile, rows and columns left over
+        (1030, 270, 33),
+        (600, 640, 40),  # more rows than a panel serves, A too large for the second-level cache
     ],
-)  # fmt: skip
+)
 def test_products_of_all_shapes_are_those_of_wider_arithmetic(n, i, o, dtype):
     """Within 4·√depth units in the last place of the largest sum of magnitudes: errors that add at random."""
     fused = PATHS["fused"]

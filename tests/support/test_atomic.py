@@ -283,8 +283,14 @@ def _network():
 def _train(path):
     rows = np.random.default_rng(0).normal(size=(20, 3))
     stopping = fj.EarlyStopping("loss", patience=9)
-    _network().fit(rows, np.arange(20) % 2, loss="softmax_cross_entropy", epochs=3, progress=False,
-                   callbacks=[stopping, fj.Checkpoint(path, resume=False)])  # fmt: skip
+    _network().fit(
+        rows,
+        np.arange(20) % 2,
+        loss="softmax_cross_entropy",
+        epochs=3,
+        progress=False,
+        callbacks=[stopping, fj.Checkpoint(path, resume=False)],
+    )
 
 
 def _onnx(path):

@@ -97,8 +97,10 @@ def test_a_wrong_value_is_refused_when_it_is_assigned(make, name, values):
 def test_a_right_value_is_taken_with_the_type_that_the_constructor_gives_it():
     adam, loss = fj.Adam(), fj.Huber()
     adam.learning_rate, adam.clip_norm, adam.beta_1, loss.delta = np.float32(0.5), 2, np.float64(0.25), 3
-    assert repr(adam) == "Adam(learning_rate=0.5, clip_norm=2.0, beta_1=0.25, beta_2=0.999, epsilon=1e-08," \
-        " weight_decay=0.0)"  # fmt: skip
+    assert (
+        repr(adam) == "Adam(learning_rate=0.5, clip_norm=2.0, beta_1=0.25, beta_2=0.999, epsilon=1e-08,"
+        " weight_decay=0.0)"
+    )
     adam.clip_norm, adam.learning_rate = None, fj.cosine_decay(0.1, 5)
     assert adam.clip_norm is None and callable(adam.learning_rate)
     for layer in (fj.Dense(2, 3), fj.Activation("tanh")):
@@ -192,9 +194,20 @@ def test_what_a_network_is_built_on_can_not_be_assigned(name):
 
 @pytest.mark.parametrize(
     ("place", "name", "value"),
-    [(0, "inputs", 1), (0, "outputs", 10**6), (0, "activation", fj.relu()), (0, "has_bias", False), (1, "rate", 0.5),
-     (0, "parameters", {}), (0, "gradients", {}), (2, "outputs", 9), (1, "place", 9), (1, "seed", 9), (1, "step", 9)],
-)  # fmt: skip
+    [
+        (0, "inputs", 1),
+        (0, "outputs", 10**6),
+        (0, "activation", fj.relu()),
+        (0, "has_bias", False),
+        (1, "rate", 0.5),
+        (0, "parameters", {}),
+        (0, "gradients", {}),
+        (2, "outputs", 9),
+        (1, "place", 9),
+        (1, "seed", 9),
+        (1, "step", 9),
+    ],
+)
 def test_what_a_layer_of_a_network_is_can_not_be_changed(place, name, value):
     net = network()
     layer = net.layers[place]
@@ -225,8 +238,13 @@ def test_assigning_parameters_or_gradients_writes_into_the_vector(whole, name, d
     X = np.ones((4, 2), dtype)
     expected = (X @ net.layers[0].weight + net.layers[0].bias) @ net.layers[1].weight + net.layers[1].bias
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-5)
-    for wrong, error in ((np.zeros(1, "f4"), ValueError), (np.zeros((17, 1)), ValueError), (None, TypeError),
-                         (np.zeros(17, complex), TypeError), ("text", TypeError)):  # fmt: skip
+    for wrong, error in (
+        (np.zeros(1, "f4"), ValueError),
+        (np.zeros((17, 1)), ValueError),
+        (None, TypeError),
+        (np.zeros(17, complex), TypeError),
+        ("text", TypeError),
+    ):
         before = vector.copy()
         with pytest.raises(error, match=rf"{name} has .*\(17,\)"):
             setattr(net, name, wrong)
@@ -256,26 +274,45 @@ def test_an_array_that_was_handed_out_can_be_made_strange_and_nothing_follows():
 @pytest.mark.parametrize(
     ("given", "near"),
     [
-        ("sparse_categorical_crossentropy", "softmax_cross_entropy"), ("SparseCategoricalCrossentropy",
-         "softmax_cross_entropy"), ("categorical_crossentropy", "softmax_cross_entropy"),
-        ("CrossEntropyLoss", "softmax_cross_entropy"), ("mse", "mean_squared_error"), ("MSELoss", "mean_squared_error"),
-        ("mae", "absolute_error"), ("L1Loss", "absolute_error"), ("bce", "binary_cross_entropy"),
-        ("BCEWithLogitsLoss", "binary_cross_entropy"), ("BCELoss", "binary_cross_entropy_probabilities"),
-        ("binary_crossentropy", "binary_cross_entropy"), ("Huber", "huber"), ("SmoothL1Loss", "huber"),
-        ("pinball", "quantile"), ("PoissonNLLLoss", "poisson"), ("mean squared error", "mean_squared_error"),
+        ("sparse_categorical_crossentropy", "softmax_cross_entropy"),
+        ("SparseCategoricalCrossentropy", "softmax_cross_entropy"),
+        ("categorical_crossentropy", "softmax_cross_entropy"),
+        ("CrossEntropyLoss", "softmax_cross_entropy"),
+        ("mse", "mean_squared_error"),
+        ("MSELoss", "mean_squared_error"),
+        ("mae", "absolute_error"),
+        ("L1Loss", "absolute_error"),
+        ("bce", "binary_cross_entropy"),
+        ("BCEWithLogitsLoss", "binary_cross_entropy"),
+        ("BCELoss", "binary_cross_entropy_probabilities"),
+        ("binary_crossentropy", "binary_cross_entropy"),
+        ("Huber", "huber"),
+        ("SmoothL1Loss", "huber"),
+        ("pinball", "quantile"),
+        ("PoissonNLLLoss", "poisson"),
+        ("mean squared error", "mean_squared_error"),
         ("hubber", "huber"),
     ],
-)  # fmt: skip
+)
 def test_losses_of_other_libraries_are_known_in_hints(given, near):
     with pytest.raises(ValueError, match=re.escape(f"unknown loss {given!r}; did you mean {near!r}?")):
         losses.get(given)
 
 
 @pytest.mark.parametrize(
-    ("given", "near"), [("Relu", "relu"), ("ReLU", "relu"), ("LeakyReLU", "leaky_relu"), ("swish", "silu"),
-                        ("linear", "identity"), ("logistic", "sigmoid"), ("GELU", "gelu"), ("tanhh", "tanh"),
-                        ("softmax", "the layer fastjac.Softmax()")],
-)  # fmt: skip
+    ("given", "near"),
+    [
+        ("Relu", "relu"),
+        ("ReLU", "relu"),
+        ("LeakyReLU", "leaky_relu"),
+        ("swish", "silu"),
+        ("linear", "identity"),
+        ("logistic", "sigmoid"),
+        ("GELU", "gelu"),
+        ("tanhh", "tanh"),
+        ("softmax", "the layer fastjac.Softmax()"),
+    ],
+)
 def test_activations_of_other_libraries_are_known_in_hints(given, near):
     with pytest.raises(ValueError, match=re.escape(f"unknown activation {given!r}; did you mean {near!r}?")):
         fj.Dense(2, 3, activation=given)

@@ -85,10 +85,12 @@ def test_the_group_of_another_controller_with_a_like_name_is_not_the_cpus(system
 
 def test_both_versions_count(system):
     files = {
-        "cpu,cpuacct/job/cpu.cfs_quota_us": "600000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
-        "cpu,cpuacct/cpu.cfs_quota_us": "500000", "cpu,cpuacct/cpu.cfs_period_us": "100000",
+        "cpu,cpuacct/job/cpu.cfs_quota_us": "600000",
+        "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
+        "cpu,cpuacct/cpu.cfs_quota_us": "500000",
+        "cpu,cpuacct/cpu.cfs_period_us": "100000",
         "cpu.max": "400000 100000",
-    }  # fmt: skip
+    }
     assert system(["2:cpu,cpuacct:/job", "0::/"], [V1.format(part="/"), V2.format(part="/")], files) == 4
     del files["cpu.max"]
 

@@ -132,8 +132,12 @@ def _run_alone(code, *arguments, seconds=300, folder=None):
     """Lines that a process printed. The seconds only tell a hang from an end."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True, text=True, timeout=seconds, check=False, cwd=folder,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -290,9 +294,13 @@ def _pools(folder, kind, count, seconds):
     (folder / "work.py").write_text(CHILD_WORK)
     (folder / "main.py").write_text(POOLS)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "main.py", kind, str(count)], capture_output=True, text=True,
-        timeout=seconds, check=False, cwd=folder,
-    )  # fmt: skip
+        [sys.executable, "-W", "ignore", "main.py", kind, str(count)],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(count)] * 2
 

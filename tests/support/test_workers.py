@@ -48,8 +48,11 @@ def alone(code, *arguments, seconds=120, before=""):
     """A process that prints JSON. The seconds only tell a hang from an end."""
     done = subprocess.run(
         [sys.executable, "-c", before + ALONE + textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True, text=True, timeout=seconds, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
@@ -510,10 +513,19 @@ def test_a_call_that_is_seen_to_run_is_refused_at_once(inside, monkeypatch):
 # --- the interpreter ends -----------------------------------------------------------------------------------------
 
 
-ENDS = [(threads, kind, ending) for ending in ("return", "sys.exit(0)") for kind in ("thread", "daemon", "pool")
-        for threads in (1, 2, 3, 8)]  # fmt: skip
-QUICK_ENDS = [(1, "thread", "return"), (3, "thread", "sys.exit(0)"), (1, "pool", "return"), (3, "pool", "return"),
-              (8, "daemon", "return")]  # fmt: skip
+ENDS = [
+    (threads, kind, ending)
+    for ending in ("return", "sys.exit(0)")
+    for kind in ("thread", "daemon", "pool")
+    for threads in (1, 2, 3, 8)
+]
+QUICK_ENDS = [
+    (1, "thread", "return"),
+    (3, "thread", "sys.exit(0)"),
+    (1, "pool", "return"),
+    (3, "pool", "return"),
+    (8, "daemon", "return"),
+]
 
 
 @pytest.mark.parametrize(("threads", "kind", "ending"), QUICK_ENDS)

@@ -49,10 +49,18 @@ def test_the_order_of_calls(whole):
     assert recorder.network is net
     assert recorder.seen == [
         "train begin",
-        "epoch 0 begin", "batch 0", "batch 1", "batch 2", "epoch 0 end",
-        "epoch 1 begin", "batch 0", "batch 1", "batch 2", "epoch 1 end",
+        "epoch 0 begin",
+        "batch 0",
+        "batch 1",
+        "batch 2",
+        "epoch 0 end",
+        "epoch 1 begin",
+        "batch 0",
+        "batch 1",
+        "batch 2",
+        "epoch 1 end",
         "train end",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("whole", [True, False])

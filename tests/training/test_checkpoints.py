@@ -58,8 +58,14 @@ class _Killed(Exception):
 
 def _fit(optimizer, callbacks=(), net=None, **more):
     net = net or _network()
-    arguments = {"loss": "softmax_cross_entropy", "epochs": 7, "batch_size": 20, "class_weight": {0: 2.0},
-                 "validation_data": (X[:30], Y[:30]), "progress": False} | more  # fmt: skip
+    arguments = {
+        "loss": "softmax_cross_entropy",
+        "epochs": 7,
+        "batch_size": 20,
+        "class_weight": {0: 2.0},
+        "validation_data": (X[:30], Y[:30]),
+        "progress": False,
+    } | more
     history = net.fit(X, Y, optimizer=OPTIMIZERS[optimizer](), callbacks=list(callbacks), **arguments)
     return net, {name: column for name, column in history.items() if name != "seconds"}
 
@@ -171,8 +177,16 @@ def test_a_model_is_no_checkpoint_and_a_damaged_one_is_found(tmp_path):
 def test_a_learning_rate_or_schedule_other_than_the_checkpoints_is_refused(tmp_path):
     def go(rate, epochs):
         net = _network()
-        net.fit(X, Y, loss="softmax_cross_entropy", optimizer=fj.Adam(rate), epochs=epochs, batch_size=20,
-                progress=False, callbacks=[fj.Checkpoint(path)])  # fmt: skip
+        net.fit(
+            X,
+            Y,
+            loss="softmax_cross_entropy",
+            optimizer=fj.Adam(rate),
+            epochs=epochs,
+            batch_size=20,
+            progress=False,
+            callbacks=[fj.Checkpoint(path)],
+        )
         return net
 
     def late(steps, to):  # a schedule that is constant, but for what comes after so many steps
@@ -207,8 +221,16 @@ def test_a_learning_rate_or_schedule_other_than_the_checkpoints_is_refused(tmp_p
 def test_a_schedule_that_knows_only_the_steps_of_this_training(tmp_path):
     rates = np.linspace(0.1, 0.01, 16).tolist()
     for epochs in (1, 2):
-        _network().fit(X, Y, loss="softmax_cross_entropy", optimizer=fj.SGD(lambda step: rates[step]), epochs=epochs,
-                       batch_size=20, progress=False, callbacks=[fj.Checkpoint(tmp_path / "run")])  # fmt: skip
+        _network().fit(
+            X,
+            Y,
+            loss="softmax_cross_entropy",
+            optimizer=fj.SGD(lambda step: rates[step]),
+            epochs=epochs,
+            batch_size=20,
+            progress=False,
+            callbacks=[fj.Checkpoint(tmp_path / "run")],
+        )
 
 
 def test_the_rates_of_many_steps_are_compared_at_a_thousand_of_them(tmp_path, monkeypatch):
@@ -238,8 +260,16 @@ def test_a_learning_rate_that_a_callback_has_set_is_taken_up(stop, same, tmp_pat
     def go(epochs, path, optimizer=None):
         net, slower = _network(), Slower()
         slower.optimizer = optimizer or fj.SGD(0.1)
-        history = net.fit(X, Y, loss="softmax_cross_entropy", optimizer=slower.optimizer, epochs=epochs, batch_size=20,
-                          progress=False, callbacks=[slower, fj.Checkpoint(path)])  # fmt: skip
+        history = net.fit(
+            X,
+            Y,
+            loss="softmax_cross_entropy",
+            optimizer=slower.optimizer,
+            epochs=epochs,
+            batch_size=20,
+            progress=False,
+            callbacks=[slower, fj.Checkpoint(path)],
+        )
         return net, history["loss"], slower.optimizer
 
     whole, wanted, _ = go(6, tmp_path / "whole")
@@ -258,8 +288,12 @@ def test_a_schedule_set_by_a_callback_is_refused_when_it_would_be_written(before
             optimizer.learning_rate = after
 
     optimizer, path = fj.SGD(before), tmp_path / "run"
-    arguments = {"loss": "softmax_cross_entropy", "optimizer": optimizer, "progress": False,
-                 "callbacks": [Sets(), fj.Checkpoint(path)]}  # fmt: skip
+    arguments = {
+        "loss": "softmax_cross_entropy",
+        "optimizer": optimizer,
+        "progress": False,
+        "callbacks": [Sets(), fj.Checkpoint(path)],
+    }
     if callable(before) or callable(after):
         with pytest.raises(ValueError, match="set learning_rate to a function, or in place of one"):
             _network().fit(X, Y, **arguments)
@@ -300,8 +334,17 @@ def test_another_path_is_refused(tmp_path):
 
 def test_the_columns_of_the_history_keep_their_order(tmp_path):
     def columns(*callbacks, epochs=2):
-        return list(_network().fit(X, Y, loss="softmax_cross_entropy", epochs=epochs, validation_data=(X, Y),
-                                   progress=False, callbacks=list(callbacks)))  # fmt: skip
+        return list(
+            _network().fit(
+                X,
+                Y,
+                loss="softmax_cross_entropy",
+                epochs=epochs,
+                validation_data=(X, Y),
+                progress=False,
+                callbacks=list(callbacks),
+            )
+        )
 
     wanted = columns()
     assert wanted[:2] == ["loss", "accuracy"]
@@ -368,9 +411,17 @@ class Remembers(fj.Callback):
 
 
 def test_states_of_callbacks_come_back_as_they_were(tmp_path):
-    state = {"number": 1.5, "text": "ü", "nothing": None, "list": [1, [2]], "of no axis": np.array(3.5),
-             "bytes": np.arange(5, dtype="u1"), "of no rows": np.empty((0, 3), "f4"),
-             "flags": np.array([[True], [False]]), "columns": np.arange(6.0).reshape(2, 3).T}  # fmt: skip
+    state = {
+        "number": 1.5,
+        "text": "ü",
+        "nothing": None,
+        "list": [1, [2]],
+        "of no axis": np.array(3.5),
+        "bytes": np.arange(5, dtype="u1"),
+        "of no rows": np.empty((0, 3), "f4"),
+        "flags": np.array([[True], [False]]),
+        "columns": np.arange(6.0).reshape(2, 3).T,
+    }
     _fit("sgd", [Remembers(state), fj.Checkpoint(tmp_path / "run")], epochs=1)
     other = Remembers({})
     _fit("sgd", [other, fj.Checkpoint(tmp_path / "run")], epochs=1)
@@ -518,8 +569,15 @@ def test_a_hostile_checkpoint_is_refused_before_anything_is_changed(what, good, 
     path.write_bytes(_changed(good, HOSTILE[what]))
     net, optimizer, early = _network(), OPTIMIZERS["sgd"](), fj.EarlyStopping("loss", patience=9)
     parameters, state = net.parameters.copy(), net.configuration()
-    arguments = {"loss": "softmax_cross_entropy", "epochs": 7, "batch_size": 20, "class_weight": {0: 2.0},
-                 "validation_data": (X[:30], Y[:30]), "optimizer": optimizer, "progress": False}  # fmt: skip
+    arguments = {
+        "loss": "softmax_cross_entropy",
+        "epochs": 7,
+        "batch_size": 20,
+        "class_weight": {0: 2.0},
+        "validation_data": (X[:30], Y[:30]),
+        "optimizer": optimizer,
+        "progress": False,
+    }
     with pytest.raises(ValueError, match="run") as caught:
         net.fit(X, Y, callbacks=[early, fj.Checkpoint(path)], **arguments)
     assert type(caught.value) is fj.ModelFileError or "callbacks" in str(caught.value)
@@ -582,8 +640,13 @@ print(json.dumps([net.parameters.tolist(), hashlib.sha256(state.moments).hexdige
 
 
 def _ended(path, epochs):
-    done = subprocess.run([sys.executable, "-c", _PROGRAM, str(path), str(epochs)], check=True, capture_output=True,
-                          text=True, timeout=500)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(path), str(epochs)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
     return done.stdout.splitlines()[-1]
 
 

@@ -60,9 +60,18 @@ def test_training_with_a_penalty_is_pytorchs(l1, l2, clip, batch, whole):
     net._whole = whole
     wanted, weights = _torch_losses(net, X, y, weight, l1, l2, 4, batch, clip)
     history = net.fit(
-        X, y, loss="softmax_cross_entropy", optimizer=fj.SGD(0.1, momentum=0.9, clip_norm=clip), epochs=4,
-        batch_size=batch, sample_weight=weight, shuffle=False, l1=l1, l2=l2, progress=False,
-    )  # fmt: skip
+        X,
+        y,
+        loss="softmax_cross_entropy",
+        optimizer=fj.SGD(0.1, momentum=0.9, clip_norm=clip),
+        epochs=4,
+        batch_size=batch,
+        sample_weight=weight,
+        shuffle=False,
+        l1=l1,
+        l2=l2,
+        progress=False,
+    )
     # float64 in another order of additions: a few units of 1e-16 a step, carried along
     # with clipping, PyTorch divides by the norm + 1e-6
     np.testing.assert_allclose(history["loss"], wanted, rtol=1e-4 if clip else 1e-11)
@@ -76,8 +85,17 @@ def test_a_large_batch_is_penalized_once_and_threads_change_no_bit():
     ended = []
     for threads in (1, 2, 3):
         net = _network("float32")
-        history = net.fit(X, y, loss="softmax_cross_entropy", epochs=3, batch_size=1500, l1=0.5, l2=2.0,
-                          threads=threads, progress=False)  # fmt: skip
+        history = net.fit(
+            X,
+            y,
+            loss="softmax_cross_entropy",
+            epochs=3,
+            batch_size=1500,
+            l1=0.5,
+            l2=2.0,
+            threads=threads,
+            progress=False,
+        )
         ended.append((history["loss"], net.parameters.copy()))
     for (loss, parameters), (other_loss, other) in pairwise(ended):
         assert loss == other_loss
@@ -101,7 +119,5 @@ def test_a_penalty_that_is_no_number_is_refused(name, value):
 @pytest.mark.parametrize(("penalty", "expected"), [({"l1": 1e-30}, 1e-30 * 2e20), ({"l2": 1e-38}, 0.5e-38 * 2e40)])
 def test_the_penalty_of_weights_whose_squares_overflow(penalty, expected):
     net = fj.Sequential([fj.Dense(2, 1, bias=False, weight_init=1e20)], seed=0)
-    history = net.fit(
-        np.zeros((1, 2)), np.zeros(1), loss="mean_squared_error", optimizer=fj.SGD(1e-30), **penalty
-    )  # fmt: skip
+    history = net.fit(np.zeros((1, 2)), np.zeros(1), loss="mean_squared_error", optimizer=fj.SGD(1e-30), **penalty)
     assert history["loss"] == pytest.approx([expected], rel=1e-6)

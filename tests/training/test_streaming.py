@@ -93,9 +93,17 @@ def test_with_weights_dropout_schedules_threads_and_paths(dtype, path, threads):
         net.path = path
         data = (cut(256, X, y, weight),) if streamed else (X, y)
         more = {} if streamed else {"batch_size": 256, "shuffle": False, "sample_weight": weight}
-        histories.append(net.fit(*data, loss="softmax_cross_entropy", epochs=2, threads=threads,
-                                 optimizer=fj.AdamW(fj.cosine_decay(0.01, 6), clip_norm=0.5),
-                                 class_weight={0: 2.0, 1: 0.5}, **more))  # fmt: skip
+        histories.append(
+            net.fit(
+                *data,
+                loss="softmax_cross_entropy",
+                epochs=2,
+                threads=threads,
+                optimizer=fj.AdamW(fj.cosine_decay(0.01, 6), clip_norm=0.5),
+                class_weight={0: 2.0, 1: 0.5},
+                **more,
+            )
+        )
     same_bits(*nets, histories)
 
 
@@ -169,8 +177,16 @@ def test_targets_may_change_kind_from_batch_to_batch(route, loss, threads):
         for net, data in zip(nets, (order, plain if order is batches else plain[::-1]), strict=True):
             net._whole = route != "by layers"
             net.path = "fused" if route in ("whole", "by layers") else route
-            histories.append(net.fit(data, loss=loss, epochs=3, optimizer=fj.SGD(0.5), threads=threads,
-                                     validation_data=lambda: iter(batches)))  # fmt: skip
+            histories.append(
+                net.fit(
+                    data,
+                    loss=loss,
+                    epochs=3,
+                    optimizer=fj.SGD(0.5),
+                    threads=threads,
+                    validation_data=lambda: iter(batches),
+                )
+            )
         np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-5, atol=1e-6)
         for name in ("loss", "accuracy", "val_loss"):
             np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
@@ -204,8 +220,15 @@ def test_one_buffer_may_serve_the_streams_of_training_of_validation_and_of_a_cal
     )
     weight, weight_val = (1 + one[:, 0] ** 2 for one in (X, X_val))
     Y, Y_val = np.eye(OUTPUTS)[y], np.eye(OUTPUTS)[y_val]
-    h2 = other.fit(X, Y, sample_weight=weight, batch_size=32, shuffle=False,
-                   validation_data=lambda: iter(cut(32, X_val, Y_val, weight_val)), **options)  # fmt: skip
+    h2 = other.fit(
+        X,
+        Y,
+        sample_weight=weight,
+        batch_size=32,
+        shuffle=False,
+        validation_data=lambda: iter(cut(32, X_val, Y_val, weight_val)),
+        **options,
+    )
     same_bits(net, other, (h1, h2))
 
 
@@ -328,7 +351,7 @@ GOOD = cut(50, *problem())
         (lambda: GOOD, {"validation_data": iter(GOOD), "epochs": 2}, TypeError, "validation_data is a list_iterator"),
         (lambda: GOOD, {"validation_data": (1, 2, 3, 4)}, TypeError, "validation_data must be"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_before_anything_is_changed(make, options, kind, words):
     net = network()
     before = net.parameters.copy()
@@ -403,8 +426,13 @@ def test_a_mapped_file_is_trained_on_without_a_copy(tmp_path):
 
 
 def in_a_process(code):
-    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True,
-                          timeout=300, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -93,9 +93,12 @@ def test_the_compiled_epoch_and_the_layers_one_by_one_give_the_same_bits(number,
     results = []
     for whole in (True, False):
         net = network(
-            loss, hidden=(9, 17)[: 1 + number % 2], activation=["relu", "gelu", "tanh", "elu", "silu"][number % 5],
-            dropout=0.3 * (number % 3 == 1), dtype=["float32", "float64"][number % 2],
-        )  # fmt: skip
+            loss,
+            hidden=(9, 17)[: 1 + number % 2],
+            activation=["relu", "gelu", "tanh", "elu", "silu"][number % 5],
+            dropout=0.3 * (number % 3 == 1),
+            dtype=["float32", "float64"][number % 2],
+        )
         net._whole = whole
         assert (net.program is not None) is whole
         optimizer = make()
@@ -133,9 +136,15 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(samples, hidden, dtype)
         net = network(hidden=hidden, dropout=0.2, dtype=dtype)
         weight = np.linspace(0, 1, samples)
         history = net.fit(
-            X, y, loss="softmax_cross_entropy", epochs=2, batch_size=600, threads=threads, sample_weight=weight,
+            X,
+            y,
+            loss="softmax_cross_entropy",
+            epochs=2,
+            batch_size=600,
+            threads=threads,
+            sample_weight=weight,
             optimizer=fj.Adam(0.01, clip_norm=0.5),
-        )  # fmt: skip
+        )
         results.append((net.parameters, history))
     for parameters, history in results[1:]:
         np.testing.assert_array_equal(parameters, results[0][0])
@@ -156,8 +165,9 @@ def test_a_loss_of_regression_falls_to_the_same_bits_on_any_number_of_threads(lo
     for threads in (1, 2):
         net = network(dtype=dtype)
         before = net.evaluate(X, y, loss, sample_weight=weight)["loss"]
-        history = net.fit(X, y, loss=loss, epochs=15, batch_size=600, threads=threads, sample_weight=weight,
-                          optimizer=fj.Adam(0.03))  # fmt: skip
+        history = net.fit(
+            X, y, loss=loss, epochs=15, batch_size=600, threads=threads, sample_weight=weight, optimizer=fj.Adam(0.03)
+        )
         assert net.evaluate(X, y, loss, sample_weight=weight)["loss"] < 0.8 * before
         results.append((net.parameters, history))
     np.testing.assert_array_equal(results[1][0], results[0][0])
@@ -319,8 +329,9 @@ def test_settings_of_an_optimizer_that_a_callback_changes_count_from_the_next_st
             if batch < len(changes):
                 setattr(optimizer, *changes[batch])
 
-    by_callback.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, batch_size=8, shuffle=False,
-                    callbacks=Change())  # fmt: skip
+    by_callback.fit(
+        X, y, loss="softmax_cross_entropy", optimizer=optimizer, batch_size=8, shuffle=False, callbacks=Change()
+    )
     other, loss = fj.SGD(0.1), fj.SoftmaxCrossEntropy()
     for k in range(8):
         _, d = loss(by_hand.forward(X[8 * k : 8 * k + 8]), y[8 * k : 8 * k + 8])
@@ -343,8 +354,16 @@ def test_settings_that_a_callback_changes_after_an_epoch_count_in_the_next_one(w
         if epoch < len(changes):
             setattr(optimizer, *changes[epoch])
 
-    by_callback.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, epochs=6, batch_size=16, shuffle=False,
-                    callbacks=change)  # fmt: skip
+    by_callback.fit(
+        X,
+        y,
+        loss="softmax_cross_entropy",
+        optimizer=optimizer,
+        epochs=6,
+        batch_size=16,
+        shuffle=False,
+        callbacks=change,
+    )
     for epoch in range(6):
         _, d = loss(by_hand.forward(X), y)
         by_hand.backward(d)
@@ -362,8 +381,9 @@ def test_a_hundred_steps_are_those_of_pytorch(dtype, rtol, kind):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 6)).astype(dtype), rng.integers(0, 3, 200)
     relu = fj.relu(at_zero=0)
-    net = fj.Sequential([fj.Dense(6, 16, activation=relu), fj.Dense(16, 12, activation="tanh"), fj.Dense(12, 3)],
-                        seed=0, dtype=dtype)  # fmt: skip
+    net = fj.Sequential(
+        [fj.Dense(6, 16, activation=relu), fj.Dense(16, 12, activation="tanh"), fj.Dense(12, 3)], seed=0, dtype=dtype
+    )
     leaves = [torch.tensor(a.copy(), requires_grad=True) for layer in net.layers for a in layer.parameters.values()]
     peer = getattr(torch.optim, kind)(leaves, lr=0.01)
     exactly_zero = 0
@@ -436,8 +456,11 @@ def test_the_history_has_a_number_an_epoch_in_each_column(loss, whole):
     net = network(loss)
     net._whole = whole
     history = net.fit(X, y, loss=loss, epochs=3, validation_data=(X[:10], y[:10]))
-    columns = ["loss", "val_loss", "seconds"] if BY_NAME[loss].kind in (NUMBERS, AMOUNTS) else [
-        "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]  # fmt: skip
+    columns = (
+        ["loss", "val_loss", "seconds"]
+        if BY_NAME[loss].kind in (NUMBERS, AMOUNTS)
+        else ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    )
     assert set(history) == set(columns)
     for values in history.values():
         assert len(values) == 3
@@ -543,10 +566,16 @@ def test_input_of_any_type_and_stride_gives_the_bits_of_its_plain_copy(tmp_path)
     wide = np.zeros((120, 18), np.float32)
     wide[::2, ::3] = X
     variants = {
-        "float64": X.astype(float), "int": X.astype(np.int16), "half": X.astype("f2"), "swapped": X.astype(">f4"),
-        "fortran": np.asfortranarray(X), "strided": wide[::2, ::3], "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
-        "list": X.tolist(), "read-only memmap": np.load(tmp_path / "X.npy", mmap_mode="r"),
-    }  # fmt: skip
+        "float64": X.astype(float),
+        "int": X.astype(np.int16),
+        "half": X.astype("f2"),
+        "swapped": X.astype(">f4"),
+        "fortran": np.asfortranarray(X),
+        "strided": wide[::2, ::3],
+        "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
+        "list": X.tolist(),
+        "read-only memmap": np.load(tmp_path / "X.npy", mmap_mode="r"),
+    }
     for shuffle in (True, False):
         reference = network()
         reference.fit(X, y, loss="softmax_cross_entropy", epochs=2, shuffle=shuffle)
@@ -802,8 +831,11 @@ print(json.dumps({
 def test_ctrl_c_returns_with_the_network_as_after_the_last_batch(delay, route, threads, path):
     run = subprocess.run(
         [sys.executable, "-c", CHILD, str(delay), route, str(threads), path],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout)
     assert result["interrupted"] is True
@@ -876,9 +908,12 @@ print(json.dumps(int(equal)))
 
 def _interrupted_often(times, threads, seconds):
     run = subprocess.run(
-        [sys.executable, "-c", OFTEN, str(times), str(threads), "0"], capture_output=True, text=True, timeout=seconds,
+        [sys.executable, "-c", OFTEN, str(times), str(threads), "0"],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
         check=False,
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr
     print("longest wait, in seconds:", run.stderr)
     assert json.loads(run.stdout) == times
@@ -941,9 +976,13 @@ def test_ctrl_c_at_50_random_times_of_the_first_compilation(tmp_path):
 
     def run(wait, folder):
         done = subprocess.run(
-            [sys.executable, "-c", COMPILES, str(wait)], capture_output=True, text=True, timeout=300, check=False,
+            [sys.executable, "-c", COMPILES, str(wait)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
             env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path / folder)},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, f"interrupted after {wait} seconds:\n{done.stderr}"
         return done.stdout.split()
 
@@ -1103,10 +1142,22 @@ def test_epochs_in_one_call_are_those_one_by_one(rows, batch_size, threads, shuf
     def trained(callbacks):
         net = fj.Sequential([fj.Dense(5, 8, activation="tanh"), fj.Dropout(0.1), fj.Dense(8, 3)], seed=3)
         histories = [
-            net.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-                    shuffle=shuffle, sample_weight=weight, threads=threads, callbacks=callbacks, l2=1e-3)
-            for optimizer in [fj.Adam(fj.exponential_decay(0.01, 0.9, 20))] for epochs in (60, 1, 7)
-        ]  # fmt: skip
+            net.fit(
+                X,
+                y,
+                loss="softmax_cross_entropy",
+                optimizer=optimizer,
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                sample_weight=weight,
+                threads=threads,
+                callbacks=callbacks,
+                l2=1e-3,
+            )
+            for optimizer in [fj.Adam(fj.exponential_decay(0.01, 0.9, 20))]
+            for epochs in (60, 1, 7)
+        ]
         return net, histories
 
     calls = []
@@ -1136,8 +1187,15 @@ def test_a_loss_that_breaks_in_a_later_epoch_leaves_the_network_before_that_batc
     def trained(callbacks):
         net = fj.Sequential([fj.Dense(1, 1)], seed=0, dtype="float64")
         with pytest.raises(fj.NonFiniteError) as caught:
-            net.fit(X, 3 * X, loss="mean_squared_error", optimizer=fj.SGD(2.0), epochs=10_000, batch_size=5,
-                    callbacks=callbacks)  # fmt: skip
+            net.fit(
+                X,
+                3 * X,
+                loss="mean_squared_error",
+                optimizer=fj.SGD(2.0),
+                epochs=10_000,
+                batch_size=5,
+                callbacks=callbacks,
+            )
         return net, str(caught.value)
 
     several, message = trained(None)

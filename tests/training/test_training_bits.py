@@ -73,9 +73,18 @@ def step(net, X, y, batch, optimizer, threads=1, whole=True, keep=False, weight=
     callback = Keep()
     with nullcontext() if whole else subnormals_as_0():
         history = net.fit(
-            X, y, loss="mean_squared_error", optimizer=made, batch_size=batch, shuffle=shuffle, threads=threads,
-            sample_weight=weight, callbacks=[callback] if keep else None, progress=False, **options,
-        )  # fmt: skip
+            X,
+            y,
+            loss="mean_squared_error",
+            optimizer=made,
+            batch_size=batch,
+            shuffle=shuffle,
+            threads=threads,
+            sample_weight=weight,
+            callbacks=[callback] if keep else None,
+            progress=False,
+            **options,
+        )
     return [net.parameters.copy(), made.state(net).moments.copy(), np.array(history["loss"]), *callback.seen]
 
 
@@ -265,10 +274,18 @@ def test_random_shapes_have_the_bits_of_the_layers_one_by_one(mode, dtype):
 
     @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(
-        inputs=width, outputs=width, rows=height, batch=height, first=st.booleans(), threads=st.sampled_from((1, 2, 3)),
-        optimizer=st.sampled_from((sgd, adam)), weighted=st.booleans(), shuffle=st.booleans(),
-        dropout=st.sampled_from((0.0, 0.3)), activation=st.sampled_from(fj.activations.NAMES),
-    )  # fmt: skip
+        inputs=width,
+        outputs=width,
+        rows=height,
+        batch=height,
+        first=st.booleans(),
+        threads=st.sampled_from((1, 2, 3)),
+        optimizer=st.sampled_from((sgd, adam)),
+        weighted=st.booleans(),
+        shuffle=st.booleans(),
+        dropout=st.sampled_from((0.0, 0.3)),
+        activation=st.sampled_from(fj.activations.NAMES),
+    )
     def search(inputs, outputs, rows, batch, first, threads, optimizer, weighted, shuffle, dropout, activation):
         if inputs * outputs * rows > 30_000_000:  # the largest take long, and what they take the others take too
             rows = max(1, 30_000_000 // (inputs * outputs))
@@ -278,8 +295,9 @@ def test_random_shapes_have_the_bits_of_the_layers_one_by_one(mode, dtype):
             X, y = data(net, rows)
             weight = np.linspace(0.1, 1, rows) if weighted else None
             try:
-                results.append(step(net, X, y, batch, optimizer, threads, whole, weight=weight, shuffle=shuffle,
-                                    **MODES[mode]))  # fmt: skip
+                results.append(
+                    step(net, X, y, batch, optimizer, threads, whole, weight=weight, shuffle=shuffle, **MODES[mode])
+                )
             except fj.NonFiniteError as error:  # many small batches with a large rate: the same batch is told
                 results.append([re.findall(r"in epoch \d+, batch \d+", str(error))])
         same(*results, "the two routes")

@@ -91,18 +91,28 @@ def test_by_command_where_nothing_can_be_kept(tmp_path):
     """The build of an image must not go on as if all were well."""
     (tmp_path / "file").write_text("")
     done = subprocess.run(
-        [sys.executable, "-m", "fastjac", "info", "--warm-up"], capture_output=True, text=True, timeout=300,
-        check=False, env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path / "file")},
-    )  # fmt: skip
+        [sys.executable, "-m", "fastjac", "info", "--warm-up"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"FASTJAC_CACHE_DIR": str(tmp_path / "file")},
+    )
     assert done.returncode == 1 and "can't be kept" in done.stderr and "is not a folder" in done.stderr
     assert "compiling" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("compiled", "enabled", "reason", "lost"),
-    [(0, True, "", False), (3, True, "", False), (0, True, "it can only be read", False),
-     (3, True, "it can only be read", True), (0, False, "no folder", True), (3, False, "no folder", True)],
-)  # fmt: skip
+    [
+        (0, True, "", False),
+        (3, True, "", False),
+        (0, True, "it can only be read", False),
+        (3, True, "it can only be read", True),
+        (0, False, "no folder", True),
+        (3, False, "no folder", True),
+    ],
+)
 def test_it_says_kept_where_a_later_process_will_compile_nothing(compiled, enabled, reason, lost):
     """A folder that can only be read serves what is in it, and keeps nothing new."""
     cache = dataclasses.replace(cache_info(), enabled=enabled, reason=reason)
