@@ -43,7 +43,7 @@ class ActivationFunction:
         return TABLE[self.code].needs_input
 
     def __str__(self) -> str:
-        default = TABLE[self.code].parameter.default
+        default = TABLE[CODES[self.name]].parameter.default if self.name in CODES else 0.0  # a later version's
         return self.name if self.parameter == default else f"{self.name}({self.parameter:g})"
 
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastjac.files import container
-from fastjac.files.container import Tensors, expect, is_real, whole
-from fastjac.nn.activations import ActivationFunction
-from fastjac.nn.layers import Activation, Dense, Dropout, Layer, Softmax
+from fastjac.files.container import Tensors, expect, whole
+from fastjac.nn.layers import BUILT_IN, Layer
 from fastjac.support.errors import ModelFileError
 
 LARGEST_SEED = 2**4096 - 1
 _WIDEST_WITHOUT_WEIGHTS = 1 << 24  # of a network without dense layers, whose width no tensor proves
 _DTYPES = ("float32", "float64")
+KINDS = " or ".join([", ".join(list(BUILT_IN)[:-1]), list(BUILT_IN)[-1]])
 
 
 def describe(layers: Sequence[Layer], dtype: Any, **numbers: int) -> dict[str, Any]:
@@ -38,28 +38,12 @@ def describe(layers: Sequence[Layer], dtype: Any, **numbers: int) -> dict[str, A
     """
     described = []
     for k, layer in enumerate(layers):
-        if type(layer) is Dense:
-            described.append(
-                {
-                    "kind": "Dense",
-                    "inputs": layer.inputs,
-                    "outputs": layer.outputs,
-                    "activation": [layer.activation.name, float(layer.activation.parameter)],
-                    "bias": "bias" in layer.parameters,
-                }
-            )
-        elif type(layer) is Activation:
-            activation = [layer.activation.name, float(layer.activation.parameter)]
-            described.append({"kind": "Activation", "activation": activation})
-        elif type(layer) is Softmax:
-            described.append({"kind": "Softmax"})
-        elif type(layer) is Dropout:
-            described.append({"kind": "Dropout", "rate": layer.rate})
-        else:
+        kind = type(layer).__name__
+        if type(layer) is not BUILT_IN.get(kind):
             raise TypeError(
-                f"layers[{k}] is {type(layer).__name__}, which is code of your own and can't be put into a model file:"
-                " expected Dense, Activation, Softmax or Dropout"
+                f"layers[{k}] is {kind}, which is code of your own and can't be put into a model file: expected {KINDS}"
             )
+        described.append({"kind": kind, **layer.config()})
     description = {"dtype": str(dtype), **numbers, "layers": described}
     try:
         parameter_shapes(description)
@@ -68,14 +52,8 @@ def describe(layers: Sequence[Layer], dtype: Any, **numbers: int) -> dict[str, A
     return description
 
 
-def _activation(value: Any, what: str) -> ActivationFunction:
-    good = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and is_real(value[1])
-    expect(good, f"the activation of {what} is {str(value)[:40]!r}")
-    return ActivationFunction(value[0], float(value[1]))
-
-
 def parameter_shapes(description: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a described network; checks everything but the values of activations.
+    """The shape of every tensor of a described network; checks everything.
 
     Raises:
         ValueError: not a description.
@@ -87,27 +65,13 @@ def parameter_shapes(description: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     for name in ("epochs_trained", "training_step"):
         whole(description.get(name), name)
     width = whole(description.get("inputs"), "inputs", 1)
-    layers = description.get("layers")
-    expect(isinstance(layers, list) and len(layers) > 0, "there are no layers")
     shapes: dict[str, tuple[int, ...]] = {}
-    for k, layer in enumerate(layers):  # type: ignore[arg-type]
-        what = f"layer {k}"
-        expect(isinstance(layer, dict), f"{what} is not described")
-        kind = layer.get("kind")
-        expect(kind in ("Dense", "Activation", "Softmax", "Dropout"), f"{what} is of the kind {str(kind)[:40]!r}")
-        if kind == "Dense":
-            expect(layer.get("inputs") == width, f"{what} takes {str(layer.get('inputs'))[:40]} inputs, not {width}")
-            expect(type(layer.get("bias")) is bool, f"{what} does not say whether it has a bias")
-            outputs = whole(layer.get("outputs"), f"outputs of {what}", 1)
-            shapes[f"{k}.weight"] = (width, outputs)
-            if layer["bias"]:
-                shapes[f"{k}.bias"] = (outputs,)
-            width = outputs
-        elif kind == "Dropout":
-            rate = layer.get("rate")
-            expect(type(rate) in (int, float) and 0 <= rate < 1, f"the rate of {what} is {str(rate)[:40]!r}")
-        if kind in ("Dense", "Activation"):
-            _activation(layer.get("activation"), what)
+    for k, layer in enumerate(_layers(description)):
+        inputs = getattr(layer, "inputs", width)
+        expect(inputs == width, f"layer {k} takes {inputs} inputs, not {width}")
+        layer.build(width)
+        shapes |= {f"{k}.{name}": shape for name, shape in layer.parameter_shapes().items()}
+        width = layer.outputs
     expect(bool(shapes) or description["inputs"] <= _WIDEST_WITHOUT_WEIGHTS, "inputs is too large")
     return shapes
 
@@ -123,17 +87,20 @@ def layers_of(description: dict[str, Any]) -> list[Layer]:
     1
     """
     parameter_shapes(description)
-    layers: list[Layer] = []
-    for k, layer in enumerate(description["layers"]):
-        if layer["kind"] == "Dense":
-            activation = _activation(layer["activation"], f"layer {k}")
-            layers.append(Dense(layer["inputs"], layer["outputs"], activation=activation, bias=layer["bias"]))
-        elif layer["kind"] == "Activation":
-            layers.append(Activation(_activation(layer["activation"], f"layer {k}")))
-        elif layer["kind"] == "Softmax":
-            layers.append(Softmax())
-        else:
-            layers.append(Dropout(float(layer["rate"])))
+    return _layers(description)
+
+
+def _layers(description: dict[str, Any]) -> list[Layer]:
+    """The layers, each by itself what it should be; without a network they have no arrays, and take no memory."""
+    described = description.get("layers")
+    expect(isinstance(described, list) and len(described) > 0, "there are no layers")
+    assert isinstance(described, list)
+    layers = []
+    for k, one in enumerate(described):
+        expect(isinstance(one, dict), f"layer {k} is not described")
+        kind = one.get("kind")
+        expect(isinstance(kind, str) and kind in BUILT_IN, f"layer {k} is of the kind {str(kind)[:40]!r}")
+        layers.append(BUILT_IN[kind].from_config(one, f"layer {k}"))
     return layers
 
 

@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from fastjac.files.container import expect, is_real, whole
 from fastjac.kernels import dropout_mask
 from fastjac.kernels import plan as kinds
 from fastjac.kernels.arrays import float_of, floats, unknown
@@ -185,6 +186,19 @@ class Layer(Strict):
         """The layer as a row of a compiled plan, or None where it can only be run by itself."""
         return None
 
+    def config(self) -> dict[str, Any]:
+        """What a file says of a built-in layer, besides its kind: plain numbers and texts."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], what: str) -> Layer:
+        """A layer from what ``config`` gave and a file said; ``what`` is the layer in messages.
+
+        Raises:
+            ValueError: it is not such.
+        """
+        return cls()
+
     def describe(self) -> str:
         """The layer in a word or two, for a summary."""
         return type(self).__name__
@@ -291,6 +305,21 @@ class Dense(Layer, strict=True):
         if np.ndim(init) == 0:
             return arguments.real(name, init, -np.inf)
         return floats(name, init, shape, float_of(init)).copy()
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "activation": [self.activation.name, float(self.activation.parameter)],
+            "bias": self.has_bias,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], what: str) -> Dense:
+        inputs = whole(config.get("inputs"), f"inputs of {what}", 1)
+        outputs = whole(config.get("outputs"), f"outputs of {what}", 1)
+        expect(type(config.get("bias")) is bool, f"{what} does not say whether it has a bias")
+        return cls(inputs, outputs, activation=_activation_of(config, what), bias=config["bias"])
 
     def build(self, inputs: int) -> None:
         if inputs != self.inputs:
@@ -407,6 +436,13 @@ class Activation(Layer, strict=True):
         self._X: np.ndarray | None = None
         self._A: np.ndarray | None = None
 
+    def config(self) -> dict[str, Any]:
+        return {"activation": [self.activation.name, float(self.activation.parameter)]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], what: str) -> Activation:
+        return cls(_activation_of(config, what))
+
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
         self._X = X
         self._A = self.path.activation_forward(X, self.activation)
@@ -472,6 +508,15 @@ class Dropout(Layer, strict=True):
         self.seed, self.step, self.place = 0, 0, 0  # set by the network before each training pass
         self._mask: np.ndarray | None = None
 
+    def config(self) -> dict[str, Any]:
+        return {"rate": self.rate}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], what: str) -> Dropout:
+        rate = config.get("rate")
+        expect(type(rate) in (int, float) and 0 <= rate < 1, f"the rate of {what} is {str(rate)[:40]!r}")
+        return cls(float(rate))
+
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
         if not training:
             self._mask = None
@@ -490,6 +535,18 @@ class Dropout(Layer, strict=True):
 
     def describe(self) -> str:
         return f"Dropout, {self.rate:g}"
+
+
+# What the compiled plan and the files know, by the name that a file has for it
+BUILT_IN: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Dense, Activation, Softmax, Dropout)}
+
+
+def _activation_of(config: dict[str, Any], what: str) -> ActivationFunction:
+    value = config.get("activation")
+    good = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and is_real(value[1])
+    expect(good, f"the activation of {what} is {str(value)[:40]!r}")
+    assert isinstance(value, list)
+    return ActivationFunction(value[0], float(value[1]))
 
 
 class Elementwise(Layer, strict=True):

@@ -17,7 +17,7 @@ from fastjac.kernels.arrays import Borrowed, aligned, float_type, floats, unknow
 from fastjac.nn import description, losses
 from fastjac.nn.batch import Batch, Signature
 from fastjac.nn.feed import Feed
-from fastjac.nn.layers import Activation, Dense, Dropout, Elementwise, Layer, Softmax, Views
+from fastjac.nn.layers import BUILT_IN, Activation, Dense, Dropout, Elementwise, Layer, Views
 from fastjac.nn.program import Program
 from fastjac.paths import PATHS
 from fastjac.support import arguments, forks, report
@@ -26,7 +26,7 @@ from fastjac.support.attributes import Strict, checks_keywords
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
-_BUILT_IN = (Dense, Activation, Softmax, Dropout)
+_BUILT_IN = tuple(BUILT_IN.values())
 _OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
 
 
