@@ -173,21 +173,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             self._activation_names(len(hidden))
         else:
             self._check_that_it_can_go_on(hidden, incremental)
-        before = dict(vars(self))
+        before: dict[str, Any] | None = dict(vars(self))
+        checkpointed = any(_is_checkpoint(one) for one in callbacks)
+        values = None if first or not checkpointed else self._network.parameters.copy()
         try:
             train = self._prepared(
                 X, y, sample_weight, incremental, first, hidden, validation, coefs_init, intercepts_init, callbacks
             )
             name = "iteration" if self.solver == "lbfgs" else "epoch"
             tasks = None if incremental else Tasks(self, X, y, sample_weight, name, self.max_iter)
-        except BaseException:  # refused: what there was before stays
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            if not first:
-                self._take(self._network)
+        except BaseException:
+            self._put_back(before, first)
             raise
-        del before
-        train(tasks)
+        if not checkpointed:
+            before = None  # and what it holds
+        self._begun = False
+        try:
+            train(tasks)
+        except BaseException:
+            if before is not None and not self._begun:  # a checkpoint has refused
+                self._put_back(before, first)
+                if values is not None:
+                    self._network.parameters = values
+            raise
+        finally:
+            vars(self).pop("_begun", None)
         if not np.isfinite(self._network.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
@@ -196,6 +206,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if tasks is not None:
             tasks.close()
         return self
+
+    def _put_back(self, before: dict[str, Any] | None, first: bool) -> None:
+        """Refused: what there was before stays."""
+        self.__dict__.clear()
+        self.__dict__.update(before or {})
+        if not first:
+            self._take(self._network)
 
     def _prepared(
         self,
@@ -278,7 +295,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     def _own_callbacks(self, incremental: bool) -> list[Callback]:
         callbacks = as_callbacks(self.callbacks)
         for one in callbacks:
-            if type(one).attach is Callback.attach:
+            if not _is_checkpoint(one):
                 continue
             name = type(one).__name__
             if incremental:
@@ -467,9 +484,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         samples = Batch.checked(network.signature, loss, X, self._targets(y), weight)
         held = None if held_out is None else HeldOut(self, loss, *held_out)
         order = Order(len(X), self._random_state) if self.shuffle else None
-        # where no score is better: a new network's first weights, and the last ones after a warm start, as scikit-learn
-        best = network.parameters.copy() if first and self.early_stopping else None
-        recorder, rules = Recorder(self, len(X), order, held, best), StoppingRules(self)
+        recorder, rules = Recorder(self, len(X), order, held), StoppingRules(self)
         validation = None if held is None else Validation(held.figures, held.samples)
         self._begin_curves(held is not None)
         steps = Steps(network, samples, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2, order)
@@ -479,6 +494,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
         def train(tasks: Tasks | None) -> None:
             self.n_iter_ = 0
+            if first and self.early_stopping:  # where no score is better: a new network's first weights, and the last
+                recorder.best = network.parameters.copy()  # ones after a warm start, as scikit-learn
             told = [] if tasks is None else [SklearnTasks(tasks)]
             every = in_order([recorder, *callbacks, *told, rules])
             epochs = 1 if incremental else self.max_iter
@@ -663,6 +680,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _is_checkpoint(callback: Callback) -> bool:
+    return type(callback).attach is not Callback.attach
 
 
 class _Schedule(NamedTuple):

@@ -56,14 +56,17 @@ class Recorder(Callback):
         rows: how many an epoch has.
         order: of the rows, or None where they are not shuffled.
         held: rows that are not trained on, or None.
-        best: the parameters to end with where no score will be better; None for the last.
+
+    Attributes:
+        best: the parameters to end with; None for the last.
     """
 
-    def __init__(
-        self, estimator: Any, rows: int, order: Order | None, held: HeldOut | None, best: np.ndarray | None
-    ) -> None:
+    def __init__(self, estimator: Any, rows: int, order: Order | None, held: HeldOut | None) -> None:
         self._estimator, self._rows, self._order, self._held = estimator, rows, order, held
-        self.best = best
+        self.best: np.ndarray | None = None
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self._estimator._begun = True
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         estimator = self._estimator

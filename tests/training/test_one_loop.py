@@ -256,6 +256,27 @@ def test_where_a_checkpoint_has_nothing_to_go_on_from_it_is_refused(settings, ca
     assert not hasattr(model, "coefs_") and not (tmp_path / "run.safetensors").exists()
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_an_estimator_whose_checkpoint_refuses_is_as_before(warm, tmp_path):
+    path = tmp_path / "run.safetensors"
+    face = Face("MLPClassifier")
+    face.train([fj.Checkpoint(path)], epochs=2)
+    other = MLPClassifier((8,), random_state=0, batch_size=40, max_iter=4, alpha=0.5, callbacks=[fj.Checkpoint(path)])
+    with pytest.raises(ValueError, match="is a checkpoint of a training with"):
+        other.fit(X, Y)
+    assert not hasattr(other, "coefs_") and "_begun" not in vars(other)
+    fitted = MLPClassifier((8,), random_state=1, batch_size=40, max_iter=2, warm_start=warm)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted.fit(X, Y)
+    before, curve = fitted.network_.parameters.copy(), list(fitted.loss_curve_)
+    fitted.set_params(callbacks=[fj.Checkpoint(path)], alpha=0.7)
+    with pytest.raises(ValueError, match="is a checkpoint of a"):
+        fitted.fit(X, Y, coefs_init=[np.ones_like(one) for one in fitted.coefs_])
+    np.testing.assert_array_equal(fitted.network_.parameters, before)
+    assert fitted.loss_curve_ == curve and fitted.coefs_[0].base is not None
+
+
 def test_streams_have_none_to_go_on_from(tmp_path):
     with pytest.raises(ValueError, match="Checkpoint needs all rows at once"):
         Face("stream").train([fj.Checkpoint(tmp_path / "run.safetensors")])
