@@ -197,7 +197,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                     self._network.parameters = values
             raise
         finally:
-            vars(self).pop("_begun", None)
+            self.__dict__.pop("_begun", None)
         if not np.isfinite(self._network.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"

@@ -513,7 +513,7 @@ class Dropout(Layer, strict=True):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], what: str) -> Dropout:
-        rate = config.get("rate")
+        rate: Any = config.get("rate")
         expect(type(rate) in (int, float) and 0 <= rate < 1, f"the rate of {what} is {str(rate)[:40]!r}")
         return cls(float(rate))
 
