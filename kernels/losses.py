@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import vectormath
-from ._jit import inline
+from ._jit import inline, one_of
 from .blocking import NARROW_LOSS
 from .counting import least
 from .matrix import rows_from
@@ -177,15 +177,6 @@ def _softmax_cross_entropy_narrow(z, wanted, floor, found, rows, columns, work):
 
 
 @inline
-def _clear(gradient, found, r, columns):
-    """A sample without weight is as good as absent, whatever it holds."""
-    put(found.losses, r, 0.0)
-    put(found.hits, r, 0.0)
-    for j in range(columns):
-        put(gradient, j, 0.0)
-
-
-@inline
 def _softmax_cross_entropy_row(z, y, label, parameter, d, columns, scale):
     """-Σ y·log s, and (s·Σy - y)·scale (E2, in general)."""
     top = _largest(z, columns)
@@ -213,6 +204,17 @@ def _softmax_cross_entropy_row(z, y, label, parameter, d, columns, scale):
 # --- means over the outputs ---------------------------------------------------------------------------------
 
 
+@inline
+def _all(vector, count):
+    return vector
+
+
+@inline
+def _within(vector, count):
+    """Its first lanes, and 0 in the others."""
+    return where(lane_numbers(vector) < count, vector, 0.0)
+
+
 def _mean_of(value_and_gradient, silent=False):
     """The row of a loss that is a mean over the outputs.
 
@@ -220,6 +222,8 @@ def _mean_of(value_and_gradient, silent=False):
     and ``scale``/``columns`` times the slopes. ``silent``: the value is 0 where p and y are, as they are beside the
     row; else such lanes are left out.
     """
+
+    counted = _all if silent else _within
 
     @inline
     def row(p, y, label, parameter, d, columns, scale):
@@ -229,7 +233,7 @@ def _mean_of(value_and_gradient, silent=False):
             value, gradient = value_and_gradient(
                 load_head(p, j, tail), load_head(y, j, tail), parameter, scale, columns
             )
-            total = total + (value if silent else where(lane_numbers(total) < tail, value, 0.0))
+            total = total + counted(value, tail)
             store_head(d, j, gradient, tail)
         return sum_across(total) * (1.0 / columns)
 
@@ -481,42 +485,45 @@ def found_from(found, row):
     return Found(rows_from(found.d, row, 0), advance(found.losses, row), advance(found.hits, row))
 
 
+@inline
+def _line(z, wanted, found, r):
+    """Of one row: the output, the target, both ways of giving it, where the gradient goes, and the scale."""
+    output, target, gradient = rows_from(z, r, 0).at, rows_from(wanted.targets, r, 0).at, rows_from(found.d, r, 0).at
+    return output, target, get(wanted.labels, r), gradient, get(wanted.scales, r)
+
+
+@inline
+def _keep(found, r, loss, hit):
+    put(found.losses, r, loss)
+    put(found.hits, r, hit)
+
+
+@inline
+def _clear(gradient, found, r, columns):
+    """A sample without weight is as good as absent, whatever it holds."""
+    _keep(found, r, 0.0, 0.0)
+    for j in range(columns):
+        put(gradient, j, 0.0)
+
+
 def _loop(loss):
     row, hit = loss.row, loss.hit
 
     @inline
-    def run(function, z, wanted, found, first, last, columns):
+    def run(parameter, z, wanted, found, first, last, columns):
         for r in range(first, last):
-            output, target = rows_from(z, r, 0).at, rows_from(wanted.targets, r, 0).at
-            gradient, scale = rows_from(found.d, r, 0).at, get(wanted.scales, r)
+            output, target, label, gradient, scale = _line(z, wanted, found, r)
             if scale == 0.0:
                 _clear(gradient, found, r, columns)
             else:
-                label = get(wanted.labels, r)
-                put(found.hits, r, hit(output, target, label, columns))
-                put(found.losses, r, row(output, target, label, function.parameter, gradient, columns, scale))
+                right = hit(output, target, label, columns)  # first, for the gradient may be written over the output
+                _keep(found, r, row(output, target, label, parameter, gradient, columns, scale), right)
 
     return run
 
 
-def _chain(loops, code=0):
-    """A function that runs the loop of a code. Few numbers a row are soon done: choosing for each takes as long."""
-    loop = loops[code]
-    if code == len(loops) - 1:
-        return loop
-    others = _chain(loops, code + 1)
-
-    @inline
-    def choose(function, z, wanted, found, first, last, columns):
-        if function.code == code:
-            loop(function, z, wanted, found, first, last, columns)
-        else:
-            others(function, z, wanted, found, first, last, columns)
-
-    return choose
-
-
-_rows = _chain([_loop(row) for row in TABLE])
+# Few numbers a row are soon done: choosing for each takes as long
+_rows = one_of([_loop(row) for row in TABLE], "parameter, z, wanted, found, first, last, columns")
 
 
 @inline
@@ -539,4 +546,4 @@ def loss_rows(function, z, wanted, found, first, last, columns, work):
                 work,
             )
     else:
-        _rows(function, z, wanted, found, first, last, columns)
+        _rows(function.code, function.parameter, z, wanted, found, first, last, columns)

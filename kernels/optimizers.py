@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ._jit import inline
+from ._jit import inline, one_of
 from .counting import PADDING, blocks, least
 from .simd import (
     absolute,
@@ -91,14 +91,10 @@ def _two_factors(factor):
     return 1.0, factor
 
 
-class Change(NamedTuple):
-    """One step of a rule: its numbers, worked out once for all parameters."""
+class Numbers(NamedTuple):
+    """What a rule works out once a step, for all parameters."""
 
-    loop: int  # which of the loops takes it
-    plain: int  # whether gradients and parameters are taken as they are: factor and shrink 1, and no decay
-    first_factor: float  # what gradients are multiplied by, one after the other
-    factor: float
-    decay: float  # what is added to them, times the parameter
+    decay: float  # what is added to gradients, times the parameter
     shrink: float  # what parameters are multiplied by
     momentum: float
     nesterov: float
@@ -106,21 +102,18 @@ class Change(NamedTuple):
     beta_2: float
     spread: float
     epsilon: float
+
+
+class Change(NamedTuple):
+    """One step of a rule."""
+
+    loop: int  # which of the loops takes it
+    own: Any  # the rule's Numbers
+    plain: int  # whether gradients and parameters are taken as they are: factors and shrink 1, and no decay
+    first_factor: float  # what gradients are multiplied by, one after the other
+    factor: float
     l1: float
     l2: float
-
-
-class Numbers(NamedTuple):
-    """Those of them that a rule works out."""
-
-    decay: float
-    shrink: float
-    momentum: float
-    nesterov: float
-    step_size: float
-    beta_2: float
-    spread: float
-    epsilon: float
 
 
 @inline
@@ -148,18 +141,19 @@ def _sgd_numbers(settings, rate, step):
 
 @inline
 def _has_momentum(change):
-    return change.momentum != 0.0
+    return change.own.momentum != 0.0
 
 
 @inline
 def _sgd(change, weight, gradient, velocity, unused):
     """v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov."""
-    gradient = gradient * change.first_factor * change.factor + change.decay * weight
-    if change.momentum != 0.0:
+    own = change.own
+    gradient = gradient * change.first_factor * change.factor + own.decay * weight
+    if own.momentum != 0.0:
         floor = floor_of_normals(velocity)
-        velocity = velocity * change.momentum + gradient + floor - floor
-        gradient = gradient + change.momentum * velocity if change.nesterov != 0.0 else velocity
-    return weight - change.step_size * gradient, velocity, unused
+        velocity = velocity * own.momentum + gradient + floor - floor
+        gradient = gradient + own.momentum * velocity if own.nesterov != 0.0 else velocity
+    return weight - own.step_size * gradient, velocity, unused
 
 
 # x + floor - floor, with floor_of_normals, is x, but never a subnormal number. Where a gradient stays 0 (a pixel that
@@ -168,14 +162,14 @@ def _sgd(change, weight, gradient, velocity, unused):
 
 
 @inline
-def _adam_numbers(settings, rate, step):
+def _numbers_of_adam(settings, rate, step, decay, shrink):
     spread = 1.0 / math.sqrt(1.0 - settings[BETA_2] ** step)
     epsilon = settings[EPSILON]
     if settings[EPSILON_BIASED] != 0.0:  # it is added to √v as it is, before its start bias is taken away
         epsilon *= spread
     return Numbers(
-        decay=settings[WEIGHT_DECAY],
-        shrink=1.0,
+        decay=decay,
+        shrink=shrink,
         momentum=settings[MOMENTUM],
         nesterov=settings[NESTEROV],
         step_size=rate / (1.0 - settings[MOMENTUM] ** step),
@@ -186,18 +180,13 @@ def _adam_numbers(settings, rate, step):
 
 
 @inline
+def _adam_numbers(settings, rate, step):
+    return _numbers_of_adam(settings, rate, step, settings[WEIGHT_DECAY], 1.0)
+
+
+@inline
 def _adamw_numbers(settings, rate, step):
-    numbers = _adam_numbers(settings, rate, step)
-    return Numbers(
-        decay=0.0,
-        shrink=1.0 - rate * settings[WEIGHT_DECAY],
-        momentum=numbers.momentum,
-        nesterov=numbers.nesterov,
-        step_size=numbers.step_size,
-        beta_2=numbers.beta_2,
-        spread=numbers.spread,
-        epsilon=numbers.epsilon,
-    )
+    return _numbers_of_adam(settings, rate, step, 0.0, 1.0 - rate * settings[WEIGHT_DECAY])
 
 
 @inline
@@ -215,12 +204,12 @@ def _adam(change, weight, gradient, m, v):
     is added to ε, or a v rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in float32 and 4e-154
     in float64.)
     """
-    floor, ceiling = floor_of_normals(v), largest(v)
+    own, floor, ceiling = change.own, floor_of_normals(v), largest(v)
     if change.plain == 0:
-        gradient = fma(gradient * change.first_factor, change.factor, change.decay * weight)
-        weight = weight * change.shrink
-    m = fma(m, change.momentum, fma(gradient, 1.0 - change.momentum, floor)) - floor
-    raised = fma(v, change.beta_2, fma(gradient * (1.0 - change.beta_2), gradient, floor))
+        gradient = fma(gradient * change.first_factor, change.factor, own.decay * weight)
+        weight = weight * own.shrink
+    m = fma(m, own.momentum, fma(gradient, 1.0 - own.momentum, floor)) - floor
+    raised = fma(v, own.beta_2, fma(gradient * (1.0 - own.beta_2), gradient, floor))
     v = raised - floor
     steps = newton_steps(v)
     if steps > 0:
@@ -231,12 +220,12 @@ def _adam(change, weight, gradient, m, v):
         root = fma(inverse_root * 0.5, fma(-root, root, v), root)  # the last one to √v itself: one operation less
     else:
         root = sqrt(v)
-    bottom = fma(root, change.spread, change.epsilon + change.spread * least_root(v))
+    bottom = fma(root, own.spread, own.epsilon + own.spread * least_root(v))
     inverse = reciprocal_estimate(bottom)
     for _ in range(steps):
         inverse = inverse * fma(-bottom, inverse, 2.0)
     inverse = where(raised > ceiling, 0.0, inverse)
-    return fma(m * -change.step_size, inverse, weight), m, v
+    return fma(m * -own.step_size, inverse, weight), m, v
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -277,40 +266,15 @@ CODES = {row.name: code for code, row in enumerate(TABLE)}
 _LOOPS = tuple({(row.expression, row.states, row.keeps): None for row in TABLE})
 
 
-def _numbers_of(code=0):
-    """A function that works out the numbers of a rule by its code, and says which of the loops runs it."""
-    row = TABLE[code]
+def _numbers_of(row):
+    """The numbers of a rule, and which of the loops runs it."""
     numbers, loop = row.numbers, _LOOPS.index((row.expression, row.states, row.keeps))
 
     @inline
-    def own(rule, settings, rate, step):
+    def own(settings, rate, step):
         return loop, numbers(settings, rate, step)
 
-    if code == len(TABLE) - 1:
-        return own
-    others = _numbers_of(code + 1)
-
-    @inline
-    def choose(rule, settings, rate, step):
-        return own(rule, settings, rate, step) if rule == code else others(rule, settings, rate, step)
-
-    return choose
-
-
-def _chain(loops, number=0):
-    loop = loops[number]
-    if number == len(loops) - 1:
-        return loop
-    others = _chain(loops, number + 1)
-
-    @inline
-    def choose(change, w, g, state, apart, count):
-        if change.loop == number:
-            loop(change, w, g, state, apart, count)
-        else:
-            others(change, w, g, state, apart, count)
-
-    return choose
+    return own
 
 
 def _loop(expression, states, keeps):
@@ -343,29 +307,17 @@ def _loop(expression, states, keeps):
     return run
 
 
-_numbers = _numbers_of()
-_run = _chain([_loop(*one) for one in _LOOPS])
+_numbers = one_of([_numbers_of(row) for row in TABLE], "settings, rate, step")
+_run = one_of([_loop(*one) for one in _LOOPS], "change, w, g, state, apart, count")
 
 
 @inline
 def no_change():
     """For where a gradient is asked for, and no step."""
-    return Change(
-        loop=0,
-        plain=1,
-        first_factor=1.0,
-        factor=1.0,
-        decay=0.0,
-        shrink=1.0,
-        momentum=0.0,
-        nesterov=0.0,
-        step_size=0.0,
-        beta_2=0.0,
-        spread=1.0,
-        epsilon=0.0,
-        l1=0.0,
-        l2=0.0,
+    nothing = Numbers(
+        decay=0.0, shrink=1.0, momentum=0.0, nesterov=0.0, step_size=0.0, beta_2=0.0, spread=1.0, epsilon=0.0
     )
+    return Change(0, nothing, 1, 1.0, 1.0, 0.0, 0.0)
 
 
 @inline
@@ -376,45 +328,16 @@ def change_of(rule, settings, rate, step, factor, l1, l2):
     penalty on weights, as ``add_penalty`` takes them.
     """
     loop, own = _numbers(rule, settings, rate, step)
+    plain = 1 if factor == 1.0 and own.decay == 0.0 and own.shrink == 1.0 else 0
     first, second = _two_factors(factor)
-    return Change(
-        loop=loop,
-        plain=1 if factor == 1.0 and own.decay == 0.0 and own.shrink == 1.0 else 0,
-        first_factor=first,
-        factor=second,
-        decay=own.decay,
-        shrink=own.shrink,
-        momentum=own.momentum,
-        nesterov=own.nesterov,
-        step_size=own.step_size,
-        beta_2=own.beta_2,
-        spread=own.spread,
-        epsilon=own.epsilon,
-        l1=l1,
-        l2=l2,
-    )
+    return Change(loop, own, plain, first, second, l1, l2)
 
 
 @inline
 def scaled(change, factor):
     """The same step with gradients multiplied by ``factor``."""
     first, second = _two_factors(factor)
-    return Change(
-        loop=change.loop,
-        plain=0,
-        first_factor=first,
-        factor=second,
-        decay=change.decay,
-        shrink=change.shrink,
-        momentum=change.momentum,
-        nesterov=change.nesterov,
-        step_size=change.step_size,
-        beta_2=change.beta_2,
-        spread=change.spread,
-        epsilon=change.epsilon,
-        l1=change.l1,
-        l2=change.l2,
-    )
+    return Change(change.loop, change.own, 0, first, second, change.l1, change.l2)
 
 
 @inline
@@ -424,7 +347,7 @@ def update(change, w, g, state, apart, count):
     w, g: the parameters and their gradients, apart.  state: the first vector of state of the same parameters; the
     second lies ``apart`` numbers further.
     """
-    _run(change, w, g, state, apart, count)
+    _run(change.loop, change, w, g, state, apart, count)
 
 
 @inline

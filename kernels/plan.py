@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
-from ._jit import inline
 from .arrays import address_of
-from .simd import doubles_at, integers_at, numbers_at
 
 # Kinds of operation
 DENSE, ACTIVATION, SOFTMAX, DROPOUT = 0, 1, 2, 3
@@ -152,55 +152,34 @@ def _number(value: Any) -> int:
 
 
 def reader(kind: Any) -> Callable[..., Any]:
-    """A compiled function from the address of a table, and the pointer to the parameters, to what it says."""
+    """A compiled function from the address of a table, and the pointer to the parameters, to what it says.
+
+    One piece of code for all fields: a function for each would be compiled for each.
+    """
     index = _INDEX[kind]
-    read_all = _reading([_reading_one(what, index.get(name, -1)) for name, what in kind.__annotations__.items()])
 
-    @inline
-    def read(address, parameters):
-        return kind(*read_all(integers_at(address), parameters))
+    @intrinsic
+    def read(typingctx, address, parameters):
+        read_as = {Numbers: parameters, Doubles: _DOUBLES, Integers: _INTEGERS, int: types.int64}
+        found = [read_as.get(what, parameters) for what in kind.__annotations__.values()]
 
-    return read
+        def codegen(context, builder, sig, args):
+            table = builder.inttoptr(args[0], context.get_value_type(_INTEGERS))
+            values = []
+            for name, numba_type in zip(kind._fields, sig.return_type, strict=True):
+                if name not in index:  # the parameters themselves
+                    values.append(args[1])
+                    continue
+                value = builder.load(builder.gep(table, [context.get_constant(types.intp, index[name])]))
+                if numba_type != types.int64:
+                    value = builder.inttoptr(value, context.get_value_type(numba_type))
+                values.append(value)
+            return context.make_tuple(builder, sig.return_type, values)
 
+        return types.BaseTuple.from_types(found, kind)(types.intp, parameters), codegen
 
-def _reading(fields):
-    """All of them, as a tuple."""
-    first = fields[0]
-    if len(fields) == 1:
-
-        @inline
-        def one(table, parameters):
-            return (first(table, parameters),)
-
-        return one
-    others = _reading(fields[1:])
-
-    @inline
-    def several(table, parameters):
-        return (first(table, parameters), *others(table, parameters))
-
-    return several
+    reading: Callable[..., Any] = read
+    return reading
 
 
-def _reading_one(what, k):
-    @inline
-    def numbers(table, parameters):
-        return numbers_at(table[k], parameters)  # type: ignore[call-arg]  # Numba gives the first
-
-    @inline
-    def doubles(table, parameters):
-        return doubles_at(table[k])
-
-    @inline
-    def integers(table, parameters):
-        return integers_at(table[k])
-
-    @inline
-    def integer(table, parameters):
-        return table[k]
-
-    @inline
-    def own(table, parameters):
-        return parameters
-
-    return {Numbers: numbers, Doubles: doubles, Integers: integers, int: integer, Parameters: own}[what]
+_INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)

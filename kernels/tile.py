@@ -135,30 +135,39 @@ def one_tile(rows, vectors, copying=False):
 
 def _down(heights, vectors):
     """A step down a column of tiles: the highest tile that fits is computed, and its rows are returned."""
-    height, tile = heights[0], one_tile(heights[0], vectors)
-    if len(heights) == 1:
-
-        @always_inline
-        def last(a, b, c, init, rows, depth, tail, add):
-            tile(a, b, c, init, depth, tail, add, b.at)
-            return height
-
-        return last
-    others = _down(heights[1:], vectors)
+    highest, high, low, lowest = heights
+    first, second, third, last = (one_tile(height, vectors) for height in heights)
 
     @always_inline
-    def choose(a, b, c, init, rows, depth, tail, add):
-        if rows >= height:
-            tile(a, b, c, init, depth, tail, add, b.at)
-            return height
-        return others(a, b, c, init, rows, depth, tail, add)
+    def step(a, b, c, init, rows, depth, tail, add):
+        if rows >= highest:
+            first(a, b, c, init, depth, tail, add, b.at)
+            return highest
+        if rows >= high:
+            second(a, b, c, init, depth, tail, add, b.at)
+            return high
+        if rows >= low:
+            third(a, b, c, init, depth, tail, add, b.at)
+            return low
+        last(a, b, c, init, depth, tail, add, b.at)
+        return lowest
 
-    return choose
+    return step
 
 
 _down_most = _down((TILE_ROWS, 4, 2, 1), MOST_VECTORS)
 _down_pair = _down((TILE_ROWS, 4, 2, 1), 2)
-_down_single = _down((2 * TILE_ROWS, 8, 4, 2, 1), 1)  # the first of as many sums: rows are short
+_down_short = _down((8, 4, 2, 1), 1)
+_tall = one_tile(2 * TILE_ROWS, 1)
+
+
+@always_inline
+def _down_single(a, b, c, init, rows, depth, tail, add):
+    """As many sums as in the others, for rows are short."""
+    if rows >= 2 * TILE_ROWS:
+        _tall(a, b, c, init, depth, tail, add, b.at)
+        return 2 * TILE_ROWS
+    return _down_short(a, b, c, init, rows, depth, tail, add)
 
 
 @inline

@@ -139,11 +139,12 @@ OPTIMIZER = {
             """
             @inline
             def _signum(change, weight, gradient, velocity, unused):
-                gradient = gradient * change.first_factor * change.factor + change.decay * weight
-                velocity = velocity * change.momentum + gradient * (1.0 - change.momentum)
+                own = change.own
+                gradient = gradient * change.first_factor * change.factor + own.decay * weight
+                velocity = velocity * own.momentum + gradient * (1.0 - own.momentum)
                 up = where(velocity > 0.0, splat(velocity, 1.0), splat(velocity, 0.0))
                 down = where(velocity < 0.0, splat(velocity, 1.0), splat(velocity, 0.0))
-                return weight - change.step_size * (up - down), velocity, unused
+                return weight - own.step_size * (up - down), velocity, unused
 
 
             """,

@@ -63,7 +63,10 @@ TABLE = [
     ("gemm.panel: whole and columns >= pair and (rows >= TILE_ROWS)", "deep", "whole vectors"),
     ("tile.tiles_inlined: rows > 0", "rows of every remainder", "rows of every remainder"),
     ("tile.tiles_inlined: wide", "rows of every remainder", "rows of every remainder"),
-    ("tile._down.choose: rows >= height", "rows of every remainder", "rows of every remainder"),
+    ("tile._down.step: rows >= highest", "rows of every remainder", "rows of every remainder"),
+    ("tile._down.step: rows >= high", "rows of every remainder", "rows of every remainder"),
+    ("tile._down.step: rows >= low", "rows of every remainder", "rows of every remainder"),
+    ("tile._down_single: rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
     ("gemm.copy_rows: source.column == 1", "columns of x apart and shuffled", "shuffled"),
     # losses
     ("losses.loss_rows: function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
