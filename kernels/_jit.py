@@ -98,8 +98,8 @@ def always_inline(function: Function) -> Function:
 def one_of(functions: Sequence[Callable[..., Any]], parameters: str) -> Any:
     """Let kernels call the function of a number: a helper of ``code`` and these parameters, with which it calls it.
 
-    An if-chain in one function, for which Numba has no notation: hence its text. As a function for every link, each
-    calling the next, the four chains here took a tenth of all the time of compiling.
+    An if-chain in one function, for which Numba has no notation: hence its text. With a function for every link, each
+    calling the next, compiling took a tenth longer.
 
     >>> choose = one_of([lambda x, y: x + y, lambda x, y: x - y], "x, y")
     >>> choose(1, 5, 3)

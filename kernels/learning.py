@@ -1,5 +1,7 @@
-"""dW tile by tile into an optimizer's step, so that the gradient never reaches memory: above ``dense``, which knows no
-optimizer, and ``optimizers``, which know no layer."""
+"""dW tile by tile into an optimizer's step, so that the gradient never reaches memory.
+
+The one file above both ``dense``, which knows no optimizer, and ``optimizers``, which know no layer.
+"""
 
 from . import dense, gemm, optimizers
 from ._jit import inline

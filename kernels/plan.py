@@ -151,6 +151,9 @@ def _number(value: Any) -> int:
     return address_of(value) if isinstance(value, np.ndarray) else 0 if value is None else value
 
 
+_INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
+
+
 def reader(kind: Any) -> Callable[..., Any]:
     """A compiled function from the address of a table, and the pointer to the parameters, to what it says.
 
@@ -160,19 +163,20 @@ def reader(kind: Any) -> Callable[..., Any]:
 
     @intrinsic
     def read(typingctx, address, parameters):
-        read_as = {Numbers: parameters, Doubles: _DOUBLES, Integers: _INTEGERS, int: types.int64}
-        found = [read_as.get(what, parameters) for what in kind.__annotations__.values()]
+        numbers = own = parameters
+        read_as = {Numbers: numbers, Doubles: _DOUBLES, Integers: _INTEGERS, int: types.int64, Parameters: own}
+        found = [read_as[what] for what in kind.__annotations__.values()]
 
         def codegen(context, builder, sig, args):
             table = builder.inttoptr(args[0], context.get_value_type(_INTEGERS))
             values = []
             for name, numba_type in zip(kind._fields, sig.return_type, strict=True):
-                if name not in index:  # the parameters themselves
-                    values.append(args[1])
-                    continue
-                value = builder.load(builder.gep(table, [context.get_constant(types.intp, index[name])]))
-                if numba_type != types.int64:
-                    value = builder.inttoptr(value, context.get_value_type(numba_type))
+                if name in index:
+                    value = builder.load(builder.gep(table, [context.get_constant(types.intp, index[name])]))
+                    if numba_type != types.int64:
+                        value = builder.inttoptr(value, context.get_value_type(numba_type))
+                else:  # the parameters themselves
+                    value = args[1]
                 values.append(value)
             return context.make_tuple(builder, sig.return_type, values)
 
@@ -180,6 +184,3 @@ def reader(kind: Any) -> Callable[..., Any]:
 
     reading: Callable[..., Any] = read
     return reading
-
-
-_INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)

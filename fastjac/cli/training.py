@@ -1,4 +1,4 @@
-"""``train``."""
+"""``train``: from data to a trained network in a file, with everything that must go with it."""
 
 from __future__ import annotations
 

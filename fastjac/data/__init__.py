@@ -1,1 +1,1 @@
-"""Data that comes with fastjac; see ``fastjac.datasets``."""
+"""Data: what comes with fastjac (``fastjac.datasets``), tables, and how columns become the arrays a network takes."""

@@ -1,1 +1,1 @@
-"""Model files."""
+"""What a model file and a checkpoint look like, whoever writes them."""

@@ -1,5 +1,7 @@
-"""Names that do not exist are refused with the nearest one: ``layer.wieght = 3``, ``fj.Adam(lr=0.1)``; and values
-that a constructor would refuse, also when they are assigned later: ``adam.beta_1 = 2``."""
+"""Names that do not exist are refused with the nearest one: ``layer.wieght = 3``, ``fj.Adam(lr=0.1)``.
+
+And values that a constructor would refuse, also when they are assigned later: ``adam.beta_1 = 2``.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fastjac.kernels import blocking
+from fastjac.kernels import _jit, blocking
 from fastjac.kernels.simd import register_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,29 @@ def test_each_file_knows_nothing_of_those_below_it_in_the_table():
                 assert height[below] < height[path.stem], f"{path.name} imports {below}"
             elif path.name != "__init__.py":
                 assert below.startswith("_"), f"{path.name}, which is below the table, imports {below}"
+
+
+def power(exponent):
+    @_jit.inline
+    def raised(x):
+        return x**exponent
+
+    return raised
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_each_number_calls_its_own_function(count):
+    """Two choices bear two names: with one, a kernel that calls both would call one of them twice."""
+    choose = _jit.one_of([power(k + 1) for k in range(count)], "x")
+    other = _jit.one_of([power(k + 10) for k in range(count)], "x")
+    assert choose.__qualname__ != other.__qualname__
+
+    def both(code, x):
+        return choose(code, x), other(code, x)
+
+    compiled = _jit.transient(both)
+    for code in range(count):
+        assert compiled(code, 2.0) == both(code, 2.0) == (2.0 ** (code + 1), 2.0 ** (code + 10))
 
 
 # --- the how-tos ----------------------------------------------------------------------------------------------------
