@@ -179,7 +179,164 @@ OPTIMIZER = {
         (', "adamw": AdamW}', ', "signum": Signum'),
     ],
 }
-TOYS = {"an activation": ACTIVATION, "a loss": LOSS, "an optimizer": OPTIMIZER}
+LAYER = {
+    "kernels/plan.py": [("\n# Columns of ``Plan.operations``.", "SCALE = 4\n")],
+    "kernels/network.py": [
+        ("    SOFTMAX,\n", "    SCALE,\n"),
+        (
+            "        elif masks.on:\n",
+            """\
+        elif kind == SCALE:
+            for r in range(first, last):
+                _multiply(rows_from(given, r, 0).at, advance(w, row[WEIGHT]), rows_from(value, r, 0).at, o)
+""",
+        ),
+        (
+            "@inline\ndef backward_block(",
+            """
+            @inline
+            def _scale_backward(x, w, d, n, offset, o, to, team):
+                g = advance(to.g, offset)
+                begin, end = share_of(team, o)
+                for j in range(begin, end, lanes(g)):
+                    tail = least(lanes(g), end - j)
+                    total = load_head(d.at, j, tail) * load_head(x.at, j, tail)
+                    for r in range(1, n):
+                        below = load_head(rows_from(d, r, 0).at, j, tail)
+                        total = total + below * load_head(advance(x.at, r * x.row), j, tail)
+                    if to.add != SET:
+                        total = load_head(g, j, tail) + total
+                    store_head(g, j, total, tail)
+                barrier(team.sync, team.parts)
+                first, last = share_of(team, n)
+                for r in range(first, last):
+                    line = rows_from(d, r, 0).at
+                    _multiply(line, advance(w, offset), line, o)
+                if to.fused:
+                    barrier(team.sync, team.parts)  # nobody needs the factors any more
+                    state, here = advance(to.state, offset + begin), advance(w, offset + begin)
+                    optimizers.update(to.change, here, advance(g, begin), state, to.apart, end - begin)
+
+
+            """,
+        ),
+        (
+            "            elif kind == DROPOUT and dropout:\n",
+            """\
+            elif kind == SCALE:
+                _scale_backward(_input(plan, memory, op, x), w, d, n, row[WEIGHT], o, to, team)
+""",
+        ),
+    ],
+    "fastjac/nn/layers.py": [
+        (
+            "# What the compiled plan and the files know",
+            '''
+            class Scale(Layer, strict=True):
+                """A = X ⊙ s, one learnt factor a column."""
+
+                start: float
+
+                _used: ClassVar = ("_X",)
+                _checks: ClassVar = {"start": arguments.real}
+
+                def __init__(self, start: float = 1.0) -> None:
+                    self._prepare()
+                    self.start = start
+                    self._X: np.ndarray | None = None
+
+                def config(self) -> dict[str, Any]:
+                    return {"start": self.start}
+
+                @classmethod
+                def from_config(cls, config: dict[str, Any], what: str) -> Scale:
+                    start: Any = config.get("start")
+                    expect(is_real(start) and start >= 0, f"the start of {what} is {str(start)[:40]!r}")
+                    return cls(float(start))
+
+                def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+                    return {"scale": (self.inputs,)}
+
+                def initialize(self, rng: np.random.Generator) -> None:
+                    self.parameters["scale"][...] = self.start
+
+                def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
+                    self._X = X
+                    return self.path.scale_forward(X, self.parameters["scale"])
+
+                def backward(self, dA: np.ndarray) -> np.ndarray:
+                    dX, ds = self.path.scale_backward(dA, self._X, self.parameters["scale"])
+                    self.gradients["scale"][...] = ds
+                    return dX
+
+                def operation(self, offsets: dict[str, int]) -> Operation:
+                    return Operation(kinds.SCALE, self.inputs, self.outputs, weight=offsets["scale"])
+
+
+            ''',
+        ),
+        (")}\n\n\ndef _activation_of(", ", Scale"),
+    ],
+    "fastjac/paths/reference.py": [
+        (
+            "@_quiet\ndef dropout_forward(",
+            """
+            @_quiet
+            def scale_forward(X: Array, s: Array) -> Array:
+                A = np.empty_like(X)
+                for i, x in enumerate(X):
+                    A[i] = Diagonal(s) @ x
+                return A
+
+
+            @_quiet
+            def scale_backward(dA: Array, X: Array, s: Array) -> tuple[Array, Array]:
+                dX, ds = np.empty_like(X), np.zeros_like(s)
+                for i, x in enumerate(X):
+                    dX[i] = dA[i] @ Diagonal(s)
+                    ds += dA[i] @ Diagonal(x)
+                return dX, ds
+
+
+            """,
+        )
+    ],
+    "fastjac/paths/unfused.py": [
+        (
+            "@_quiet\ndef dropout_forward(",
+            """
+            @_quiet
+            def scale_forward(X: Array, s: Array) -> Array:
+                return X * s
+
+
+            @_quiet
+            def scale_backward(dA: Array, X: Array, s: Array) -> tuple[Array, Array]:
+                return dA * s, (dA * X).sum(axis=0)
+
+
+            """,
+        )
+    ],
+    "fastjac/paths/fused.py": [
+        (
+            "def dropout_forward(",
+            """
+            def scale_forward(X: Array, s: Array) -> Array:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    return X * s
+
+
+            def scale_backward(dA: Array, X: Array, s: Array) -> tuple[Array, Array]:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    return dA * s, (dA * X).sum(axis=0)
+
+
+            """,
+        )
+    ],
+}
+TOYS = {"an activation": ACTIVATION, "a loss": LOSS, "an optimizer": OPTIMIZER, "a layer kind": LAYER}
 
 
 def add(root, edits):
@@ -217,7 +374,7 @@ def test_contributing_names_the_files_that_a_toy_touches(name):
 
 
 USES = """
-import json, sys, tempfile
+import contextlib, io, sys, tempfile
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 
 sys.meta_path[:] = [BuiltinImporter, FrozenImporter, PathFinder]  # no other fastjac
@@ -226,13 +383,15 @@ import numpy as np
 import fastjac as fj
 from fastjac import exchange
 from fastjac.estimators import MLPRegressor
+from fastjac.nn import program
 
 assert fj.__file__.startswith(sys.argv[1])
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(60, 5)), rng.normal(size=(60, 3))
 
 def network(dtype):
-    layers = [fj.Dense(5, 9, activation="softsign"), fj.Dense(9, 7), fj.Activation("softsign"), fj.Dense(7, 3)]
+    layers = [fj.layers.Scale(1.5), fj.Dense(5, 9, activation="softsign"), fj.layers.Scale(), fj.Dense(9, 7)]
+    layers += [fj.Activation("softsign"), fj.layers.Scale(0.5), fj.Dense(7, 3)]
     return fj.Sequential(layers, seed=0, dtype=dtype)
 
 near = 1e-12
@@ -256,9 +415,31 @@ one.step(by_hand)
 assert np.abs(by_hand.parameters - wanted).max() < 1e-15
 for path in trained:
     assert np.abs(trained[path] - trained["reference"]).max() < 100 * near, path
+assert network("float64").program.operations[:, 0].tolist().count(4) == 3  # in the plan
+
+program.LEAST_WORK_BY_ROWS = program.LEAST_WORK_TOGETHER = 0  # threads, however small the steps
+more_X, more_Y = rng.normal(size=(1100, 5)), rng.normal(size=(1100, 3))
+for clip_norm, batch_size, threads in ((None, 1100, 1), (None, 100, 2), (None, 1100, 2), (0.1, 100, 1), (0.1, 100, 2)):
+    found = []
+    for whole in (True, False):
+        net = network("float64")
+        net._whole = whole
+        sgd = fj.SGD(0.05, momentum=0.9, clip_norm=clip_norm)
+        settings = {"batch_size": batch_size, "threads": threads, "l2": 0.01}
+        net.fit(more_X, more_Y, loss="log_cosh", optimizer=sgd, epochs=2, **settings)
+        found.append(net.parameters)
+    assert np.abs(found[0] - found[1]).max() < near, (clip_norm, batch_size, threads)
+
 net = network("float64")
 assert fj.check_gradients(net, X, Y, fj.losses.LogCosh()).passed
-assert max(fj.explain(net, X[:3], Y[:3], "log_cosh").differences.values()) < 1e-12
+explained = fj.explain(net, X[:3], Y[:3], "log_cosh")
+assert explained.apart == () and explained.gradients["scale1"].shape == (5,)  # that of a layer kind by differences
+table = io.StringIO()
+with contextlib.redirect_stdout(table):
+    net.summary()
+assert table.getvalue().count("Scale") == 3
+softsign = fj.Sequential([fj.Dense(5, 4, activation="softsign"), fj.Dense(4, 3)], seed=0, dtype="float64")
+assert max(fj.explain(softsign, X[:3], Y[:3], "log_cosh").differences.values()) < near
 
 estimator = MLPRegressor(hidden_layer_sizes=(6,), activation="softsign", solver="sgd", max_iter=3, random_state=0)
 with np.errstate(all="ignore"):
@@ -269,20 +450,20 @@ assert estimator.network_.layers[0].activation.name == "softsign"
 
 with tempfile.TemporaryDirectory() as folder:
     net.save(f"{folder}/net")
-    assert np.array_equal(fj.load(f"{folder}/net").predict(X), net.predict(X))
+    loaded = fj.load(f"{folder}/net")
+assert np.array_equal(loaded.predict(X), net.predict(X)) and loaded.layers[0].start == 1.5
 
-refused = []
 for call, package in ((exchange.to_torch, "torch"), (exchange.to_onnx, "onnx")):
-    try:
-        __import__(package)
-        call(net)
-    except ImportError:
-        pass
-    except TypeError as error:
-        assert "softsign" in str(error)
-        refused.append(package)
-    else:
-        raise AssertionError(package)
+    for refused, name in ((net, "layers[0] is Scale"), (softsign, "softsign")):
+        try:
+            __import__(package)
+            call(refused)
+        except ImportError:
+            pass
+        except TypeError as error:
+            assert name in str(error)
+        else:
+            raise AssertionError(package)
 
 sys.argv = ["fastjac", "train", "digits", "--hidden", "8", "--activation", "softsign", "--epochs", "1",
             "--optimizer", "signum", "--dtype", "float64"]
