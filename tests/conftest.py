@@ -36,6 +36,16 @@ def threads_as_asked(monkeypatch):
     monkeypatch.setattr(program, "LEAST_WORK_BY_ROWS", 0)
 
 
+def use_plan(whether, *networks):
+    """Let networks go layer by layer, as one with a user's layer does, for which there is no compiled plan.
+
+    A copy of such a network has its plan again.
+    """
+    if not whether:
+        for network in networks:
+            network._program = None
+
+
 def write_idx(path, array, zipped=False):
     """An array of bytes as an IDX file."""
     content = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
@@ -50,5 +60,5 @@ def write_idx_pair(folder, count=60, seed=0):
 
 
 support = types.ModuleType("tests_support")
-support.write_idx, support.write_idx_pair = write_idx, write_idx_pair
+support.use_plan, support.write_idx, support.write_idx_pair = use_plan, write_idx, write_idx_pair
 sys.modules["tests_support"] = support

@@ -405,7 +405,7 @@ for path in ("fused", "unfused", "reference"):
     assert history["loss"][-1] < history["loss"][0]
     trained[path] = net.parameters
 layers = network("float64")
-layers._whole = False
+layers._program = None  # none for the whole
 layers.fit(X, Y, loss="log_cosh", optimizer=fj.optimizers.get("signum"), epochs=3, batch_size=16)
 assert np.array_equal(layers.parameters, trained["fused"])
 by_hand, one = network("float64"), fj.optimizers.BY_NAME["signum"](0.01, momentum=0.0)
@@ -423,7 +423,8 @@ for clip_norm, batch_size, threads in ((None, 1100, 1), (None, 100, 2), (None, 1
     found = []
     for whole in (True, False):
         net = network("float64")
-        net._whole = whole
+        if not whole:
+            net._program = None
         sgd = fj.SGD(0.05, momentum=0.9, clip_norm=clip_norm)
         settings = {"batch_size": batch_size, "threads": threads, "l2": 0.01}
         net.fit(more_X, more_Y, loss="log_cosh", optimizer=sgd, epochs=2, **settings)

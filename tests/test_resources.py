@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from fastjac.kernels._jit import statistics
+from tests_support import use_plan
 
 import fastjac as fj
 
@@ -96,7 +97,7 @@ def test_each_allocation_that_fails_is_a_memory_error_and_nothing_is_lost(
 
     def make():
         net = network()
-        net._whole = what != "fit by layers"
+        use_plan(what != "fit by layers", net)
         return net
 
     make().save(path)

@@ -162,7 +162,8 @@ def hostile_case(rng):
     dtype = str(rng.choice(["float32", "float64"]))
     first = fj.Activation("tanh") if rng.random() < 0.3 else fj.Dense(i, i, activation="relu")
     net = fj.Sequential([first, fj.Dropout(0.1), fj.Dense(i, o)], seed=0, inputs=i, dtype=dtype)
-    net._whole = rng.random() < 0.7
+    if rng.random() >= 0.7:
+        net._program = None  # layer by layer
     X, d, y = rng.normal(size=(n, i)).astype(dtype), rng.normal(size=(n, o)), rng.integers(0, o, n)
     optimizer, loss = fj.SGD(0.01, momentum=0.5), fj.SoftmaxCrossEntropy()
     accepted = True
@@ -372,7 +373,8 @@ def hostile_to_y(target, value, batch_size, threads, route):
     arrays = {"X": X, "y": y, "soft": soft, "weight": weight}
     chosen = arrays[target]
     net = fj.Sequential([fj.Dense(6, 40)], seed=0)
-    net._whole = route == "whole"
+    if route == "by layers":
+        net._program = None
 
     def act(epoch, logs):
         if value == "shape":
@@ -504,7 +506,8 @@ def nothing_is_changed(count, seed, folder):
         dtype = str(rng.choice(["float32", "float64"]))
         first = [fj.Activation("relu"), fj.Softmax(), fj.Dropout(0.2), fj.Dense(width, width, activation="gelu")][k % 4]
         net = fj.Sequential([first, fj.Dense(width, outputs)], seed=k, inputs=width, dtype=dtype)
-        net._whole = k % 3 > 0
+        if k % 3 == 0:
+            net._program = None  # layer by layer
         whole = rng.normal(size=(rows, width + outputs)).astype(rng.choice(["f4", "f8"]))
         if k % 5 == 0:
             np.save(folder / "a.npy", whole)

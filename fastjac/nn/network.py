@@ -65,7 +65,6 @@ class Network(Strict, strict=True):
         self.epochs_trained = 0
         self.stop_training = False
         self.preprocessing = None
-        self._whole = True  # run built-in networks as one compiled plan; tests of the other route turn it off
         self._path = "fused"
         self._seen: _Pass | None = None  # the last forward
         self._kept: list[dict[str, Any]] | None = None  # what layers kept of it, where they have run since
@@ -125,7 +124,7 @@ class Network(Strict, strict=True):
             if isinstance(layer, Dropout):
                 layer.place = k
             operations.append(layer.operation(offsets))
-        self._program: Program | None = None
+        self._program: Program | None = None  # a user's layer is run by itself, and so are those beside it
         if all(type(layer) in _BUILT_IN for layer in self._layers):
             self._program = Program([o for o in operations if o is not None], self._dtype)
         for layer in self._layers:
@@ -200,7 +199,7 @@ class Network(Strict, strict=True):
     @property
     def program(self) -> Program | None:
         """The compiled plan, where the network is made of built-in layers and the path is "fused"."""
-        return self._program if self._whole and self._path == "fused" else None
+        return self._program if self._path == "fused" else None
 
     def _checked_input(self, X: Any, name: str = "X") -> np.ndarray:
         return floats(name, X, (None, self._inputs), self._dtype)

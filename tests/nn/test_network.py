@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from tests_support import use_plan
 
 import fastjac as fj
 from fastjac.nn.activations import NAMES
@@ -248,7 +249,8 @@ def test_what_comes_between_forward_and_backward_does_not_change_the_gradient(ro
     def made():
         layers = [fj.Dense(5, 7, activation="relu"), fj.Activation("silu"), *EXTRAS[extra](), fj.Dense(7, 3)]
         net = fj.Sequential(layers, seed=0)
-        net._whole, net.path = ROUTES[route]
+        whole, net.path = ROUTES[route]
+        use_plan(whole, net)
         return net
 
     def between(net, kind):
@@ -330,7 +332,7 @@ def test_an_input_of_any_strides_gives_the_bits_of_its_plain_copy_whatever_layer
         results = []
         for array in (X, X.copy(order="C")):
             net = fj.Sequential([FIRST_LAYERS[first](), fj.Dense(5, 2)], seed=0, inputs=5, dtype=dtype)
-            net._whole = whole
+            use_plan(whole, net)
             results.append([net.forward(array), net.backward(d), net.gradients, net.predict(array)])
         for one, other in zip(*results, strict=True):
             np.testing.assert_array_equal(one, other, err_msg=name)
@@ -341,7 +343,8 @@ def test_an_input_that_was_resized_is_refused_or_right(route):
     d = np.ones((40, 3))
     for change in ("shape", "shrink", "grow", "dtype"):
         net = two_layers("float64")
-        net._whole, net.path = ROUTES[route]
+        whole, net.path = ROUTES[route]
+        use_plan(whole, net)
         owner = random(40, 5)
         net.forward(owner.copy())
         expected = net.backward(d)
@@ -474,7 +477,8 @@ def test_any_layer_stands_anywhere(kind, place, dtype):
     # by whole and by layers: the same bits
     net.path = "fused"
     for whole in (True, False):
-        net._whole, net._training_step = whole, 0
+        use_plan(whole, net)
+        net._training_step = 0
         again = net.forward(X), net.backward(d), net.gradients.copy(), net.predict(X)
         for one, other in zip(again, results["fused"], strict=True):
             np.testing.assert_array_equal(one, other)
@@ -672,7 +676,7 @@ REFUSED = [
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "by layers"])
 def test_a_refusal_names_what_was_seen_and_expected_and_changes_nothing(call, error, words, whole):
     net = two_layers()
-    net._whole = whole
+    use_plan(whole, net)
     net.forward(X)
     net.backward(np.ones((6, 3)))
     before = net.parameters.copy(), net.gradients.copy(), net.predict(X)

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from tests_support import use_plan
 
 import fastjac as fj
 from fastjac.nn import optimizers
@@ -368,7 +369,7 @@ def test_an_infinite_gradient_that_is_to_be_clipped_is_told_before_the_step(whol
     """The loss is finite, (1e19)², and its gradient 2e19·1e20 is not."""
     X, y = np.array([[0.0], [0.0], [1e20], [0.0]]), np.zeros((4, 1))
     net = fj.Sequential([fj.Dense(1, 1)], seed=0)
-    net._whole = whole
+    use_plan(whole, net)
     net.parameters[:] = 0.05, 1.0
     optimizer = fj.SGD(1e-3, clip_norm=1.0)
     with pytest.raises(fj.NonFiniteError, match=r"the gradient is not finite in epoch 0, batch 1, though the loss is"):
@@ -393,7 +394,7 @@ def test_a_step_beyond_the_range_of_numbers_is_told_in_its_epoch_and_by_what_it_
         ([1e20, 0.0], r"parameters are not finite either: the batch before had a finite loss"),
     ):
         net = fj.Sequential([fj.Dense(1, 1)], seed=0)
-        net._whole = whole
+        use_plan(whole, net)
         net.parameters[:] = 0.05, 1.0
         with pytest.raises(fj.NonFiniteError, match=words):
             net.fit(

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from tests_support import use_plan
 
 import fastjac as fj
 from fastjac.nn import losses, optimizers
@@ -225,7 +226,7 @@ def test_what_a_layer_of_a_network_is_can_not_be_changed(place, name, value):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_assigning_parameters_or_gradients_writes_into_the_vector(whole, name, dtype):
     net = fj.Sequential([fj.Dense(2, 3), fj.Dense(3, 2)], seed=0, dtype=dtype)
-    net._whole = whole
+    use_plan(whole, net)
     vector = getattr(net, name)
     for value in (vector * 0.5, vector.astype(">f8"), np.arange(17)[::-1], [1] * 17, np.ones(34, "f4")[::2]):
         setattr(net, name, value)

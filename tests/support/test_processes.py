@@ -148,7 +148,7 @@ FORKS_WHILE_TRAINING = (
 forks, threads, route = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 net, steps, stop = network(), set(), threading.Event()
 if route == "layers":
-    net._whole = False
+    net._program = None
 row = X[:5].astype("f4")
 
 class Notes(fj.Callback):  # what every whole step predicts

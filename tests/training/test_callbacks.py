@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from tests_support import use_plan
 
 import fastjac as fj
 
@@ -44,7 +45,7 @@ class Recorder(fj.Callback):
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_order_of_calls(whole):
     net, recorder = network(), Recorder()
-    net._whole = whole
+    use_plan(whole, net)
     fit(net, epochs=2, callbacks=[recorder])
     assert recorder.network is net
     assert recorder.seen == [
@@ -66,7 +67,7 @@ def test_the_order_of_calls(whole):
 @pytest.mark.parametrize("whole", [True, False])
 def test_logs_are_what_the_history_keeps(whole):
     net, recorder, seen = network(), Recorder(), []
-    net._whole = whole
+    use_plan(whole, net)
     history = fit(net, callbacks=[recorder, lambda epoch, logs: seen.append((epoch, logs))], validation_data=(X, Y))
     assert [epoch for epoch, _ in seen] == [0, 1, 2]
     for epoch, logs in seen:
@@ -78,7 +79,7 @@ def test_logs_are_what_the_history_keeps(whole):
 @pytest.mark.parametrize("whole", [True, False])
 def test_callbacks_change_nothing(whole):
     plain, watched = network(), network()
-    watched._whole = whole
+    use_plan(whole, watched)
     one, other = fit(plain), fit(watched, callbacks=[Recorder()])
     np.testing.assert_array_equal(plain.parameters, watched.parameters)
     assert one["loss"] == other["loss"]
@@ -93,7 +94,7 @@ def test_a_batchs_logs_are_of_this_batch(whole):
             values.append(logs["loss"])
 
     net = network()
-    net._whole = whole
+    use_plan(whole, net)
     first = net.evaluate(X[:20], Y[:20], "softmax_cross_entropy")["loss"]
     history = fit(net, epochs=1, shuffle=False, callbacks=[Losses()])
     assert values[0] == pytest.approx(first, rel=1e-6)
@@ -116,7 +117,7 @@ def test_stop_training_after_a_batch_or_an_epoch(whole):
             self.network.stop_training = True
 
     net = network()
-    net._whole = whole
+    use_plan(whole, net)
     optimizer = fj.Adam()
     history = fit(net, callbacks=[AfterBatch()], optimizer=optimizer)
     assert optimizer.state(net).counters[0] == 2
@@ -133,7 +134,7 @@ def test_stop_training_after_a_batch_or_an_epoch(whole):
 @pytest.mark.parametrize("whole", [True, False])
 def test_early_stopping_waits_and_puts_the_best_parameters_back(whole):
     net = network()
-    net._whole = whole
+    use_plan(whole, net)
     values = iter([3.0, 2.0, 2.5, 2.0, 2.1, 1.0])
     kept = []
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from tests_support import use_plan
 
 import fastjac as fj
 
@@ -57,7 +58,7 @@ def _torch_losses(net, X, y, weight, l1, l2, epochs, batch, clip=None):
 def test_training_with_a_penalty_is_pytorchs(l1, l2, clip, batch, whole):
     X, y, weight = _data()
     net = _network()
-    net._whole = whole
+    use_plan(whole, net)
     wanted, weights = _torch_losses(net, X, y, weight, l1, l2, 4, batch, clip)
     history = net.fit(
         X,
@@ -101,7 +102,7 @@ def test_a_large_batch_is_penalized_once_and_threads_change_no_bit():
         assert loss == other_loss
         np.testing.assert_array_equal(parameters, other)
     net = _network("float32")
-    net._whole = False
+    use_plan(False, net)
     by_layers = net.fit(X, y, loss="softmax_cross_entropy", epochs=3, batch_size=1500, l1=0.5, l2=2.0, progress=False)
     np.testing.assert_allclose(ended[0][0], by_layers["loss"], rtol=1e-5)  # float32
 

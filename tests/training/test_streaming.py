@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from tests_support import use_plan
 
 import fastjac as fj
 from fastjac.nn.losses import BY_NAME
@@ -175,7 +176,7 @@ def test_targets_may_change_kind_from_batch_to_batch(route, loss, threads):
     for order in (batches, batches[::-1]):
         nets, histories = [network(loss) for _ in range(2)], []
         for net, data in zip(nets, (order, plain if order is batches else plain[::-1]), strict=True):
-            net._whole = route != "by layers"
+            use_plan(route != "by layers", net)
             net.path = "fused" if route in ("whole", "by layers") else route
             histories.append(
                 net.fit(

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastjac.kernels.losses import AMOUNTS, NUMBERS
+from tests_support import use_plan
 
 import fastjac as fj
 from fastjac.nn.losses import BY_NAME
@@ -99,7 +100,7 @@ def test_the_compiled_epoch_and_the_layers_one_by_one_give_the_same_bits(number,
             dropout=0.3 * (number % 3 == 1),
             dtype=["float32", "float64"][number % 2],
         )
-        net._whole = whole
+        use_plan(whole, net)
         assert (net.program is not None) is whole
         optimizer = make()
         history = net.fit(X, y, loss=loss, optimizer=optimizer, **options)
@@ -119,7 +120,7 @@ def test_the_two_routes_agree_at_the_borders_of_chunks(samples, batch):
     parameters = []
     for whole in (True, False):
         net = network(activation="silu", dropout=0.2)
-        net._whole = whole
+        use_plan(whole, net)
         net.fit(X, y, loss="softmax_cross_entropy", epochs=2, batch_size=batch)
         parameters.append(net.parameters)
     np.testing.assert_array_equal(*parameters)
@@ -193,7 +194,7 @@ def test_a_losss_own_number_changes_what_is_learnt_but_a_sample_without_weight_d
 def test_the_loop_by_hand_is_what_fit_does_to_the_bit(loss, dtype, whole):
     X, y = problem(loss, 50)
     by_fit, by_hand = network(loss, dropout=0.2, dtype=dtype), network(loss, dropout=0.2, dtype=dtype)
-    by_fit._whole = by_hand._whole = whole
+    use_plan(whole, by_fit, by_hand)
     history = by_fit.fit(X, y, loss=loss, optimizer=fj.Adam(0.01), epochs=1, batch_size=16, shuffle=False)
     optimizer, loss_fn, total = fj.Adam(0.01), fj.losses.get(loss), 0.0
     for first in range(0, 50, 16):
@@ -263,7 +264,7 @@ def test_a_seed_repeats_a_training_to_the_bit(whole):
     results = []
     for seed in (1, 1, 2):
         net = network(dropout=0.3, seed=seed)
-        net._whole = whole
+        use_plan(whole, net)
         results.append((net.fit(X, y, loss="softmax_cross_entropy", epochs=3), net.parameters))
     np.testing.assert_array_equal(results[0][1], results[1][1])
     same_histories(results[0][0], results[1][0])
@@ -274,7 +275,7 @@ def test_a_seed_repeats_a_training_to_the_bit(whole):
 def test_a_second_fit_goes_on_where_the_first_ended(whole):
     X, y = problem("softmax_cross_entropy", 70)
     once, twice = network(dropout=0.3), network(dropout=0.3)
-    once._whole = twice._whole = whole
+    use_plan(whole, once, twice)
     one, two = fj.Adam(0.01), fj.Adam(0.01)
     history = once.fit(X, y, loss="softmax_cross_entropy", optimizer=one, epochs=5)
     first = twice.fit(X, y, loss="softmax_cross_entropy", optimizer=two, epochs=2)
@@ -290,7 +291,7 @@ def test_dropout_goes_on_by_the_steps_of_the_network_whatever_the_optimizer(whol
     X, y = problem("softmax_cross_entropy", 70)
     once, often, named = (network(dropout=0.3) for _ in range(3))
     for net in (once, often, named):
-        net._whole = whole
+        use_plan(whole, net)
     options = {"loss": "softmax_cross_entropy", "batch_size": 16, "threads": threads}
     # gradient descent remembers nothing but its steps, so that a new object each time is one for ever
     history = once.fit(X, y, optimizer=fj.SGD(0.1), epochs=4, **options)
@@ -304,6 +305,7 @@ def test_dropout_goes_on_by_the_steps_of_the_network_whatever_the_optimizer(whol
     assert len(set(losses)) == 4
     # and by hand the masks follow on those of fit
     twin = pickle.loads(pickle.dumps(named))
+    use_plan(whole, twin)
     history = named.fit(X[:16], y[:16], **options, **still)
     value, _ = fj.SoftmaxCrossEntropy()(twin.forward(X[:16]), y[:16])
     assert value == pytest.approx(history["loss"][0], rel=1e-12)
@@ -321,7 +323,7 @@ def test_settings_of_an_optimizer_that_a_callback_changes_count_from_the_next_st
         ("learning_rate", 0.3),
     ]
     by_callback, by_hand = (network(), network())
-    by_callback._whole = by_hand._whole = whole
+    use_plan(whole, by_callback, by_hand)
     optimizer = fj.SGD(0.1)
 
     class Change(fj.Callback):
@@ -346,7 +348,7 @@ def test_settings_of_an_optimizer_that_a_callback_changes_count_from_the_next_st
 def test_settings_that_a_callback_changes_after_an_epoch_count_in_the_next_one(whole):
     X, y = problem("softmax_cross_entropy", 16)
     by_callback, by_hand = network(), network()
-    by_callback._whole = by_hand._whole = whole
+    use_plan(whole, by_callback, by_hand)
     optimizer, other, loss = fj.SGD(0.1), fj.SGD(0.1), fj.SoftmaxCrossEntropy()
     changes = [("momentum", 0.5), ("weight_decay", 0.1), ("clip_norm", 0.05), ("learning_rate", 0.3)]
 
@@ -454,7 +456,7 @@ def test_every_epoch_has_an_order_of_its_own_and_every_row_comes_once():
 def test_the_history_has_a_number_an_epoch_in_each_column(loss, whole):
     X, y = problem(loss, 40)
     net = network(loss)
-    net._whole = whole
+    use_plan(whole, net)
     history = net.fit(X, y, loss=loss, epochs=3, validation_data=(X[:10], y[:10]))
     columns = (
         ["loss", "val_loss", "seconds"]
@@ -486,7 +488,7 @@ def test_loss_and_accuracy_of_an_epoch_are_weighted_means_over_its_batches(loss)
 def test_a_learning_rate_of_0_changes_no_bit(optimizer, whole):
     X, y = problem("softmax_cross_entropy", 40)
     net = network()
-    net._whole = whole
+    use_plan(whole, net)
     before = net.parameters.copy()
     net.fit(X, y, loss="softmax_cross_entropy", optimizer=optimizer(0.0), epochs=2)
     np.testing.assert_array_equal(net.parameters.view(np.int32), before.view(np.int32))
@@ -502,7 +504,7 @@ def test_a_schedule_is_asked_for_every_step_once_and_in_order(whole):
         return 0.01
 
     net = network()
-    net._whole = whole
+    use_plan(whole, net)
     net.fit(X, y, loss="softmax_cross_entropy", optimizer=fj.SGD(schedule), epochs=30, batch_size=8)
     assert asked == list(range(150))
 
@@ -515,7 +517,7 @@ def test_a_weight_of_0_is_absence_and_of_2_is_presence_twice(whole):
     X, y = problem("softmax_cross_entropy", 30)
     weight = np.array([0.0, 1.0, 2.0, 3.0, 1.0] * 6)  # whose sum is not the number of rows
     weighted, repeated = network(dtype="float64"), network(dtype="float64")
-    weighted._whole = repeated._whole = whole
+    use_plan(whole, weighted, repeated)
     options = {"loss": "softmax_cross_entropy", "optimizer": "sgd", "epochs": 4, "batch_size": 60, "shuffle": False}
     weighted.fit(X, y, sample_weight=weight, **options)
     rows = np.repeat(np.arange(30), weight.astype(int))
@@ -534,7 +536,7 @@ def test_class_weights_multiply_sample_weights_and_balanced_makes_classes_weigh_
     for given, factors in (("balanced", 30 / (2 * counts)), ({1: 3.0}, np.array([1.0, 3.0]))):
         nets = [network(), network()]
         for net in nets:
-            net._whole = whole
+            use_plan(whole, net)
         nets[0].fit(X, y, class_weight=given, sample_weight=own, **options)
         nets[1].fit(X, y, sample_weight=factors[y] * own, **options)
         np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
@@ -544,7 +546,7 @@ def test_class_weights_multiply_sample_weights_and_balanced_makes_classes_weigh_
 def test_a_batch_without_weight_changes_nothing_in_plain_sgd(whole):
     X, y = problem("softmax_cross_entropy", 16)
     net, other = network(), network()
-    net._whole = other._whole = whole
+    use_plan(whole, net, other)
     weight = np.array([1.0] * 8 + [0.0] * 8)
     options = {"loss": "softmax_cross_entropy", "optimizer": "sgd", "batch_size": 8, "shuffle": False}
     history = net.fit(X, y, sample_weight=weight, **options)
@@ -596,7 +598,7 @@ def test_arguments_are_not_changed(whole):
     copies = [a.copy() for a in (X, y, weight, soft)]
     for targets in (y, soft):
         net = fj.Sequential([fj.Activation("relu"), fj.Dropout(0.2), fj.Dense(6, 3)], seed=0)
-        net._whole = whole
+        use_plan(whole, net)
         net.fit(
             X,
             targets,
@@ -652,7 +654,7 @@ def test_global_state_is_as_before():
 def test_infinite_gradients_under_dropout_are_an_error_and_no_warning(whole):
     """∞ · 0 is NaN, of which NumPy would warn where compiled code says nothing."""
     net = fj.Sequential([fj.Dense(4, 3), fj.Dropout(0.5), fj.Dense(3, 1)], seed=0)
-    net._whole = whole
+    use_plan(whole, net)
     net.parameters[:] = 1e20
     X = np.full((8, 4), 1e18)
     with pytest.raises(fj.NonFiniteError, match="in epoch 0, batch 0"):
@@ -670,7 +672,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_layers_name_and_the_last_good_
     def make():
         net = fj.Sequential([fj.Dense(6, 9), fj.Activation("relu"), fj.Dense(9, 3)], seed=0)
         net.parameters[:] *= 1e5
-        net._whole = whole
+        use_plan(whole, net)
         return net
 
     options = {"loss": "mean_squared_error", "optimizer": fj.SGD(0.0, momentum=0.5), "batch_size": 8, "shuffle": False}
@@ -691,7 +693,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_layers_name_and_the_last_good_
 def test_a_rate_that_is_too_large_ends_in_an_error_not_in_nan(whole):
     X, y = problem("mean_squared_error", 64)
     net = network("mean_squared_error")
-    net._whole = whole
+    use_plan(whole, net)
     with pytest.raises(fj.NonFiniteError, match="smaller learning rate"):
         net.fit(100 * X, y, loss="mean_squared_error", optimizer=fj.SGD(1e4), epochs=200)
     assert not np.isnan(net.parameters).any()
@@ -702,7 +704,7 @@ def test_a_rate_that_is_too_large_ends_in_an_error_not_in_nan(whole):
 def test_a_poisson_rate_that_overflows_ends_in_an_error(whole, dtype, rate):
     net = fj.Sequential([fj.Dense(1, 1)], seed=0, dtype=dtype)
     net.parameters[:] = rate, 0.0
-    net._whole = whole
+    use_plan(whole, net)
     with pytest.raises(fj.NonFiniteError, match=r"epoch 0, batch 1; .* come from the loss itself"):
         net.fit([[0.0], [1.0]], [1.0, 1.0], loss="poisson", batch_size=1, shuffle=False, optimizer=fj.SGD(0.0))
     np.testing.assert_array_equal(net.parameters, [rate, 0.0])
@@ -773,7 +775,9 @@ X, y = rng.normal(size=(3000, 20)).astype(np.float32), rng.integers(0, 4, 3000)
 
 def make():
     net = fj.Sequential([fj.Dense(20, 50, activation="relu"), fj.Dropout(0.1), fj.Dense(50, 4)], seed=0)
-    net._whole, net.path = whole, path
+    net.path = path
+    if not whole:
+        net._program = None  # layer by layer
     return net
 
 warm = make()

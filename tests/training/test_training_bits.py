@@ -14,6 +14,7 @@ import pytest
 from fastjac.kernels import simd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests_support import use_plan
 
 import fastjac as fj
 from fastjac.nn import program
@@ -67,7 +68,7 @@ def subnormals_as_0():
 
 def step(net, X, y, batch, optimizer, threads=1, whole=True, keep=False, weight=None, shuffle=False, **options):
     """One epoch by one of the two routes: parameters, moments, losses, and the gradients where they are kept."""
-    net._whole = whole
+    use_plan(whole, net)
     clip = options.pop("clip_norm", None)
     made = optimizer(clip)
     callback = Keep()
