@@ -374,7 +374,7 @@ def test_contributing_names_the_files_that_a_toy_touches(name):
 
 
 USES = """
-import contextlib, io, sys, tempfile
+import contextlib, io, sys, tempfile, warnings
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 
 sys.meta_path[:] = [BuiltinImporter, FrozenImporter, PathFinder]  # no other fastjac
@@ -442,12 +442,17 @@ assert table.getvalue().count("Scale") == 3
 softsign = fj.Sequential([fj.Dense(5, 4, activation="softsign"), fj.Dense(4, 3)], seed=0, dtype="float64")
 assert max(fj.explain(softsign, X[:3], Y[:3], "log_cosh").differences.values()) < near
 
-estimator = MLPRegressor(hidden_layer_sizes=(6,), activation="softsign", solver="sgd", max_iter=3, random_state=0)
-with np.errstate(all="ignore"):
-    import warnings
-    warnings.simplefilter("ignore")
-    estimator.fit(X, Y[:, 0])
+alike = fj.Sequential([fj.Dense(5, 6, activation="softsign"), fj.Dense(6, 1)], seed=0, dtype="float64")
+settings = {"activation": "softsign", "solver": "signum", "learning_rate_init": 0.01, "momentum": 0.5, "alpha": 0.0}
+estimator = MLPRegressor(hidden_layer_sizes=(6,), **settings, batch_size=16, shuffle=False, max_iter=3, random_state=0)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it has not converged
+    weights, biases = zip(*((layer.weight, layer.bias) for layer in alike.layers))
+    estimator.fit(X, Y[:, 0], coefs_init=weights, intercepts_init=biases)
+signum = fj.optimizers.Signum(0.01, momentum=0.5)
+alike.fit(X, Y[:, 0], loss="mean_squared_error", optimizer=signum, epochs=3, batch_size=16, shuffle=False)
 assert estimator.network_.layers[0].activation.name == "softsign"
+assert np.array_equal(estimator.network_.parameters, alike.parameters)
 
 with tempfile.TemporaryDirectory() as folder:
     net.save(f"{folder}/net")

@@ -28,6 +28,7 @@ from fastjac.estimators._lbfgs import Objective, minimizer
 from fastjac.estimators._stochastic import HeldOut, Order, Recorder, SklearnTasks, StoppingRules
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import are_views, build, checked, dense, views, widths
+from fastjac.kernels.optimizers import TABLE as RULES
 from fastjac.nn import activations, losses, optimizers
 from fastjac.nn.batch import Batch
 from fastjac.sequential import Sequential
@@ -38,7 +39,8 @@ from fastjac.training.steps import Steps
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
-STOCHASTIC = ("sgd", "adam", "adamw")
+STOCHASTIC = tuple(optimizers.BY_NAME)
+_STOCHASTIC = f"{', '.join(map(repr, STOCHASTIC[:-1]))} and {STOCHASTIC[-1]!r}"  # in messages
 _BLOCK = 4096  # rows of a sparse matrix that are made dense at a time, when they are predicted
 _ACTIVATIONS = {"logistic": "sigmoid"}  # scikit-learn's name: ours
 
@@ -279,7 +281,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 raise ValueError("solver='lbfgs' needs the whole gradient, so clip_norm must be None")
             if self.early_stopping and validation[0] is not None:
                 raise ValueError(
-                    "early_stopping is for the solvers 'sgd', 'adam' and 'adamw'; with 'lbfgs' and X_val,"
+                    f"early_stopping is for the solvers {_STOCHASTIC}; with 'lbfgs' and X_val,"
                     " look at validation_loss_curve_, or stop in a callback"
                 )
             if self.early_stopping:
@@ -305,7 +307,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 )
             if self.solver == "lbfgs":
                 raise ValueError(
-                    f"callbacks has a {name}, which goes with the solvers 'sgd', 'adam' and 'adamw':"
+                    f"callbacks has a {name}, which goes with the solvers {_STOCHASTIC}:"
                     " nothing can go on from the middle of 'lbfgs'"
                 )
             if not isinstance(self.random_state, Integral):
@@ -557,21 +559,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     def _new_optimizer(self, factor: float) -> optimizers.Optimizer:
         """The solver, for a gradient that is ``factor`` times ours."""
+        clip_norm = self._clip(factor)
         if self.solver == "sgd":
             nesterov = bool(self.nesterovs_momentum and self.momentum)  # without momentum it is none
-            return optimizers.SGD(
-                self.learning_rate_init * factor, self.momentum, nesterov, clip_norm=self._clip(factor)
-            )
-        settings = {
-            "learning_rate": self.learning_rate_init,
+            return optimizers.SGD(self.learning_rate_init * factor, self.momentum, nesterov, clip_norm=clip_norm)
+        made_by = Adam if self.solver == "adam" else optimizers.BY_NAME[self.solver]
+        given = {
+            "momentum": self.momentum,
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon / factor,
-            "clip_norm": self._clip(factor),
+            "weight_decay": self.weight_decay if self.solver == "adamw" else 0.0,  # the others have ``alpha``
         }
-        if self.solver == "adam":
-            return Adam(**settings)
-        return optimizers.AdamW(**settings, weight_decay=self.weight_decay)
+        settings = {name: value for name, value in given.items() if name in RULES[made_by.rule].settings}
+        optimizer: optimizers.Optimizer = made_by(self.learning_rate_init, clip_norm=clip_norm, **settings)
+        return optimizer
 
     def _clip(self, factor: float) -> float | None:
         return None if self.clip_norm is None else self.clip_norm / factor
