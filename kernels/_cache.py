@@ -412,8 +412,8 @@ class KernelCache:
                 continue  # not compiled yet
             except Exception as fault:
                 if name:
-                    place = os.path.join(self.cache_path, name)
-                    warn(f"the compiled kernel {place} could not be loaded ({_told(fault)}); it is compiled again.")
+                    path = os.path.join(self.cache_path, name)
+                    warn(f"the compiled kernel {path} could not be loaded ({_told(fault)}); it is compiled again.")
                 else:
                     warn(self._no_cache(fault))
                 return None

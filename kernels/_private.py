@@ -50,14 +50,14 @@ class Folder:
         self.path = os.path.join(path, name) if name else path
         self.open_to_others = False
         self._descriptor: int | None = None
-        place, where = above._at(name) if above else (path, {})
-        status = os.lstat(place, **where)
+        path, where = above._at(name) if above else (path, {})
+        status = os.lstat(path, **where)
         if stat.S_ISLNK(status.st_mode):
             raise UnusableError(f"{self.path} is a symbolic link")
         if not stat.S_ISDIR(status.st_mode):
             raise UnusableError(f"{self.path} is not a folder")
         if sys.platform != "win32":
-            self._descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, **where)
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, **where)
             status = os.fstat(self._descriptor)
             self.open_to_others = status.st_mode & 0o022 != 0
             if reason := _foreign(status):
@@ -83,9 +83,9 @@ class Folder:
 
     def make(self, name: str) -> None:
         """Make a folder in this one, unless there is one."""
-        place, where = self._at(name)
+        path, where = self._at(name)
         with suppress(FileExistsError):
-            os.mkdir(place, 0o700, **where)
+            os.mkdir(path, 0o700, **where)
 
     def below(self, name: str) -> Folder:
         return Folder(self.path, name, self)
@@ -93,8 +93,8 @@ class Folder:
     def status(self, name: str = "") -> os.stat_result:
         """Of a file, links not followed, or of the folder."""
         if name:
-            place, where = self._at(name)
-            return os.lstat(place, **where)
+            path, where = self._at(name)
+            return os.lstat(path, **where)
         return os.stat(self.path if self._descriptor is None else self._descriptor)
 
     def mark(self) -> None:
@@ -114,10 +114,10 @@ class Folder:
         Raises:
             UnusableError: it is something else.
         """
-        place, where = self._at(name)
+        path, where = self._at(name)
         flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            descriptor = os.open(place, flags, 0o600, **where)
+            descriptor = os.open(path, flags, 0o600, **where)
         except OSError:
             if self.has(name) and stat.S_ISLNK(self.status(name).st_mode):
                 raise UnusableError("it is a symbolic link") from None
@@ -159,13 +159,13 @@ class Folder:
                 raise  # Windows refuses to replace a file that another process is reading: then that one serves
 
     def remove(self, name: str) -> None:
-        place, where = self._at(name)
-        os.unlink(place, **where)
+        path, where = self._at(name)
+        os.unlink(path, **where)
 
     def remove_folder(self, name: str) -> None:
         """Remove an empty folder in this one."""
-        place, where = self._at(name)
-        os.rmdir(place, **where)
+        path, where = self._at(name)
+        os.rmdir(path, **where)
 
     def entries(self) -> Iterator[os.DirEntry[str]]:
         """What is in the folder. The entries' own paths mean nothing: take their names."""

@@ -59,9 +59,9 @@ class NameList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     def convert(self, value: Any, parameter: Any, context: Any) -> list[str]:
         if isinstance(value, list):
             return value
-        found, place = [], 0
-        while place < len(value):
-            part = _QUOTED.match(value, place) or _UNQUOTED.match(value, place)
+        found, position = [], 0
+        while position < len(value):
+            part = _QUOTED.match(value, position) or _UNQUOTED.match(value, position)
             if part is None:
                 self.fail(
                     f"{value!r} has a text that begins with a double quote and does not end with one, or goes on"
@@ -72,7 +72,7 @@ class NameList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             name = part[1].replace('""', '"') if part.re is _QUOTED else part[1].strip()
             if name or part.re is _QUOTED:  # "" is the name of a column that has none
                 found.append(name)
-            place = part.end()
+            position = part.end()
         return found
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:

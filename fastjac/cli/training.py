@@ -47,7 +47,7 @@ def _optimizer(name: str, learning_rate: float) -> Any:
         raise click.BadParameter(str(error), param_hint="--learning-rate") from error
 
 
-def _check_places(save: str | None, plot: str | None) -> None:
+def _check_paths(save: str | None, plot: str | None) -> None:
     """What would fail after training fails before."""
     if plot is not None:
         plots.check(None if plot == "-" else plot)
@@ -142,7 +142,7 @@ def train(
     8×8 images that come with fastjac); or a folder of IDX files such as MNIST's.
     """
     chosen = _optimizer(optimizer, learning_rate)
-    _check_places(save, plot)
+    _check_paths(save, plot)
     source = sources.open_source(data, test, seed=seed, dtype=dtype, **columns)
     split, learnt = source.split, source.preprocessing
     widths = source.hidden if hidden is None else hidden

@@ -52,7 +52,7 @@ class Column:
 
     Attributes:
         kind: "number", "boolean", "text", "nothing" (all missing) or "other" (unusable, such as dates).
-        values: (N,) numbers, booleans, or for texts the places of each row's text in ``names``; anything at all where
+        values: (N,) numbers, booleans, or for texts the index of each row's text in ``names``; anything at all where
             a value is missing.
         missing: (N,) booleans.
         names: the different texts.
@@ -250,14 +250,14 @@ def _arrow_column(name: str, array: Any) -> Column:
         array = array.unify_dictionaries().combine_chunks()
     kind, text = array.type, str(array.type)
     if types.is_dictionary(kind):
-        # its values' places in a column of its different values: pyarrow has no cast for all kinds of them
+        # its values' indices in a column of its different values: pyarrow has no cast for all kinds of them
         values = _arrow_column(name, array.dictionary)
-        places = array.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        indices = array.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         missing = array.is_null().to_numpy(zero_copy_only=False)
         if not len(values):
             return Column(NOTHING, np.zeros(len(array)), np.ones(len(array), bool), type=text)
-        missing = missing | values.missing[places]
-        return replace(values, values=values.values[places], missing=missing, type=text, asked=True)
+        missing = missing | values.missing[indices]
+        return replace(values, values=values.values[indices], missing=missing, type=text, asked=True)
     if isinstance(array, pa.ExtensionArray):
         return replace(_arrow_column(name, array.storage), type=text)
     if types.is_decimal(kind):
@@ -360,9 +360,9 @@ def _object_column(name: str, array: np.ndarray, missing: np.ndarray) -> Column:
         if kind == TEXT:
             # not by NumPy, whose texts end before a NUL
             found = sorted({str(v) for v in present})
-            places = {text: k for k, text in enumerate(found)}
+            indices = {text: k for k, text in enumerate(found)}
             values = np.zeros(len(array), np.int64)
-            values[~missing] = [places[str(v)] for v in present]
+            values[~missing] = [indices[str(v)] for v in present]
             return _texts(values, missing, found, "object")
         values = np.zeros(len(array), bool if kind == BOOLEAN else np.float64)
         if kind == NUMBER and all(isinstance(v, numbers.Integral) for v in present):

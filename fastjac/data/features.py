@@ -99,11 +99,11 @@ class CategoryColumn:
         if self.fill is None:
             refuse_missing(self.name, column, first)
         column = column.as_text()
-        places = {name: k for k, name in enumerate(self.categories)}
-        of_name = np.array(_places(self.categories, column.names) or [-1])
+        indices = {name: k for k, name in enumerate(self.categories)}
+        of_name = np.array(_indices(self.categories, column.names) or [-1])
         codes = of_name[column.values.astype(np.int64)] if column.kind == TEXT else np.full(len(column), -1)
         if self.fill is not None:
-            codes = np.where(column.missing, places[self.fill], codes)
+            codes = np.where(column.missing, indices[self.fill], codes)
         known = codes >= 0
         out[:] = 0
         out[np.flatnonzero(known), codes[known]] = 1
@@ -120,8 +120,8 @@ class CategoryColumn:
         return {"name": self.name, "kind": "category", "categories": list(self.categories), "fill": self.fill}
 
 
-def _places(categories: Sequence[str], names: Sequence[str]) -> list[int]:
-    """The place of each of some texts among categories, or -1.
+def _indices(categories: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The index of each of some texts among categories, or -1.
 
     Where all categories are numbers or all are booleans, so are the texts: a file writes 1.0 or true for what another
     keeps as 1 or True.
@@ -164,19 +164,19 @@ class Classes:
         self.outputs = len(self.classes)
 
     def encode(self, column: Column, first: int) -> np.ndarray:
-        """The place of each row's class."""
+        """The index of each row's class."""
         refuse_other(self.name, column)
         refuse_missing(self.name, column, first)
         if isinstance(self.classes[0], str):
             column = column.as_text()
         # True is 1, as in a table that says 1 for what another calls true
-        places = {name: k for k, name in enumerate(self.classes)}
+        indices = {name: k for k, name in enumerate(self.classes)}
         if column.kind == TEXT:
             found, inverse = list(column.names), column.values
         else:
             unique, inverse = np.unique(column.values, return_inverse=True)
             found = [plain(one) for one in unique]
-        result: np.ndarray = np.array([places.get(one, -1) for one in found] or [-1], np.int64)[inverse]
+        result: np.ndarray = np.array([indices.get(one, -1) for one in found] or [-1], np.int64)[inverse]
         if (result < 0).any():
             k = int(np.argmax(result < 0))
             known = ", ".join(map(str, self.classes[:20])) + (", …" if len(self.classes) > 20 else "")

@@ -252,13 +252,13 @@ class Preprocessing(Strict, strict=True):
         """
         table = as_table(data)
         out = np.empty((length(table), self.inputs), float_type(dtype))
-        place = 0
+        begin = 0
         for learnt in self.columns:
             if learnt.name not in table:
                 raise ValueError(f"the table has no column {learnt.name!r}; it has {_some(table)}")
             column = table[learnt.name].without(self.na)
-            learnt.encode(column, out[:, place : place + learnt.width], first)
-            place += learnt.width
+            learnt.encode(column, out[:, begin : begin + learnt.width], first)
+            begin += learnt.width
         return out
 
     def targets(self, data: Any, *, first: int = 0) -> np.ndarray:

@@ -26,18 +26,18 @@ FORMAT, VERSION = "fastjac.preprocessing", 1
 
 
 class _Reader:
-    """A dictionary of a file, whose entries are asked for by name; what is wrong is named by its place."""
+    """A dictionary of a file, whose entries are asked for by name; ``what`` is the dictionary in messages."""
 
-    def __init__(self, value: Any, place: str, keys: Iterable[str]) -> None:
+    def __init__(self, value: Any, what: str, keys: Iterable[str]) -> None:
         if not isinstance(value, dict):
-            raise ValueError(f"{place} is {type(value).__name__}, expected a dictionary")
-        self.value, self.place = value, place
+            raise ValueError(f"{what} is {type(value).__name__}, expected a dictionary")
+        self.value, self.what = value, what
         for key in keys:
             if key not in value:
-                raise ValueError(f"{place} has no {key!r}")
+                raise ValueError(f"{what} has no {key!r}")
         unknown_keys = sorted(str(key) for key in value if key not in keys)
         if unknown_keys:
-            raise ValueError(f"{place} has the unknown entry {unknown_keys[0]!r}")
+            raise ValueError(f"{what} has the unknown entry {unknown_keys[0]!r}")
 
     def get(self, key: str, wanted: str, *types: type) -> Any:
         """An entry of exactly one of these types; numbers must be finite."""
@@ -61,17 +61,17 @@ class _Reader:
 
     def refuse(self, key: str, wanted: str) -> None:
         shown = shortened(self.value[key])
-        raise ValueError(f"{self.place}.{key} is {shown}, expected {wanted}")
+        raise ValueError(f"{self.what}.{key} is {shown}, expected {wanted}")
 
 
 _KEYS = {"number": ("mean", "scale"), "boolean": (), "category": ("categories",)}
 
 
-def _read_feature(value: Any, place: str, impute: bool) -> Feature:
+def _read_feature(value: Any, what: str, impute: bool) -> Feature:
     kind = value.get("kind") if isinstance(value, dict) else None
     if isinstance(value, dict) and (not isinstance(kind, str) or kind not in _KEYS):
-        raise ValueError(f"{place}.kind is {shortened(kind)}, expected {', '.join(_KEYS)}")
-    reader = _Reader(value, place, ("name", "kind", "fill", *_KEYS.get(str(kind), ())))
+        raise ValueError(f"{what}.kind is {shortened(kind)}, expected {', '.join(_KEYS)}")
+    reader = _Reader(value, what, ("name", "kind", "fill", *_KEYS.get(str(kind), ())))
     name = reader.get("name", "a text", str)
     if (reader.value["fill"] is not None) != impute:
         reader.refuse("fill", "a value, as impute is true" if impute else "null, as impute is false")
@@ -87,11 +87,11 @@ def _read_feature(value: Any, place: str, impute: bool) -> Feature:
 
 
 def _read_target(value: Any) -> Classes | Amount:
-    place = "preprocessing.target"
+    what = "preprocessing.target"
     task = value.get("task") if isinstance(value, dict) else None
     if isinstance(value, dict) and task not in TASKS:
-        raise ValueError(f"{place}.task is {shortened(task)}, expected {' or '.join(TASKS)}")
-    reader = _Reader(value, place, ("name", "task", *(("classes",) if task == CLASSIFICATION else ("mean", "scale"))))
+        raise ValueError(f"{what}.task is {shortened(task)}, expected {' or '.join(TASKS)}")
+    reader = _Reader(value, what, ("name", "task", *(("classes",) if task == CLASSIFICATION else ("mean", "scale"))))
     name = reader.get("name", "a text", str)
     if task == REGRESSION:
         return Amount(name, reader.number("mean"), reader.scale())

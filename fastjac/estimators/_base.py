@@ -645,7 +645,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
         Args:
             X: (n_samples, n_features).
-            output: which output; for a classifier of several classes, the place in ``classes_``.
+            output: which output; for a classifier of several classes, the index in ``classes_``.
 
         Returns:
             (n_samples, n_features).

@@ -185,7 +185,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         return weights
 
     def _class_indices(self, y: np.ndarray) -> np.ndarray:
-        """Of checked y, the places in ``classes_``."""
+        """Of checked y, the indices in ``classes_``."""
         return y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:

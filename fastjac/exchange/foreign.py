@@ -16,8 +16,8 @@ def needs(package: str) -> Any:
         raise ImportError(f'this needs {package}: pip install "fastjac[{package}]"') from error
 
 
-def cannot(layer: Layer, place: int, what: str) -> TypeError:
+def cannot(layer: Layer, k: int, what: str) -> TypeError:
     return TypeError(
-        f"layers[{place}] is {type(layer).__name__}, which {what} can't hold: expected Dense, Activation,"
+        f"layers[{k}] is {type(layer).__name__}, which {what} can't hold: expected Dense, Activation,"
         " Softmax or Dropout"
     )

@@ -39,11 +39,11 @@ def _modules(network: Sequential) -> Iterator[tuple[str, Any]]:
 def _named(network: Sequential) -> dict[str, np.ndarray]:
     """The parameters by PyTorch's names and in its shapes: views."""
     found = {}
-    for place, (kind, what) in enumerate(_modules(network)):
+    for k, (kind, what) in enumerate(_modules(network)):
         if kind == "linear":
-            found[f"{place}.weight"] = what.parameters["weight"].T
+            found[f"{k}.weight"] = what.parameters["weight"].T
             if "bias" in what.parameters:
-                found[f"{place}.bias"] = what.parameters["bias"]
+                found[f"{k}.bias"] = what.parameters["bias"]
     return found
 
 
@@ -74,16 +74,16 @@ def load_state_dict(network: Sequential, values: Mapping[str, Any]) -> None:
         said = " and ".join(f"{word} {', '.join(names)}" for word, names in parts.items() if names)
         raise KeyError(f"values is not the state_dict of this network, as it {said}; expected {', '.join(own)}")
     arrays = {}
-    for name, place in own.items():
+    for name, view in own.items():
         array = _array(values[name])
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
-        if array.shape != place.shape:
-            raise ValueError(f"{name} has shape {array.shape}, expected {place.shape}")
+        if array.shape != view.shape:
+            raise ValueError(f"{name} has shape {array.shape}, expected {view.shape}")
         arrays[name] = array
     with np.errstate(over="ignore"):  # what float32 can't hold becomes inf, as it does everywhere in NumPy
-        for name, place in own.items():
-            place[...] = arrays[name]
+        for name, view in own.items():
+            view[...] = arrays[name]
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -135,10 +135,10 @@ def _compare(
     value: Any, array: np.ndarray, gradient: np.ndarray, rng: np.random.Generator, entries: int
 ) -> tuple[float, float, int]:
     """Some entries of a gradient against differences of ``value()``: the worst distance, that over what is allowed."""
-    places = rng.permutation(array.size)[:entries]
+    chosen = rng.permutation(array.size)[:entries]  # indices as if the array were flat
     worst = ratio = 0.0
-    for place in places:
-        index = np.unravel_index(place, array.shape)
+    for flat_index in chosen:
+        index = np.unravel_index(flat_index, array.shape)
         held = array[index]
         array[index] = held + STEP
         above = value()
@@ -151,4 +151,4 @@ def _compare(
             distance = np.inf
         worst = max(worst, distance)
         ratio = max(ratio, distance / (ABSOLUTE + RELATIVE * abs(difference)))
-    return worst, ratio, len(places)
+    return worst, ratio, len(chosen)

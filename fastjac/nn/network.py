@@ -111,15 +111,15 @@ class Network(Strict, strict=True):
         size = sum(math.prod(shape) for one in shapes for shape in one.values())
         self._parameters = aligned(size, self._dtype)
         self._gradients = aligned(size, self._dtype)
-        place = 0
+        offset = 0
         operations = []
         for k, (layer, one) in enumerate(zip(self._layers, shapes, strict=True)):
             offsets, parameters, gradients = {}, {}, {}
             for name, shape in one.items():
-                end = place + math.prod(shape)
-                parameters[name] = self._parameters[place:end].reshape(shape)
-                gradients[name] = self._gradients[place:end].reshape(shape)
-                offsets[name], place = place, end
+                end = offset + math.prod(shape)
+                parameters[name] = self._parameters[offset:end].reshape(shape)
+                gradients[name] = self._gradients[offset:end].reshape(shape)
+                offsets[name], offset = offset, end
             layer.parameters, layer.gradients = Views(parameters), Views(gradients)
             if isinstance(layer, Dropout):
                 layer.place = k

@@ -209,14 +209,14 @@ class Checkpoint(Callback, strict=True):
                 raise ValueError(f"it is at batch {position} of {run.batches}")
             history = _history(saved["history"], epoch, self._columns())
             kinds = [one["kind"] for one in saved["callbacks"]]
-            places = [
+            keys = [
                 {name: f"callback.{k}.{name}" for name in one["arrays"]} for k, one in enumerate(saved["callbacks"])
             ]
             states = [
-                dict(one["state"]) | {name: tensors[place] for name, place in names.items()}
-                for one, names in zip(saved["callbacks"], places, strict=True)
+                dict(one["state"]) | {name: tensors[key] for name, key in own_keys.items()}
+                for one, own_keys in zip(saved["callbacks"], keys, strict=True)
             ]
-            used = {*own, "training.moments", "training.sums", "training.rates"}.union(*(p.values() for p in places))
+            used = {*own, "training.moments", "training.sums", "training.rates"}.union(*(one.values() for one in keys))
             if tensors.keys() != used:
                 raise ValueError(
                     f"it has tensors that nothing takes: {', '.join(sorted(tensors.keys() - used))[:200]!r}"
