@@ -321,8 +321,8 @@ class KernelCache:
         self._enabled = True
         # The hash says nothing of a function that lives elsewhere, in a test say: those are counted only.
         self._ours = os.path.realpath(function.__code__.co_filename).startswith(_HERE + os.sep)
-        self._begun: dict[Any, tuple[float, float]] = {}
-        self._locks: dict[Any, Lock] = {}
+        self._begun: dict[object, tuple[float, float]] = {}
+        self._locks: dict[object, Lock] = {}
         self._used: set[str] = set()
         plain = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self._label = re.sub(r"[^\w.]", "_", plain, flags=re.ASCII)[:80]
@@ -346,7 +346,7 @@ class KernelCache:
                 with suppress(OSError):
                     folder.remove(name)
 
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
+    def load_overload(self, signature: object, target_context: Any) -> Any:
         begun = time.perf_counter()
         target_context.refresh()
         result = None
@@ -363,7 +363,7 @@ class KernelCache:
             _statistics.load_seconds += now - begun
         return result
 
-    def save_overload(self, signature: Any, result: Any) -> None:
+    def save_overload(self, signature: object, result: Any) -> None:
         now = time.perf_counter()
         begun, already = self._begun.pop(signature, (now, _statistics.compile_seconds))
         _statistics.compiles += 1
@@ -371,14 +371,14 @@ class KernelCache:
         if self._enabled and self._ours:
             self._save(signature, result)
 
-    def release(self, signature: Any) -> None:
+    def release(self, signature: object) -> None:
         """Compiling has come to an end, good or bad."""
         self._begun.pop(signature, None)
         lock = self._locks.pop(signature, None)
         if lock is not None:
             lock.release()
 
-    def _key(self, signature: Any, way: str) -> tuple[str, str]:
+    def _key(self, signature: object, way: str) -> tuple[str, str]:
         """What a compilation depends on besides its folder's name, and the name of its file."""
         if " at 0x" in repr(signature):  # such as a compiled function passed as an argument
             raise _NothingKeptError("the signature is of this process")
@@ -388,7 +388,7 @@ class KernelCache:
         self._used.add(name)
         return key, name
 
-    def _load(self, signature: Any, target_context: Any, ways: tuple[str, ...]) -> Any:
+    def _load(self, signature: object, target_context: Any, ways: tuple[str, ...]) -> Any:
         for way in ways:
             name = ""
             try:
@@ -419,7 +419,7 @@ class KernelCache:
                 return None
         return None
 
-    def _wait(self, signature: Any) -> bool:
+    def _wait(self, signature: object) -> bool:
         """Be the one that compiles, or wait for the one that does: whether there may be a file now."""
         global _patience
         try:
@@ -440,7 +440,7 @@ class KernelCache:
         except Exception:
             return False  # ``_save`` will tell
 
-    def _save(self, signature: Any, result: Any) -> None:
+    def _save(self, signature: object, result: Any) -> None:
         try:
             if result.lifted or result.library.has_dynamic_globals:
                 warn(f"{self._label} is compiled in every process: its code holds addresses of this one.")
@@ -476,7 +476,7 @@ def install(dispatcher: Any, way: Callable[[bool], tuple[str, ...]]) -> None:
     dispatcher._cache = cache = KernelCache(dispatcher.py_func, way)
     usual = dispatcher.compile
 
-    def compile(signature: Any) -> Any:
+    def compile(signature: object) -> Any:
         try:
             return usual(signature)
         finally:

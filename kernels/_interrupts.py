@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 _LLVM = ("llvmlite.binding", "numba.core.codegen")  # whose functions hold LLVM's objects
 
@@ -23,7 +22,7 @@ _LLVM = ("llvmlite.binding", "numba.core.codegen")  # whose functions hold LLVM'
 class _Handler:
     """Calls the usual handler of Ctrl-C at once, but keeps what that raises."""
 
-    def __init__(self, usual: Callable[[int, FrameType | None], Any], says: str, again: bool) -> None:
+    def __init__(self, usual: Callable[[int, FrameType | None], object], says: str, again: bool) -> None:
         self.usual, self.says, self.again = usual, says, again
         self.raised: BaseException | None = None
         self.waits = False  # for another process: nothing is kept then

@@ -15,7 +15,6 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 GUARDED = sys.platform != "win32"
 
@@ -75,7 +74,7 @@ class Folder:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _at(self, name: str) -> tuple[str, dict[str, Any]]:
+    def _at(self, name: str) -> tuple[str, dict[str, int]]:
         """A file, as the functions of ``os`` take it."""
         if self._descriptor is None:
             return os.path.join(self.path, name), {}

@@ -13,11 +13,24 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing
+from numpy.typing import DTypeLike
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+Float = np.dtype[np.floating]  # one of them
+
+
+class SupportsDLPack(Protocol):
+    """An array of another library, which may have no ``__array__``."""
+
+    def __dlpack__(self, *, stream: None = None) -> object: ...
+
+
+ArrayLike = numpy.typing.ArrayLike | SupportsDLPack  # what can be made an array here; a little more than for NumPy
 
 
 def nearest(name: object, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:
@@ -51,7 +64,7 @@ def unknown(kind: str, name: object, known: Sequence[str], elsewhere: Mapping[st
     return ValueError(f"unknown {kind} {name!r}{nearest(name, known, elsewhere)} Known: {', '.join(known)}.")
 
 
-def float_type(dtype: Any) -> Any:
+def float_type(dtype: DTypeLike) -> Float:
     """float32 or float64 from anything that names one.
 
     Raises:
@@ -61,12 +74,13 @@ def float_type(dtype: Any) -> Any:
         found = np.dtype(dtype)
     except TypeError as error:
         raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}") from error
-    if found.newbyteorder("=") not in FLOATS:
-        raise ValueError(f"dtype must be 'float32' or 'float64', not {found}")
-    return found.newbyteorder("=")
+    for known in FLOATS:
+        if found.newbyteorder("=") == known:
+            return known
+    raise ValueError(f"dtype must be 'float32' or 'float64', not {found}")
 
 
-def float_of(value: Any) -> np.dtype[Any]:
+def float_of(value: object) -> Float:
     """The type to compute in: float32 for float32 and float16, else float64; also of another library's array."""
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
@@ -74,7 +88,7 @@ def float_of(value: Any) -> np.dtype[Any]:
     return FLOATS[0] if str(dtype).lower().endswith(("float32", "float16")) else FLOATS[1]
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def array_of(name: str, value: Any) -> np.ndarray:
     """Anything as an array: without a copy where NumPy, DLPack or the library that made it can do without."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill the masked entries first: {name}.filled(...)")
@@ -132,14 +146,14 @@ def check_shape(name: str, seen: tuple[int, ...], wanted: Sequence[int | None]) 
     raise ValueError(f"{name} has shape {seen}, expected {_shape_text(wanted)}")
 
 
-def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[Any]) -> np.ndarray:
+def floats(name: str, value: object, shape: Sequence[int | None], dtype: Float) -> np.ndarray:
     """``value`` as numbers of ``dtype`` that kernels can read: of this shape, aligned, native, whole strides.
 
     Raises:
         TypeError: not real numbers.
         ValueError: another shape.
     """
-    array = value if type(value) is np.ndarray else _array(name, value)
+    array = value if type(value) is np.ndarray else array_of(name, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{name} has dtype {array.dtype} and shape {array.shape}, expected real numbers ({dtype})"
@@ -155,7 +169,7 @@ def floats(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[A
     return array
 
 
-def rows(name: str, value: Any, shape: Sequence[int | None], dtype: np.dtype[Any]) -> np.ndarray:
+def rows(name: str, value: object, shape: Sequence[int | None], dtype: Float) -> np.ndarray:
     """As ``floats``, contiguous in C order."""
     return np.ascontiguousarray(floats(name, value, shape, dtype))
 
@@ -176,14 +190,14 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
+def labels(name: str, value: object, samples: int, classes: int) -> np.ndarray:
     """Class indices as contiguous int64, each in 0 … classes - 1, in an array of their own.
 
     Raises:
         TypeError: not integers.
         ValueError: another length, or an index out of range.
     """
-    array = value if type(value) is np.ndarray else _array(name, value)
+    array = value if type(value) is np.ndarray else array_of(name, value)
     if array.dtype.kind not in "iu":
         raise TypeError(
             f"{name} has dtype {array.dtype} and shape {array.shape}, expected integer class indices of"
@@ -204,7 +218,7 @@ def labels(name: str, value: Any, samples: int, classes: int) -> np.ndarray:
     return own
 
 
-def weights(name: str, value: Any, samples: int) -> np.ndarray:
+def weights(name: str, value: object, samples: int) -> np.ndarray:
     """Sample weights as contiguous float64: finite, none negative, not all zero.
 
     Raises:
@@ -230,7 +244,7 @@ def weights(name: str, value: Any, samples: int) -> np.ndarray:
     return array
 
 
-def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+def output(name: str, value: object, shape: tuple[int, ...], dtype: Float) -> np.ndarray:
     """An array to write a result to: ``value`` if it is one of this shape and type, or a new one for None.
 
     Raises:
@@ -253,7 +267,7 @@ def output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     check_shape(name, value.shape, shape)
     if not value.flags.writeable:
         raise ValueError(f"{name} with shape {value.shape} is read-only, expected a writable array of shape {shape}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def place_to_write(target: np.ndarray, *inputs: np.ndarray | None) -> np.ndarray:
@@ -330,7 +344,7 @@ def address_of(array: np.ndarray | None) -> int:
 ALIGNMENT = 64  # bytes: the widest register and a cache line
 
 
-def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+def aligned(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Zeros that begin at a cache line. They are a view, and so is its ``base``: neither can be resized."""
     dtype = np.dtype(dtype)
     count = shape if isinstance(shape, int) else math.prod(shape)

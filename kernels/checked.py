@@ -13,17 +13,21 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from typing import Any
+from typing import SupportsIndex
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import dense, losses, optimizers
 from ._jit import kernel
 from .activations import CODES, IDENTITY, TABLE, Slope, activate, multiply_by_slope, slope_from
 from .arrays import (
     FLOATS,
+    ArrayLike,
+    Float,
     address_of,
     aligned,
+    array_of,
     finite,
     float_of,
     float_type,
@@ -73,7 +77,7 @@ def activation_code(activation: str) -> int:
     return CODES[activation]
 
 
-def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> float:
+def kernel_parameter(activation: str, parameter: float | None, dtype: Float) -> float:
     """The number that the table's row takes, from what a user gave; None for its default.
 
     Raises:
@@ -89,7 +93,7 @@ def kernel_parameter(activation: str, parameter: float | None, dtype: Any) -> fl
     return row.taken_as(number, dtype)
 
 
-def _number(name: str, value: Any, wanted: str) -> float:
+def _number(name: str, value: object, wanted: str) -> float:
     """Any real number as a float.
 
     Raises:
@@ -153,7 +157,7 @@ def _dense_backward(x, d, slope, w, dx, gradient, sizes, zeros, dz, panel):
             dense.backward_input(chunk, weight, target, part, nothing, empty, buffer, team)
 
 
-def _dense_arguments(X: Any, W: Any) -> tuple[np.ndarray, np.ndarray]:
+def _dense_arguments(X: ArrayLike, W: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     dtype = float_of(W)
     W = rows("W", W, (None, None), dtype)
     if 0 in W.shape:
@@ -162,14 +166,14 @@ def _dense_arguments(X: Any, W: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dense_forward(
-    X: Any,
-    W: Any,
-    b: Any,
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None,
     activation: str = "identity",
     *,
     parameter: float | None = None,
-    out: Any = None,
-    z_out: Any = None,
+    out: np.ndarray | None = None,
+    z_out: np.ndarray | None = None,
 ) -> np.ndarray:
     """A = f(X·W + b), in one pass (course B5, C7).
 
@@ -221,18 +225,18 @@ def dense_forward(
 
 
 def dense_backward(
-    dA: Any,
-    A: Any,
-    X: Any,
-    W: Any,
+    dA: ArrayLike,
+    A: ArrayLike,
+    X: ArrayLike,
+    W: ArrayLike,
     activation: str = "identity",
     *,
-    Z: Any = None,
+    Z: ArrayLike | None = None,
     parameter: float | None = None,
     input_gradient: bool = True,
-    dX: Any = None,
-    dW: Any = None,
-    db: Any = None,
+    dX: np.ndarray | None = None,
+    dW: np.ndarray | None = None,
+    db: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """From dA to dX = dZ·Wᵀ, dW = Xᵀ·dZ and db = Σ dZ, where dZ = dA ⊙ f'(Z) (course B5, C6, C7).
 
@@ -269,17 +273,16 @@ def dense_backward(
     Z = A if Z is None or not TABLE[code].needs_input else rows("Z", Z, (n, o), W.dtype)
     if not input_gradient and dX is not None:
         raise ValueError("dX is given, but input_gradient is False")
-    targets = {
-        "dX": output("dX", dX, (n, i), W.dtype) if input_gradient else None,
-        "dW": output("dW", dW, (i, o), W.dtype),
-        "db": output("db", db, (o,), W.dtype),
-    }
-    given = [t for t in targets.values() if t is not None]
+    to_dX = output("dX", dX, (n, i), W.dtype) if input_gradient else None
+    to_dW, to_db = output("dW", dW, (i, o), W.dtype), output("db", db, (o,), W.dtype)
+    given = [t for t in (to_dX, to_dW, to_db) if t is not None]
     if any(np.may_share_memory(one, other) for k, one in enumerate(given) for other in given[:k]):
         raise ValueError(f"dX, dW and db share memory (shapes {[t.shape for t in given]}); expected separate arrays")
-    written = {k: None if t is None else place_to_write(t, dA, A, Z, X, W) for k, t in targets.items()}
+    read = dA, A, Z, X, W
+    dX = None if to_dX is None else place_to_write(to_dX, *read)
+    dW, db = place_to_write(to_dW, *read), place_to_write(to_db, *read)
     if n == 0:
-        for one in written.values():
+        for one in (dX, dW, db):
             if one is not None:
                 one[...] = 0
     _dense_backward(
@@ -287,17 +290,14 @@ def dense_backward(
         Matrix(address_of(dA), *strides(dA)),
         Slope(Function(code, p), address_of(Z), address_of(A)),
         address_of(W),
-        address_of(written["dX"]),
-        Layer(address_of(written["dW"]), address_of(written["db"]), 1),
+        address_of(dX),
+        Layer(address_of(dW), address_of(db), 1),
         Sizes(n, i, o),
         _ZEROS[W.dtype],
         aligned(least(CHUNK, n) * padded_row(o) + 64, W.dtype),
         aligned(PANEL, W.dtype),
     )
-    for name, target in targets.items():
-        if target is not None:
-            _finish(written[name], target)
-    return targets["dX"], targets["dW"], targets["db"]
+    return None if dX is None or to_dX is None else _finish(dX, to_dX), _finish(dW, to_dW), _finish(db, to_db)
 
 
 # --- element-wise and softmax -------------------------------------------------------------------------------------
@@ -330,7 +330,9 @@ def _softmax_backward(s, d, n, k, zeros):
     losses.softmax_backward(Rows(numbers_at(s, address(zeros)), k), Rows(numbers_at(d, address(zeros)), k), n, k)
 
 
-def activation_forward(Z: Any, activation: str, *, parameter: float | None = None, out: Any = None) -> np.ndarray:
+def activation_forward(
+    Z: ArrayLike, activation: str, *, parameter: float | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
     """A = f(Z), element by element (course B2, B4). Z (N, K), any strides; ``out`` may be Z.
 
     Raises:
@@ -350,7 +352,13 @@ def activation_forward(Z: Any, activation: str, *, parameter: float | None = Non
 
 
 def activation_backward(
-    dA: Any, A: Any, activation: str, *, Z: Any = None, parameter: float | None = None, out: Any = None
+    dA: ArrayLike,
+    A: ArrayLike,
+    activation: str,
+    *,
+    Z: ArrayLike | None = None,
+    parameter: float | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """dZ = dA ⊙ f'(Z): the product with the diagonal Jacobian (course B4). All (N, K); silu and gelu need Z.
 
@@ -374,7 +382,7 @@ def activation_backward(
     return dZ if target is None else _finish(dZ, target)
 
 
-def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
+def softmax(Z: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """s_i = e^z_i / Σ e^z_k of every row (course A6). Z (N, K), K at least 1.
 
     Raises:
@@ -392,7 +400,7 @@ def softmax(Z: Any, *, out: Any = None) -> np.ndarray:
     return _finish(S, target)
 
 
-def softmax_backward(dS: Any, S: Any, *, out: Any = None) -> np.ndarray:
+def softmax_backward(dS: ArrayLike, S: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """dz_j = s_j·(ds_j - Σ_k ds_k·s_k): the product with diag(s) - s·sᵀ (course A7, C4). All (N, K).
 
     Raises:
@@ -422,7 +430,9 @@ def _dropout_mask(mask, columns, rate, seed, step, place):
     dropout_mask_rows(rows, 0, mask.shape[0] // columns, columns, rate, key_of(seed, step, place))
 
 
-def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, place: int, dtype: Any) -> np.ndarray:
+def dropout_mask(
+    shape: tuple[int, int], rate: float, *, seed: int, step: int, place: int, dtype: DTypeLike
+) -> np.ndarray:
     """Multipliers for dropout: 0 with probability ``rate``, else 1/(1 - rate).
 
     A function of its arguments alone: the mask of training step ``step`` at place ``place`` of a network.
@@ -453,7 +463,7 @@ def dropout_mask(shape: tuple[int, int], rate: float, *, seed: int, step: int, p
     return mask.reshape(shape)
 
 
-def _whole(name: str, value: Any, least: int = -(2**63)) -> int:
+def _whole(name: str, value: SupportsIndex, least: int = -(2**63)) -> int:
     """A whole number that 64 bits hold."""
     try:
         number = operator.index(value)
@@ -549,7 +559,7 @@ def loss_sums(
 
 
 def loss_targets(
-    y: Any, kind: int, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "y"
+    y: object, kind: int, samples: int, outputs: int, dtype: Float, name: str = "y"
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Targets as kernels take them: (class indices, None) or (None, rows).
 
@@ -561,13 +571,14 @@ def loss_targets(
     Raises:
         TypeError, ValueError: another length or width, an index out of range, not finite, negative, above 1.
     """
-    shape = np.shape(y)
+    given = y if type(y) is np.ndarray else array_of(name, y)
+    shape = given.shape
     if kind == LABELS and len(shape) != 2:
-        return labels(name, y, samples, outputs), None
+        return labels(name, given, samples, outputs), None
     if kind != LABELS and outputs == 1 and len(shape) == 1:
-        target = floats(name, y, (samples,), dtype).reshape(samples, 1)
+        target = floats(name, given, (samples,), dtype).reshape(samples, 1)
     else:
-        target = floats(name, y, (samples, outputs), dtype)
+        target = floats(name, given, (samples, outputs), dtype)
     target = finite(name, np.ascontiguousarray(target))
     if kind != NUMBERS and target.size and ((target < 0).any() or (kind == BITS and (target > 1).any())):
         wanted = "in [0, 1]" if kind == BITS else "of at least 0"
@@ -578,7 +589,7 @@ def loss_targets(
     return None, target
 
 
-def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
+def loss_parameter(name: str, value: object, high: float = math.inf) -> float:
     """The number of a loss that has one: above 0 and below ``high``.
 
     Raises:
@@ -596,11 +607,11 @@ def loss_parameter(name: str, value: Any, high: float = math.inf) -> float:
 
 def loss_and_gradient(
     loss: str,
-    Z: Any,
-    y: Any,
+    Z: ArrayLike,
+    y: ArrayLike,
     *,
-    sample_weight: Any = None,
-    out: Any = None,
+    sample_weight: ArrayLike | None = None,
+    out: np.ndarray | None = None,
     parameter: float = 0.0,
     name: str = "output",
 ) -> tuple[float, np.ndarray]:
@@ -616,7 +627,7 @@ def loss_and_gradient(
     dtype = float_of(Z)
     Z = rows(name, Z, (None, None), dtype)
     _need_columns(name, Z)
-    class_of, target = loss_targets(y, losses.kind_of(loss), *Z.shape, dtype)
+    class_of, target = loss_targets(y, losses.kind_of(loss), Z.shape[0], Z.shape[1], dtype)
     weight = None if sample_weight is None else weights("sample_weight", sample_weight, len(Z))
     result = output("out", out, Z.shape, dtype)
     d = place_to_write(result, Z, class_of, target, weight)
@@ -628,7 +639,7 @@ def loss_and_gradient(
 
 
 def softmax_cross_entropy(
-    logits: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+    logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
 ) -> tuple[float, np.ndarray]:
     """Mean of -log softmax(logits)_y, and its gradient (s - y)/N (course E2).
 
@@ -652,7 +663,7 @@ def softmax_cross_entropy(
 
 
 def binary_cross_entropy(
-    logits: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+    logits: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of -(y·log σ(z) + (1 - y)·log(1 - σ(z))), and (σ(z) - y)/(N·K).
 
@@ -666,7 +677,7 @@ def binary_cross_entropy(
 
 
 def binary_cross_entropy_probabilities(
-    p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+    p: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
 ) -> tuple[float, np.ndarray]:
     """As ``binary_cross_entropy``, from probabilities (course B10, C2): gradient (p - y)/(p·(1 - p))/(N·K).
 
@@ -681,7 +692,7 @@ def binary_cross_entropy_probabilities(
 
 
 def categorical_cross_entropy(
-    p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
+    p: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
 ) -> tuple[float, np.ndarray]:
     """Mean of -Σ y·log p, and -y/p/N (course C3), from rows of probabilities.
 
@@ -695,7 +706,7 @@ def categorical_cross_entropy(
     return loss_and_gradient("categorical_cross_entropy", p, y, sample_weight=sample_weight, out=out, name="p")
 
 
-def _check_probabilities(p: Any) -> None:
+def _check_probabilities(p: ArrayLike) -> None:
     p = floats("p", p, (None, None), float_of(p))
     if p.size and not ((p >= 0) & (p <= 1)).all():
         raise ValueError(
@@ -704,7 +715,9 @@ def _check_probabilities(p: Any) -> None:
         )
 
 
-def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
+def mean_squared_error(
+    p: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of (y - p)², and 2·(p - y)/(N·K) (course B9, C1).
 
     ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
@@ -715,7 +728,9 @@ def mean_squared_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = 
     return loss_and_gradient("mean_squared_error", p, y, sample_weight=sample_weight, out=out, name="p")
 
 
-def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
+def absolute_error(
+    p: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of |y - p|, and sign(p - y)/(N·K), 0 where p = y (row F1).
 
     ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
@@ -727,7 +742,12 @@ def absolute_error(p: Any, y: Any, *, sample_weight: Any = None, out: Any = None
 
 
 def huber(
-    p: Any, y: Any, delta: float = 1.0, *, sample_weight: Any = None, out: Any = None
+    p: ArrayLike,
+    y: ArrayLike,
+    delta: float = 1.0,
+    *,
+    sample_weight: ArrayLike | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of r²/2 where r = p - y is within ±delta, else delta·(|r| - delta/2) (row F2).
 
@@ -742,7 +762,12 @@ def huber(
 
 
 def quantile(
-    p: Any, y: Any, quantile: float = 0.5, *, sample_weight: Any = None, out: Any = None
+    p: ArrayLike,
+    y: ArrayLike,
+    quantile: float = 0.5,
+    *,
+    sample_weight: ArrayLike | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of max(q·(y - p), (q - 1)·(y - p)) for the quantile q (row F3).
 
@@ -762,7 +787,9 @@ def quantile(
     )
 
 
-def poisson(z: Any, y: Any, *, sample_weight: Any = None, out: Any = None) -> tuple[float, np.ndarray]:
+def poisson(
+    z: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, out: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of e^z - y + y·(log y - z), and (e^z - y)/(N·K) (row F4).
 
     ``z`` is the logarithm of the rate, ``y`` numbers of at least 0, (N, K), or (N,) for one output. It is half the

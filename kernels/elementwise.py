@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ._jit import transient
 
+Loop = Callable[[np.ndarray, np.ndarray], None]
 
-def compile_loops(f: Callable[[float], float], slope: Callable[[float], float]) -> tuple[Any, Any]:
+
+def compile_loops(f: Callable[[float], float], slope: Callable[[float], float]) -> tuple[Loop, Loop]:
     """``forward(z, a)``: a = f(z), and ``backward(z, d)``: d *= slope(z), on flat arrays of one type.
 
     The functions are compiled here with a first call, on no numbers.

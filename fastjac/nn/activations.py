@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class ActivationFunction:
 
     def __post_init__(self) -> None:
         activation_code(self.name)
-        kernel_parameter(self.name, self.parameter, np.float64)
+        kernel_parameter(self.name, self.parameter, np.dtype(np.float64))
         object.__setattr__(self, "parameter", float(self.parameter))
 
     @property
@@ -99,7 +98,7 @@ _ELSEWHERE = {
 }
 
 
-def get(activation: Any) -> ActivationFunction:
+def get(activation: str | ActivationFunction | None) -> ActivationFunction:
     """The activation for a name, None (identity) or an ``ActivationFunction``.
 
     Raises:
