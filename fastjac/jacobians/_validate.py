@@ -1,12 +1,11 @@
 """What every function asks of its arguments; errors name the argument, what was seen, what was expected."""
 
 import numbers
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
 
 LAYOUTS = ("numerator", "denominator")
 

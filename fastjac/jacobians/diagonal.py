@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from ._validate import Array, as_array, as_vector, check_count
+
+Dense = np.ndarray | Sequence[float] | Sequence[Sequence[float]]  # a matrix or a vector
 
 
 class Diagonal:
@@ -44,7 +47,7 @@ class Diagonal:
         self._entries.setflags(write=False)
 
     @classmethod
-    def identity(cls, n: int, dtype: Any = np.float64) -> Diagonal:
+    def identity(cls, n: int, dtype: DTypeLike = np.float64) -> Diagonal:
         """I, the diagonal matrix with M·I = M. Course row B1.
 
         Args:
@@ -75,7 +78,7 @@ class Diagonal:
         return 2
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.floating]:
         return self._entries.dtype
 
     @property
@@ -143,7 +146,7 @@ class Diagonal:
 
     T = property(transpose)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if copy is False:
             raise ValueError("copy is False, but the dense form of a Diagonal is always a new array")
         return self.to_array() if dtype is None else self.to_array().astype(dtype)
@@ -151,7 +154,11 @@ class Diagonal:
     def __neg__(self) -> Diagonal:
         return Diagonal(-self._entries)
 
-    def __add__(self, other: Any) -> Any:
+    @overload
+    def __add__(self, other: Diagonal) -> Diagonal: ...
+    @overload
+    def __add__(self, other: Dense) -> Array: ...
+    def __add__(self, other: Diagonal | Dense) -> Diagonal | Array:
         if isinstance(other, Diagonal):
             self._check_same_size(other)
             return Diagonal(self._entries + other._entries)
@@ -162,13 +169,21 @@ class Diagonal:
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Any:
+    @overload
+    def __sub__(self, other: Diagonal) -> Diagonal: ...
+    @overload
+    def __sub__(self, other: np.ndarray) -> Array: ...
+    def __sub__(self, other: Diagonal | np.ndarray) -> Diagonal | Array:
         return self + (-other)
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Dense) -> Array:
         return -self + other
 
-    def __matmul__(self, other: Any) -> Any:
+    @overload
+    def __matmul__(self, other: Diagonal) -> Diagonal: ...
+    @overload
+    def __matmul__(self, other: Dense) -> Array: ...
+    def __matmul__(self, other: Diagonal | Dense) -> Diagonal | Array:
         if isinstance(other, Diagonal):
             self._check_same_size(other)
             return Diagonal(self._entries * other._entries)
@@ -178,7 +193,7 @@ class Diagonal:
             raise ValueError(f"the right factor has shape {array.shape}, expected {len(self._entries)} rows")
         return self._entries * array if array.ndim == 1 else self._entries[:, None] * array
 
-    def __rmatmul__(self, other: Any) -> Any:
+    def __rmatmul__(self, other: Dense) -> Array:
         array = as_array("the left factor", other)
         if array.ndim == 0 or array.shape[-1] != len(self._entries):
             raise ValueError(f"the left factor has shape {array.shape}, expected {len(self._entries)} columns")

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,8 +46,8 @@ def _finite(z: Array) -> Array:
 
 
 class _Row(NamedTuple):
-    value: Callable[[Array, Any], Array]
-    slope: Callable[[Array, Any], Array]
+    value: Callable[[Array, float | np.floating], Array]
+    slope: Callable[[Array, float | np.floating], Array]
     parameter: float  # what it is when only a name is given; unused by most
 
 

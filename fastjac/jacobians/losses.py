@@ -1,10 +1,9 @@
 """Losses over a mini-batch: as Jacobians of a vector of N predictions, then as matrices shaped like them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from ._validate import (
     Array,
@@ -28,7 +27,7 @@ DENOMINATOR_FLOOR = 1e-12
 LossSlope = Callable[[Array, Array], Array]
 
 
-def batch_mean(samples: int, weights: ArrayLike | None = None, dtype: Any = np.float64) -> Array:
+def batch_mean(samples: int, weights: ArrayLike | None = None, dtype: DTypeLike = np.float64) -> Array:
     """∂J/∂J0 = (1/N … 1/N) of J = (1/N)·Σ J0⁽ⁱ⁾. Course row B8.
 
     Args:

@@ -1,7 +1,6 @@
 """The Jacobian of any function, by differences: what every closed form here is checked against."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +13,7 @@ from .layout import to_layout
 STEP = float(np.cbrt(np.finfo(np.float64).eps))
 
 
-def jacobian(f: Callable[..., Any], x: ArrayLike, layout: str = "numerator") -> Array:
+def jacobian(f: Callable[..., ArrayLike], x: ArrayLike, layout: str = "numerator") -> Array:
     """J_ij = ∂f_i/∂x_j ≈ (f_i(x + h e_j) − f_i(x − h e_j)) / 2h. Course rows A3, D1, D3.
 
     Step: h = eps^(1/3)·max(1, |x_j|), which is 6.1e-6 for |x_j| ≤ 1. Error of an entry, M being the largest
@@ -69,7 +68,7 @@ def jacobian(f: Callable[..., Any], x: ArrayLike, layout: str = "numerator") -> 
     return to_layout(J.reshape(output_shape + input_shape), layout, output_axes=len(output_shape))
 
 
-def _argument(x: Array) -> Any:
+def _argument(x: Array) -> float | Array:
     """A copy, so that an f that writes into its argument does no harm; a float if x is a scalar."""
     return float(x) if x.ndim == 0 else x.copy()
 

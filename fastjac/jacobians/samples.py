@@ -6,7 +6,7 @@ the reference path and ``explain`` read it.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,10 +40,10 @@ class SampleLoss(NamedTuple):
 
     row: str
     formula: str
-    of: Callable[..., tuple[Any, Array]]
+    of: Callable[..., tuple[np.floating, Array]]
 
 
-def softmax_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
+def softmax_cross_entropy(z: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = −yᵀ log s, ∂J0/∂z = −yᵀ·(I − 1 sᵀ), from logits: no division by s. Course rows E1 and E2.
 
     Args:
@@ -57,7 +57,7 @@ def softmax_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
     return -_dot(y, log_softmax_function(z)), -y @ log_softmax(softmax_function(z))
 
 
-def binary_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
+def binary_cross_entropy(z: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = mean(y·softplus(−z) + (1 − y)·softplus(z)): two diagonals, from logits. Course rows B2 and B8.
 
     Args:
@@ -72,7 +72,7 @@ def binary_cross_entropy(z: Array, y: Array) -> tuple[Any, Array]:
     return J0, mean @ Diagonal(slopes)
 
 
-def binary_cross_entropy_probabilities(p: Array, y: Array) -> tuple[Any, Array]:
+def binary_cross_entropy_probabilities(p: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = −mean(y ln p + (1 − y) ln(1 − p)), ∂J0/∂p = mean·diag((p − y)/(p(1 − p))). Course rows B8 and B10.
 
     A logarithm is at least −100, the denominator at least 1e-12.
@@ -88,7 +88,7 @@ def binary_cross_entropy_probabilities(p: Array, y: Array) -> tuple[Any, Array]:
     return J0, mean @ loss_per_sample_diagonal(binary_cross_entropy_slope, p, y)
 
 
-def categorical_cross_entropy(p: Array, y: Array) -> tuple[Any, Array]:
+def categorical_cross_entropy(p: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = −yᵀ ln p, ∂J0/∂p = −y/p, on probabilities. Course row C3.
 
     A logarithm is at least −100, the denominator at least 1e-12.
@@ -102,7 +102,7 @@ def categorical_cross_entropy(p: Array, y: Array) -> tuple[Any, Array]:
     return -_dot(y, np.maximum(np.log(p), LOG_FLOOR)), categorical_cross_entropy_gradient(p[None], [y])[0]
 
 
-def mean_squared_error(p: Array, y: Array) -> tuple[Any, Array]:
+def mean_squared_error(p: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = mean((y − p)²), ∂J0/∂p = mean·diag(−2(y − p)). Course rows B8 and B9.
 
     Args:
@@ -114,7 +114,7 @@ def mean_squared_error(p: Array, y: Array) -> tuple[Any, Array]:
     return _mean_of(np.square(y - p), squared_error_slope, p, y)
 
 
-def absolute_error(p: Array, y: Array) -> tuple[Any, Array]:
+def absolute_error(p: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = mean|y − p|, ∂J0/∂p = mean·diag(sign(p − y)). Course row B8, and beyond the course F1.
 
     Args:
@@ -126,7 +126,7 @@ def absolute_error(p: Array, y: Array) -> tuple[Any, Array]:
     return _mean_of(np.abs(y - p), absolute_error_slope, p, y)
 
 
-def huber(p: Array, y: Array, delta: float) -> tuple[Any, Array]:
+def huber(p: Array, y: Array, delta: float) -> tuple[np.floating, Array]:
     """J0 = mean of r²/2 where |r| ≤ δ, else δ(|r| − δ/2), ∂J0/∂p = mean·diag(r cut at ±δ), for r = p − y.
 
     Course row B8, and beyond the course F2.
@@ -143,7 +143,7 @@ def huber(p: Array, y: Array, delta: float) -> tuple[Any, Array]:
     return _mean_of(value, lambda p, y: huber_slope(p, y, delta), p, y)
 
 
-def quantile(p: Array, y: Array, q: float) -> tuple[Any, Array]:
+def quantile(p: Array, y: Array, q: float) -> tuple[np.floating, Array]:
     """J0 = mean of max(qr, (q − 1)r), ∂J0/∂p = mean·diag(−q where r > 0, 1 − q where r < 0), for r = y − p.
 
     Course row B8, and beyond the course F3.
@@ -158,7 +158,7 @@ def quantile(p: Array, y: Array, q: float) -> tuple[Any, Array]:
     return _mean_of(np.maximum(q * (y - p), (q - 1) * (y - p)), lambda p, y: quantile_slope(p, y, q), p, y)
 
 
-def poisson(z: Array, y: Array) -> tuple[Any, Array]:
+def poisson(z: Array, y: Array) -> tuple[np.floating, Array]:
     """J0 = mean of e^z − y + y(ln y − z), ∂J0/∂z = mean·diag(e^z − y), z the logarithm of the rate.
 
     Course row B8, and beyond the course F4.
@@ -191,12 +191,13 @@ SAMPLE_LOSSES = {
 }
 
 
-def _mean_of(values: Array, slope: LossSlope, p: Array, y: Array) -> tuple[Any, Array]:
+def _mean_of(values: Array, slope: LossSlope, p: Array, y: Array) -> tuple[np.floating, Array]:
     """The mean over a sample's outputs of values that depend on one output each."""
     mean = batch_mean(len(p), dtype=p.dtype)[0]
     return mean @ values, mean @ loss_per_sample_diagonal(slope, p, y)
 
 
-def _dot(y: Array, values: Array) -> Any:
+def _dot(y: Array, values: Array) -> np.floating:
     """yᵀ·values, without the terms whose y is 0: 0·log 0 counts as 0."""
-    return y[y != 0] @ values[y != 0]
+    product: np.floating = y[y != 0] @ values[y != 0]
+    return product

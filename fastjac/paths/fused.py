@@ -7,7 +7,6 @@ Z is kept only where the slope can't be told from A; elsewhere it is None. Dead 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,9 @@ from fastjac.kernels.activations import CODES, TABLE
 from fastjac.kernels.checked import loss_and_gradient
 from fastjac.kernels.losses import TABLE as TABLE_OF_LOSSES
 
-Loss = Callable[..., tuple[float, NDArray[np.floating[Any]]]]
+Array = NDArray[np.floating]
 
-Array = NDArray[np.floating[Any]]
+Loss = Callable[..., tuple[float, Array]]
 
 
 def dense_forward(X: Array, W: Array, b: Array, activation: ActivationFunction) -> tuple[Array | None, Array]:

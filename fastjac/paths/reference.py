@@ -9,7 +9,6 @@ paths.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -141,7 +140,7 @@ def _samples(Z: Array, weights: Array | None) -> list[tuple[int, Array]]:
     return [(i, share) for i, share in enumerate(shares) if share != 0]
 
 
-def _nothing_yet(Z: Array, weights: Array | None) -> Any:
+def _nothing_yet(Z: Array, weights: Array | None) -> np.floating:
     """The loss before any sample: 0, or NaN for the mean of an empty batch."""
     return Z.dtype.type(math.nan if len(Z) == 0 and weights is None else 0)
 

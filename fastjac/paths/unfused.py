@@ -9,14 +9,13 @@ for speed.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..jacobians.elementwise import ActivationFunction
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
 
 
 # Overflow to inf, inf − inf and 0·inf are let happen; where a limit exists, the expressions below choose it.
