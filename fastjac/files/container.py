@@ -13,7 +13,9 @@ import json
 import os
 import re
 import sys
-from typing import Any
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -54,21 +56,22 @@ def expect(condition: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def whole(value: Any, what: str, low: int = 0, high: int = 2**62 - 1) -> int:
+def whole(value: object, what: str, low: int = 0, high: int = 2**62 - 1) -> int:
     """Something read from JSON, which must be a whole number in this range."""
-    expect(type(value) is int and low <= value <= high, f"{what} is {str(value)[:40]!r}")
-    return int(value)
+    if type(value) is int and low <= value <= high:
+        return value
+    raise ValueError(f"{what} is {str(value)[:40]!r}")
 
 
-def is_real(value: Any) -> bool:
+def is_real(value: object) -> TypeGuard[float]:
     """Whether something read from JSON is a number that a float can hold, and finite."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _safetensors() -> Any:
+def _safetensors() -> ModuleType:
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -76,7 +79,7 @@ def _safetensors() -> Any:
     return safetensors.numpy
 
 
-def check_ending(path: Any) -> str:
+def check_ending(path: str | os.PathLike[str]) -> str:
     """The path as a text, unless it ends as another program's files do, which our bytes would belie.
 
     Raises:
@@ -96,7 +99,7 @@ def check_ending(path: Any) -> str:
     return text
 
 
-def to_bytes(tensors: Tensors, header: dict[str, Any]) -> bytes:
+def to_bytes(tensors: Tensors, header: Mapping[str, object]) -> bytes:
     """A safetensors file with this JSON in its metadata, and a checksum. Equal contents give equal bytes.
 
     Raises:
@@ -165,13 +168,13 @@ def from_bytes(data: bytes, name: str) -> tuple[Tensors, dict[str, Any]]:
     return tensors, header
 
 
-def read(path: Any) -> tuple[Tensors, dict[str, Any]]:
+def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     """``from_bytes`` of a file."""
     with open(path, "rb") as file:
         return from_bytes(file.read(), str(path))
 
 
-def write(path: Any, data: bytes) -> None:
+def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file whole or not at all: see ``atomic_file``."""
     with atomic_file(path) as file:
         file.write(data)

@@ -6,12 +6,12 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import SupportsIndex
 
 _LARGEST = 2**63 - 1  # what kernels and NumPy count with
 
 
-def count(name: str, value: Any, least: int = 1, most: int | None = _LARGEST) -> int:
+def count(name: str, value: SupportsIndex, least: int = 1, most: int | None = _LARGEST) -> int:
     """A whole number of at least ``least``, and at most ``most``.
 
     Raises:
@@ -31,14 +31,14 @@ def count(name: str, value: Any, least: int = 1, most: int | None = _LARGEST) ->
     return number
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as a message shows it; a whole number with more digits than anyone reads, by its length."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return f"a whole number of {value.bit_length()} bits"
     return repr(value)
 
 
-def real(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, open_high: bool = True) -> float:
+def real(name: str, value: object, low: float = 0.0, high: float = math.inf, *, open_high: bool = True) -> float:
     """A finite number in [low, high) (or [low, high]).
 
     Raises:
@@ -57,7 +57,7 @@ def real(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, ope
     return number
 
 
-def texts(name: str, value: Any) -> tuple[str, ...]:
+def texts(name: str, value: object) -> tuple[str, ...]:
     """Several texts, such as names of columns.
 
     Raises:

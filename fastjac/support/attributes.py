@@ -15,7 +15,7 @@ from fastjac.kernels.arrays import nearest
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 # what other libraries call it: what it is here
 ELSEWHERE = {
@@ -74,7 +74,7 @@ def unexpected(of: str, name: str, known: Iterable[str], what: str = "keyword ar
 
 
 @functools.cache
-def _keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
+def _keywords(function: Callable[..., object]) -> tuple[str, ...] | None:
     """The names that a function takes as keywords; None where it takes any."""
     kinds = inspect.signature(function).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in kinds):
@@ -82,7 +82,7 @@ def _keywords(function: Callable[..., Any]) -> tuple[str, ...] | None:
     return tuple(one.name for one in kinds if one.kind is not one.POSITIONAL_ONLY and one.name != "self")
 
 
-def _check_keywords(function: Callable[..., Any], of: str, given: dict[str, Any]) -> None:
+def _check_keywords(function: Callable[..., object], of: str, given: Iterable[str]) -> None:
     known = _keywords(function)
     if known is not None:
         for name in given:
@@ -101,7 +101,7 @@ def checks_keywords(function: Function) -> Function:
     """
 
     @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
+    def checked(*args: object, **kwargs: object) -> object:
         if kwargs:
             _check_keywords(function, function.__qualname__, kwargs)
         return function(*args, **kwargs)
@@ -109,7 +109,7 @@ def checks_keywords(function: Function) -> Function:
     return checked  # type: ignore[return-value]
 
 
-def refuse_own_code(one: Any, base: type, names: Iterable[str]) -> None:
+def refuse_own_code(one: object, base: type, names: Iterable[str]) -> None:
     """Raise TypeError where an object computes something by a function of its own that kernels know nothing of."""
     for name in names:
         if getattr(getattr(one, name), "__func__", None) is not getattr(base, name):
@@ -139,9 +139,9 @@ class Strict:
     """
 
     _settable: ClassVar[frozenset[str] | None] = None
-    _checks: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {}
+    _checks: ClassVar[Mapping[str, Callable[[str, Any], object]]] = {}
 
-    def __init_subclass__(cls, strict: bool = False, **kwargs: Any) -> None:
+    def __init_subclass__(cls, strict: bool = False, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._checks = {k: check for base in reversed(cls.__mro__) for k, check in vars(base).get("_checks", {}).items()}
         cls._settable = None
@@ -153,7 +153,7 @@ class Strict:
         elif "__setattr__" not in vars(cls):
             cls.__setattr__ = _set_checked if cls._checks else object.__setattr__  # type: ignore[method-assign]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         if kwargs and cls._settable is not None:
             _check_keywords(cls.__init__, cls.__name__, kwargs)
         return super().__new__(cls)
@@ -167,7 +167,7 @@ def _declared(cls: type) -> list[str]:
     return [name for name in found if not name.startswith("_")]
 
 
-def refuse_unknown(self: Any, name: str, value: Any) -> None:
+def refuse_unknown(self: Any, name: str, value: object) -> None:
     """``__setattr__`` of a strict class."""
     if name[0] != "_" and name not in self._settable:
         cls = type(self)
@@ -179,7 +179,7 @@ def refuse_unknown(self: Any, name: str, value: Any) -> None:
     _set_checked(self, name, value)
 
 
-def _set_checked(self: Any, name: str, value: Any) -> None:
+def _set_checked(self: Any, name: str, value: object) -> None:
     """``__setattr__`` of a class that takes any name, but not any value for those it knows."""
     check = self._checks.get(name)
     object.__setattr__(self, name, value if check is None else check(name, value))

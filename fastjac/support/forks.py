@@ -10,21 +10,39 @@ import os
 import threading
 import time
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 _LONGEST = 1.0  # seconds to wait for others to come to the end of what they are doing
 
-_known: dict[int, weakref.ref[Any]] = {}
-_held: dict[int, list[Any]] = {}  # locks, by the thread that is about to fork
+
+class Call(Protocol):
+    """A call of ``fit``."""
+
+    def is_on_the_stack_of(self, thread: int) -> bool: ...
 
 
-def keep_whole(network: Any) -> None:
+Callers = dict[str, tuple[int, Callable[[], Call | None]]]  # "call": the thread that trains a network, and its call
+
+
+class Shared(Protocol):
+    """What is known here of a network."""
+
+    _lock: threading.RLock
+    _trained_by: Callers
+
+
+_known: dict[int, weakref.ref[Shared]] = {}
+_held: dict[int, list[threading.RLock]] = {}  # locks, by the thread that is about to fork
+
+
+def keep_whole(network: Shared) -> None:
     """From now on look after a network's ``_lock``, held for each change, and ``_trained_by``, who is in ``fit``."""
     key = id(network)
     _known[key] = weakref.ref(network, lambda _: _known.pop(key, None))
 
 
-def _alive() -> list[Any]:
+def _alive() -> list[Shared]:
     return [network for reference in list(_known.values()) if (network := reference()) is not None]
 
 

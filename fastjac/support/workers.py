@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class _Task:
 
     __slots__ = ("done", "ended", "error", "part", "state", "work")
 
-    def __init__(self, work: Callable[[int], Any], part: int, state: np.ndarray) -> None:
+    def __init__(self, work: Callable[[int], object], part: int, state: np.ndarray) -> None:
         self.work, self.part, self.state = work, part, state
         self.error: BaseException | None = None
         self.done = False
@@ -60,7 +59,7 @@ class _Thread(threading.Thread):
     def __init__(self, run: Callable[[], None], name: str) -> None:
         # a daemon: at the interpreter's end nobody waits for it but a call of ``Workers.run``
         super().__init__(target=run, name=name, daemon=True)
-        self._begun: weakref.ref[Any] | None = None
+        self._begun: weakref.ref[Callable[[], None]] | None = None
         self._started = _Started(self)
 
     @property
@@ -141,7 +140,7 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -168,7 +167,7 @@ class Workers:
                 raise
         return self._workers[:count]
 
-    def run(self, parts: int, work: Callable[[int], Any], state: np.ndarray) -> None:
+    def run(self, parts: int, work: Callable[[int], object], state: np.ndarray) -> None:
         """``work(part)`` for every part, all at once, part 0 in this thread; returns when all of them have ended.
 
         Args:
