@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fastjac.kernels.arrays import Borrowed, finite, floats, unknown, weights
+from fastjac.kernels.arrays import Borrowed, Float, finite, floats, unknown, weights
 from fastjac.nn.losses import Loss
 from fastjac.support import arguments
+
+ClassWeight = Mapping[int, float] | Literal["balanced"]
 
 
 class Signature(NamedTuple):
@@ -16,7 +19,7 @@ class Signature(NamedTuple):
 
     inputs: int
     outputs: int
-    dtype: np.dtype[Any]
+    dtype: Float
 
 
 class Batch:
@@ -51,12 +54,12 @@ class Batch:
         cls,
         of: Signature,
         loss: Loss,
-        X: Any,
-        y: Any,
-        weight: Any,
+        X: object,
+        y: object,
+        weight: object,
         prefix: str = "",
         *,
-        class_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         all_finite: bool = True,
     ) -> Batch:
         """The samples, if they are what a network of this signature and the loss take.
@@ -100,7 +103,11 @@ class Batch:
 
 
 def _with_class_weight(
-    labels: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray | None, class_weight: Any, classes: int
+    labels: np.ndarray | None,
+    targets: np.ndarray | None,
+    weight: np.ndarray | None,
+    class_weight: ClassWeight,
+    classes: int,
 ) -> np.ndarray:
     """Sample weights times the weight of each sample's class."""
     if labels is None:
@@ -116,7 +123,7 @@ def _with_class_weight(
         counts = np.bincount(labels, minlength=classes)
         present = counts > 0
         factors[present] = len(labels) / (present.sum() * counts[present])
-    elif isinstance(class_weight, dict):
+    elif isinstance(class_weight, Mapping):
         for label, factor in class_weight.items():
             if arguments.count("a class of class_weight", label, 0) >= classes:
                 raise ValueError(f"class_weight has the class {label}, expected 0 to {classes - 1}")

@@ -6,11 +6,13 @@ the columns of a table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from fastjac.files import container
 from fastjac.files.container import Tensors, expect, whole
+from fastjac.kernels.arrays import Float
 from fastjac.nn.layers import BUILT_IN, Layer
 from fastjac.support.errors import ModelFileError
 
@@ -20,7 +22,7 @@ _DTYPES = ("float32", "float64")
 KINDS = " or ".join([", ".join(list(BUILT_IN)[:-1]), list(BUILT_IN)[-1]])
 
 
-def describe(layers: Sequence[Layer], dtype: Any, **numbers: int) -> dict[str, Any]:
+def describe(layers: Sequence[Layer], dtype: Float, **numbers: int) -> dict[str, Any]:
     """The architecture, as ``layers_of`` takes it: plain numbers, texts and lists.
 
     Args:
@@ -123,7 +125,7 @@ def check_tensors(tensors: Tensors, description: Any, name: str) -> None:
         raise ModelFileError(f"{name} has tensors that no layer has: {', '.join(unexpected)[:200]}")
 
 
-def load(path: Any) -> tuple[dict[str, Any], Tensors, dict[str, Any] | None]:
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors, dict[str, Any] | None]:
     """What a model file holds, all of it checked: the architecture, the tensors that fit it, the preprocessing.
 
     Raises:

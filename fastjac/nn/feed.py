@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
+from fastjac.kernels.arrays import ArrayLike
+
 Checked = TypeVar("Checked")
+
+_Batch = Sequence[ArrayLike | None]  # (X, y) or (X, y, sample_weight)
+Batches = Iterable[_Batch] | Callable[[], Iterable[_Batch]]
 
 
 class Feed(Generic[Checked]):
@@ -30,14 +35,14 @@ class Feed(Generic[Checked]):
 
     def __init__(
         self,
-        batches: Any,
-        check: Callable[[Any, Any, Any, str], Checked],
+        batches: object,
+        check: Callable[[object, object, object, str], Checked],
         passes: int,
         name: str,
         own: Callable[[Checked], Checked] = lambda batch: batch,
     ) -> None:
         self.name = name
-        self._batches = batches
+        self._batches: Any = batches  # which is asked what it is
         self._check = check
         if isinstance(batches, str | bytes | dict) or hasattr(batches, "__array__"):
             raise TypeError(
@@ -55,9 +60,9 @@ class Feed(Generic[Checked]):
         if first is None:
             raise ValueError(f"{self.name} is empty, expected at least one batch (X, y)")
         self.first: Checked = own(first)
-        self._opened: Iterator[Any] | None = iterator
+        self._opened: Iterator[object] | None = iterator
 
-    def _start(self) -> Iterator[Any]:
+    def _start(self) -> Iterator[object]:
         batches = self._batches
         if callable(batches) and not hasattr(batches, "__iter__"):
             batches = batches()
@@ -70,7 +75,7 @@ class Feed(Generic[Checked]):
                 " or a function that returns one"
             ) from error
 
-    def _next(self, iterator: Iterator[Any]) -> Checked | None:
+    def _next(self, iterator: Iterator[object]) -> Checked | None:
         for item in iterator:
             where = f"batch {self._number} of {self.name}"
             self._number += 1

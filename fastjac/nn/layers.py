@@ -37,9 +37,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastjac.files.container import expect, is_real, whole
 from fastjac.kernels import dropout_mask
@@ -53,7 +54,8 @@ from fastjac.paths import PATHS
 from fastjac.support import arguments
 from fastjac.support.attributes import Strict, refuse_unknown
 
-Initializer = str | Callable[[np.random.Generator, tuple[int, ...]], Any] | Any
+# a name, numbers, or what gives numbers of a shape
+Initializer = ArrayLike | Callable[[np.random.Generator, tuple[int, ...]], ArrayLike]
 
 _HE = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")  # activations that keep about half of the variance
 
@@ -71,21 +73,21 @@ class Views(dict[str, np.ndarray]):
     array([2., 2., 2.])
     """
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: ArrayLike) -> None:
         if name not in self:
             raise unknown("parameter", name, list(self))
         view = self[name]
         view[...] = value if np.ndim(value) == 0 else floats(name, value, view.shape, view.dtype)
 
-    def update(self, *values: Any, **named: Any) -> None:
+    def update(self, *values: Any, **named: ArrayLike) -> None:
         """Write several."""
         for name, value in dict(*values, **named).items():
             self[name] = value
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return dict, (dict(self),)
 
-    def _refuse(self, *_: Any, **__: Any) -> Any:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("the parameters and gradients of a layer are parts of its network's: they can't be taken out")
 
     __delitem__ = __ior__ = clear = pop = popitem = setdefault = _refuse
@@ -112,7 +114,7 @@ class Layer(Strict):
     def __init__(self) -> None:
         self._prepare()
 
-    def __init_subclass__(cls, strict: bool = False, **kwargs: Any) -> None:
+    def __init_subclass__(cls, strict: bool = False, **kwargs: object) -> None:
         super().__init_subclass__(strict=strict, **kwargs)
         if strict:
             cls.__setattr__ = _set_attribute  # type: ignore[method-assign,assignment]
@@ -122,7 +124,7 @@ class Layer(Strict):
         self.gradients = {}
         self.path = PATHS["fused"]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """What a copy or a file holds: nothing of the network's memory, nor what ``backward`` was to use."""
         left_out = ("parameters", "gradients", "path", "_network")
         return {k: None if k in self._used else v for k, v in vars(self).items() if k not in left_out}
@@ -137,13 +139,13 @@ class Layer(Strict):
         def weight(self) -> np.ndarray: ...
 
         @weight.setter
-        def weight(self, value: Any) -> None: ...
+        def weight(self, value: ArrayLike) -> None: ...
 
         @property
         def bias(self) -> np.ndarray | None: ...
 
         @bias.setter
-        def bias(self, value: Any) -> None: ...
+        def bias(self, value: ArrayLike) -> None: ...
 
         @property
         def weight_gradient(self) -> np.ndarray: ...
@@ -151,7 +153,7 @@ class Layer(Strict):
         @property
         def bias_gradient(self) -> np.ndarray | None: ...
 
-    def _kept(self) -> dict[str, Any]:
+    def _kept(self) -> dict[str, object]:
         """A copy of what ``forward`` may have kept for ``backward``."""
         own = ("parameters", "gradients", "path", "inputs", "outputs", "_network")
         return {name: _copied(value) for name, value in vars(self).items() if name not in own}
@@ -186,7 +188,7 @@ class Layer(Strict):
         """The layer as a row of a compiled plan, or None where it can only be run by itself."""
         return None
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """What a file says of a built-in layer, besides its kind: plain numbers and texts."""
         return {}
 
@@ -204,18 +206,20 @@ class Layer(Strict):
         return type(self).__name__
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: object) -> object:
     """A copy of arrays, in lists, tuples and dictionaries too; anything else as it is."""
     if isinstance(value, np.ndarray):
         return value.copy()
-    if type(value) in (list, tuple):
-        return type(value)(_copied(one) for one in value)
+    if type(value) is list:
+        return [_copied(one) for one in value]
+    if type(value) is tuple:
+        return tuple(_copied(one) for one in value)
     if type(value) is dict:
         return {key: _copied(one) for key, one in value.items()}
     return value
 
 
-def _set_attribute(self: Layer, name: str, value: Any) -> None:
+def _set_attribute(self: Layer, name: str, value: object) -> None:
     """Of our own layers: nothing unknown, and nothing that a network or the rest of the layer has built upon."""
     if name == "path" and "_network" in vars(self):
         raise AttributeError(
@@ -282,7 +286,7 @@ class Dense(Layer, strict=True):
         activation: str | ActivationFunction | None = None,
         *,
         bias: bool = True,
-        weight_init: Initializer = None,
+        weight_init: Initializer | None = None,
         bias_init: Initializer = 0.0,
     ) -> None:
         self._prepare()
@@ -299,14 +303,14 @@ class Dense(Layer, strict=True):
         self._A: np.ndarray | None = None
 
     @staticmethod
-    def _checked(name: str, init: Any, shape: tuple[int, ...]) -> Any:
+    def _checked(name: str, init: Initializer | None, shape: tuple[int, ...]) -> Initializer | None:
         if init is None or isinstance(init, str) or callable(init):
             return init
         if np.ndim(init) == 0:
             return arguments.real(name, init, -np.inf)
         return floats(name, init, shape, float_of(init)).copy()
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         return {
             "inputs": self.inputs,
             "outputs": self.outputs,
@@ -350,7 +354,7 @@ class Dense(Layer, strict=True):
             self._bias_init = 0.0
 
     @staticmethod
-    def _given(name: str, init: Any, rng: np.random.Generator, target: np.ndarray) -> Any:
+    def _given(name: str, init: Initializer | None, rng: np.random.Generator, target: np.ndarray) -> ArrayLike | None:
         if not callable(init):
             return init
         return floats(f"the result of {name}", init(rng, target.shape), target.shape, target.dtype)
@@ -367,7 +371,7 @@ class Dense(Layer, strict=True):
         return view
 
     @weight.setter
-    def weight(self, value: Any) -> None:
+    def weight(self, value: ArrayLike) -> None:
         self.weight[...] = floats("weight", value, self.weight.shape, self.weight.dtype)
 
     @property
@@ -375,7 +379,7 @@ class Dense(Layer, strict=True):
         return self._view(self.parameters, "bias")
 
     @bias.setter
-    def bias(self, value: Any) -> None:
+    def bias(self, value: ArrayLike) -> None:
         if self.bias is None:
             raise ValueError("this layer has no bias: it was made with bias=False")
         self.bias[...] = floats("bias", value, self.bias.shape, self.bias.dtype)
@@ -436,7 +440,7 @@ class Activation(Layer, strict=True):
         self._X: np.ndarray | None = None
         self._A: np.ndarray | None = None
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         return {"activation": [self.activation.name, float(self.activation.parameter)]}
 
     @classmethod
@@ -508,7 +512,7 @@ class Dropout(Layer, strict=True):
         self.seed, self.step, self.place = 0, 0, 0  # set by the network before each training pass
         self._mask: np.ndarray | None = None
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         return {"rate": self.rate}
 
     @classmethod
@@ -602,7 +606,7 @@ class Elementwise(Layer, strict=True):
     def describe(self) -> str:
         return f"Elementwise, {self.name}"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in super().__getstate__().items() if not k.endswith("_loop")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -610,7 +614,7 @@ class Elementwise(Layer, strict=True):
         if "_forward_loop" not in vars(self):
             self._forward_loop, self._backward_loop = compile_loops(_wrapped(self.f), _wrapped(self.slope))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Elementwise:
+    def __deepcopy__(self, memo: dict[int, object]) -> Elementwise:
         """With what is compiled already, which a pickle can't hold."""
         other = memo[id(self)] = type(self).__new__(type(self))
         state = copy.deepcopy(self.__getstate__(), memo)

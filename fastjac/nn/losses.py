@@ -6,12 +6,12 @@ sample weights the mean is weighted, Σ w·loss / Σ w.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from fastjac.kernels import losses as table
-from fastjac.kernels.arrays import float_of, rows, unknown, weights
+from fastjac.kernels.arrays import ArrayLike, Float, float_of, rows, unknown, weights
 from fastjac.kernels.checked import loss_parameter, loss_sums, loss_targets
 from fastjac.support.attributes import Strict, checks_keywords, refuse_own_code
 
@@ -46,7 +46,9 @@ class Loss(Strict):
         """The kernel for these targets."""
         return table.code_of(self.name, labels is not None)
 
-    def targets(self, y: Any, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "y") -> Any:
+    def targets(
+        self, y: object, samples: int, outputs: int, dtype: Float, name: str = "y"
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Checked targets: (class indices, None) or (None, rows).
 
         Raises:
@@ -78,7 +80,9 @@ class Loss(Strict):
         return figures
 
     @checks_keywords
-    def __call__(self, output: Any, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+    def __call__(
+        self, output: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, np.ndarray]:
         """The loss and its gradient with respect to ``output``.
 
         Args:
@@ -351,7 +355,7 @@ _ELSEWHERE = {
 }
 
 
-def get(loss: Any) -> Loss:
+def get(loss: LossLike) -> Loss:
     """The loss for a name or a loss object.
 
     Raises:

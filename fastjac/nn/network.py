@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastjac.files import container
-from fastjac.kernels.arrays import Borrowed, aligned, float_type, floats, unknown
+from fastjac.kernels.arrays import ArrayLike, Borrowed, Float, aligned, float_type, floats, unknown
 from fastjac.nn import description, losses
 from fastjac.nn.batch import Batch, Signature
-from fastjac.nn.feed import Feed
+from fastjac.nn.feed import Batches, Feed
 from fastjac.nn.layers import BUILT_IN, Activation, Dense, Dropout, Elementwise, Layer, Views
 from fastjac.nn.program import Program
 from fastjac.paths import PATHS
@@ -30,7 +32,7 @@ _BUILT_IN = tuple(BUILT_IN.values())
 _OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
 
 
-def _object_or_none(name: str, value: Any) -> dict[str, Any] | None:
+def _object_or_none(name: str, value: object) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise TypeError(f"{name} is {value!r}, expected a dictionary, or None")
     return value
@@ -50,12 +52,17 @@ class Network(Strict, strict=True):
 
     epochs_trained: int
     stop_training: bool
-    preprocessing: Any
+    preprocessing: dict[str, Any] | None
 
     _checks: ClassVar = {"epochs_trained": partial(arguments.count, least=0), "preprocessing": _object_or_none}
 
     def __init__(
-        self, layers: Sequence[Layer], seed: int | None = None, dtype: Any = "float32", *, inputs: int | None = None
+        self,
+        layers: Sequence[Layer],
+        seed: int | None = None,
+        dtype: DTypeLike = "float32",
+        *,
+        inputs: int | None = None,
     ) -> None:
         self._layers = _as_layers(layers)
         self._dtype = float_type(dtype)
@@ -67,11 +74,11 @@ class Network(Strict, strict=True):
         self.preprocessing = None
         self._path = "fused"
         self._seen: _Pass | None = None  # the last forward
-        self._kept: list[dict[str, Any]] | None = None  # what layers kept of it, where they have run since
+        self._kept: list[dict[str, object]] | None = None  # what layers kept of it, where they have run since
         self._training_step = 0
         self._identity = uuid.uuid4().hex  # of this network and its copies, for the state of optimizers
         self._lock = threading.RLock()
-        self._trained_by: dict[str, tuple[int, Any]] = {}  # "call": the thread that trains it, and its call
+        self._trained_by: forks.Callers = {}  # "call": the thread that trains it, and its call
         forks.keep_whole(self)
         # one 64-bit number for dropout, from all bits of the seed
         self._dropout_seed = int(np.random.SeedSequence(self._seed).generate_state(1, np.uint64)[0].astype(np.int64))
@@ -145,8 +152,8 @@ class Network(Strict, strict=True):
         return self._outputs
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._dtype  # type: ignore[no-any-return]
+    def dtype(self) -> Float:
+        return self._dtype
 
     @property
     def seed(self) -> int:
@@ -166,7 +173,7 @@ class Network(Strict, strict=True):
         return self._parameters[:]  # a view of its own: whoever gets it may give it another shape
 
     @parameters.setter
-    def parameters(self, value: Any) -> None:
+    def parameters(self, value: ArrayLike) -> None:
         values = floats("parameters", value, self._parameters.shape, self._dtype)
         with self._lock:
             self._parameters[:] = values
@@ -176,7 +183,7 @@ class Network(Strict, strict=True):
         return self._gradients[:]
 
     @gradients.setter
-    def gradients(self, value: Any) -> None:
+    def gradients(self, value: ArrayLike) -> None:
         values = floats("gradients", value, self._gradients.shape, self._dtype)
         with self._lock:
             self._gradients[:] = values
@@ -201,11 +208,11 @@ class Network(Strict, strict=True):
         """The compiled plan, where the network is made of built-in layers and the path is "fused"."""
         return self._program if self._path == "fused" else None
 
-    def _checked_input(self, X: Any, name: str = "X") -> np.ndarray:
+    def _checked_input(self, X: ArrayLike, name: str = "X") -> np.ndarray:
         return floats(name, X, (None, self._inputs), self._dtype)
 
     @checks_keywords
-    def forward(self, X: Any, training: bool = True) -> np.ndarray:
+    def forward(self, X: ArrayLike, training: bool = True) -> np.ndarray:
         """The last layer's output for one batch, with everything kept that ``backward`` needs.
 
         Args:
@@ -262,7 +269,7 @@ class Network(Strict, strict=True):
                 )
         return A
 
-    def _of_user(self, k: int, function: Callable[..., Any], array: np.ndarray, *more: Any) -> Any:
+    def _of_user(self, k: int, function: Callable[..., Any], array: np.ndarray, *more: bool) -> Any:
         """What a user's layer makes of an array that it must not change."""
         given = array.view()
         given.flags.writeable = False
@@ -276,7 +283,7 @@ class Network(Strict, strict=True):
                 ) from error
             raise
 
-    def backward(self, d: Any) -> np.ndarray:
+    def backward(self, d: ArrayLike) -> np.ndarray:
         """Gradients of all parameters, from the gradient with respect to the output of the last ``forward``.
 
         ``predict``, ``evaluate`` or another ``path`` in between change nothing about it.
@@ -332,7 +339,7 @@ class Network(Strict, strict=True):
         return gradient  # type: ignore[no-any-return]
 
     @checks_keywords
-    def predict(self, X: Any, *, threads: int | None = None) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, threads: int | None = None) -> np.ndarray:
         """The last layer's output for every row (logits, where the last layer has no activation); no dropout.
 
         ``predict(X)[i]`` has the same bits as ``predict(X[i:i+1])[0]``, on any number of threads.
@@ -357,8 +364,8 @@ class Network(Strict, strict=True):
         self,
         loss: losses.Loss,
         output: np.ndarray,
-        labels: Any,
-        targets: Any,
+        labels: np.ndarray | None,
+        targets: np.ndarray | None,
         weight: np.ndarray | None,
         gradient: np.ndarray,
     ) -> tuple[float, float, float]:
@@ -372,7 +379,14 @@ class Network(Strict, strict=True):
         return float(value) * result[2], result[1], result[2]
 
     @checks_keywords
-    def evaluate(self, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        X: ArrayLike | Batches,
+        y: ArrayLike | None,
+        loss: losses.LossLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
         """Loss, and accuracy where the loss has one, over all rows.
 
         Args:
@@ -417,7 +431,7 @@ class Network(Strict, strict=True):
                 f" Softmax() or a sigmoid, or use the loss from logits"
             )
 
-    def save(self, path: Any) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that ``fastjac.load`` reads: safetensors, whole or not at all.
 
         Args:
@@ -473,7 +487,7 @@ class Network(Strict, strict=True):
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
 
-    def clone(self, dtype: Any = None) -> Self:
+    def clone(self, dtype: DTypeLike | None = None) -> Self:
         """A network of the same layers, values and path that shares no memory with this one.
 
         Args:
@@ -487,7 +501,7 @@ class Network(Strict, strict=True):
         twin.__setstate__(self.__getstate__() | {"_layers": tuple(layers), "_dtype": kind})
         return twin
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         left_out = ("_lock", "_trained_by", "_program", "_seen", "_kept", "_gradients")
         own = {k: v for k, v in vars(self).items() if k not in left_out}
         layers = tuple(copy.copy(layer) for layer in self._layers)
@@ -502,7 +516,7 @@ class Network(Strict, strict=True):
         self.path = self._path
 
 
-def _as_layers(given: Any) -> tuple[Layer, ...]:
+def _as_layers(given: Iterable[Layer]) -> tuple[Layer, ...]:
     """Checked layers, each of which can become part of a network."""
     try:
         layers = tuple(given)

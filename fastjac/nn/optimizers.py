@@ -25,7 +25,7 @@ Rate = float | Callable[[int], float]
 class _State:
     """What an optimizer remembers of one network: its moments and how many steps it has taken."""
 
-    def __init__(self, size: int, dtype: Any) -> None:
+    def __init__(self, size: int, dtype: np.dtype) -> None:
         self.moments = aligned(size, dtype)
         self.counters = np.zeros(COUNTERS, np.int64)  # steps first; the others are the kernel's own
 
@@ -43,25 +43,26 @@ class _State:
         self.moments[:], self.counters[0] = moments, steps
 
 
-def _rate(name: str, value: Any) -> Rate:
+def _rate(name: str, value: Rate) -> Rate:
     return value if callable(value) else arguments.real(name, value)
 
 
-def _limit(name: str, value: Any) -> float | None:
-    if value is not None and arguments.real(name, value) == 0:
+def _limit(name: str, value: object) -> float | None:
+    number = None if value is None else arguments.real(name, value)
+    if number == 0:
         raise ValueError(f"{name} is 0, expected a positive number, or None for no limit")
-    return None if value is None else float(value)
+    return number
 
 
-def _below_one(name: str, value: Any) -> float:
+def _below_one(name: str, value: object) -> float:
     return arguments.real(name, value, 0, 1)
 
 
-def _up_to_one(name: str, value: Any) -> float:
+def _up_to_one(name: str, value: object) -> float:
     return arguments.real(name, value, 0, 1, open_high=False)
 
 
-def _flag(name: str, value: Any) -> bool:
+def _flag(name: str, value: object) -> bool:
     return bool(value)
 
 
@@ -186,7 +187,7 @@ class Optimizer(Strict):
         shown = {k: v for k, v in vars(self).items() if not k.startswith("_")}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         of_copies = {key: state.copy() for key, state in self._of_copies.items()}
         of_copies |= {network._identity: state.copy() for network, state in list(self._states.items())}
         own = {k: v for k, v in vars(self).items() if k not in ("_states", "_of_copies", "_counters")}
@@ -314,7 +315,7 @@ class AdamW(Adam, strict=True):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, clip_norm=clip_norm)
 
 
-BY_NAME: dict[str, Any] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+BY_NAME: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -335,7 +336,7 @@ _ELSEWHERE = {
 }
 
 
-def get(optimizer: Any) -> Optimizer:
+def get(optimizer: OptimizerLike) -> Optimizer:
     """The optimizer for a name (with its default settings) or an optimizer object.
 
     Raises:
@@ -349,18 +350,17 @@ def get(optimizer: Any) -> Optimizer:
             )
         refuse_own_code(optimizer, Optimizer, ("step_at", "step"))
         return optimizer
-    if isinstance(optimizer, type) and optimizer in BY_NAME.values():
-        made: Optimizer = optimizer()
-        return made
+    for kind in BY_NAME.values():
+        if optimizer is kind:
+            return kind()
     if isinstance(optimizer, str):
         if optimizer not in BY_NAME:
             raise unknown("optimizer", optimizer, list(BY_NAME), _ELSEWHERE)
-        named: Optimizer = BY_NAME[optimizer]()
-        return named
+        return BY_NAME[optimizer]()
     raise TypeError(f"optimizer is {optimizer!r}, expected a name ({', '.join(BY_NAME)}) or an optimizer object")
 
 
-def _is_rate(value: Any) -> bool:
+def _is_rate(value: float) -> bool:
     try:
         return bool(np.ndim(value) == 0 and 0 <= float(value) < math.inf)
     except (TypeError, ValueError):
