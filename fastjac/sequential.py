@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import weakref
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any
 
+from fastjac.kernels.arrays import ArrayLike
 from fastjac.nn import description, losses
+from fastjac.nn.batch import ClassWeight
+from fastjac.nn.feed import Batches
 from fastjac.nn.network import Network
 from fastjac.nn.optimizers import OptimizerLike
 from fastjac.support.attributes import checks_keywords
 from fastjac.support.errors import ModelFileError
 from fastjac.training import loop
+from fastjac.training.callbacks import Callbacks
 from fastjac.training.history import History
+from fastjac.training.progress import ProgressLike
 
 
 class _Call:
@@ -62,20 +68,20 @@ class Sequential(Network, strict=True):
     @checks_keywords
     def fit(
         self,
-        X: Any,
-        y: Any = None,
+        X: ArrayLike | Batches,
+        y: ArrayLike | None = None,
         *,
         loss: losses.LossLike,
         optimizer: OptimizerLike = "adam",
         epochs: int = 1,
         batch_size: int = 32,
-        validation_data: Any = None,
-        callbacks: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
+        validation_data: Sequence[ArrayLike] | Batches | None = None,
+        callbacks: Callbacks | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         threads: int | None = None,
-        progress: Any = "auto",
+        progress: ProgressLike = "auto",
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> History:
@@ -167,7 +173,7 @@ class Sequential(Network, strict=True):
         return held is entry
 
 
-def load(path: Any) -> Sequential:
+def load(path: str | os.PathLike[str]) -> Sequential:
     """A network from a file that ``Sequential.save`` wrote, to the bit.
 
     Everything in the file is checked before it is used, and nothing in it is run.

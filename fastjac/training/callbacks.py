@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ class Callback(Strict):
         """For fastjac's own checkpoints: a loop that begins. Returns what there is to go on from, changing nothing."""
         return None
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Mapping[str, object]:
         """What a checkpoint keeps of this callback: numbers, texts and arrays by name; see ``Checkpoint``."""
         return {}
 
@@ -68,16 +68,16 @@ class Callback(Strict):
 class EpochFunction(Callback, strict=True):
     """A plain function of (epoch, logs) as a callback."""
 
-    function: Callable[[int, Logs], Any]
+    function: Callable[[int, Logs], object]
 
-    def __init__(self, function: Callable[[int, Logs], Any]) -> None:
+    def __init__(self, function: Callable[[int, Logs], object]) -> None:
         self.function = function
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.function(epoch, logs)
 
 
-def _monitored(name: str, value: Any) -> str:
+def _monitored(name: str, value: object) -> str:
     if value not in ("val_loss", "loss", "val_accuracy", "accuracy"):
         raise ValueError(f"{name} is {value!r}, expected val_loss, loss, val_accuracy or accuracy")
     return str(value)
@@ -137,11 +137,11 @@ class EarlyStopping(Callback, strict=True):
     def on_train_begin(self) -> None:
         self._start()
 
-    def _settings(self) -> list[Any]:
+    def _settings(self) -> list[object]:
         return [self.monitor, self.patience, self.min_delta, self.restore_best]
 
-    def state(self) -> dict[str, Any]:
-        state = {
+    def state(self) -> Mapping[str, object]:
+        state: dict[str, object] = {
             "best": self.best,
             "best_epoch": self.best_epoch,
             "stopped_epoch": self.stopped_epoch,
@@ -193,7 +193,11 @@ class EarlyStopping(Callback, strict=True):
             self._parameters = None
 
 
-def as_callbacks(callbacks: Any) -> list[Callback]:
+CallbackLike = Callback | Callable[[int, Logs], object]
+Callbacks = CallbackLike | Sequence[CallbackLike]
+
+
+def as_callbacks(callbacks: Callbacks | None) -> list[Callback]:
     """The list of callbacks that ``fit`` was given, functions made callbacks.
 
     Raises:

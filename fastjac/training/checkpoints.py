@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastjac.files import container
 from fastjac.nn import description
+from fastjac.nn.batch import Batch
 from fastjac.support import arguments, atomic
 from fastjac.support.errors import ModelFileError
 from fastjac.training.callbacks import Callback, Found, Logs
@@ -64,8 +66,15 @@ class Checkpoint(Callback, strict=True):
 
     comes_last = True
 
-    def __init__(self, path: Any, every: int = 1, every_batches: int | None = None, *, resume: bool = True) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: int = 1,
+        every_batches: int | None = None,
+        *,
+        resume: bool = True,
+    ) -> None:
+        self.path = container.check_ending(path)
         self.every = every
         self.every_batches = every_batches
         self.resume = resume
@@ -110,7 +119,7 @@ class Checkpoint(Callback, strict=True):
 
     # --- the file -------------------------------------------------------------------------------------------------
 
-    def _arguments_of_fit(self) -> dict[str, Any]:
+    def _arguments_of_fit(self) -> dict[str, object]:
         """What must be the same for the bits to be the same."""
         run = self._run
         held_out = None if self._validation is None else self._validation.samples
@@ -260,7 +269,7 @@ class Checkpoint(Callback, strict=True):
         held_out = [f"val_{name}" for name in figures] if self._validation is not None else []
         return [*figures, *held_out, "seconds"]
 
-    def _check_arguments(self, arguments: dict[str, Any], rate_now: Any) -> None:
+    def _check_arguments(self, arguments: dict[str, Any], rate_now: object) -> None:
         for name, value in self._fixed.items():
             known = [arguments[name]]
             if name == "learning_rate" and container.is_real(arguments[name]):
@@ -304,12 +313,12 @@ class _OtherArgumentsError(ValueError):
     """A whole checkpoint, but of a training with other arguments."""
 
 
-def _digests(samples: Any) -> list[str | None]:
+def _digests(samples: Batch) -> list[str | None]:
     arrays = (samples.X, samples.labels, samples.targets, samples.weight)
     return [None if array is None else container.digest(array) for array in arrays]
 
 
-def _check_state(callback: Callback, arrays: dict[str, np.ndarray], kept: dict[str, Any]) -> None:
+def _check_state(callback: Callback, arrays: dict[str, np.ndarray], kept: Mapping[str, object]) -> None:
     kinds = {array.dtype.kind for array in arrays.values()}
     try:
         json.dumps(kept)
@@ -322,13 +331,13 @@ def _check_state(callback: Callback, arrays: dict[str, np.ndarray], kept: dict[s
         ) from error
 
 
-def _count(value: Any, name: str) -> int:
+def _count(value: object, name: str) -> int:
     if type(value) is not int or not 0 <= value < 2**62:
         raise ValueError(f"its {name} is {str(value)[:40]!r}")
     return value
 
 
-def _history(columns: Any, epochs: int, expected: list[str]) -> dict[str, list[float]]:
+def _history(columns: Iterable[tuple[object, object]], epochs: int, expected: list[str]) -> dict[str, list[float]]:
     """The history's columns in their order, from pairs of a name and a list."""
     history = {}
     for name, column in columns:

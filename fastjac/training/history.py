@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastjac.training.callbacks import Logs
 
 
@@ -23,7 +21,7 @@ class History(dict[str, list[float]]):
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         return _history_from, (dict(self), self.interrupted)
 
 

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 
 class Interruption:
@@ -29,7 +29,7 @@ def interruptible() -> Iterator[Interruption]:
         yield state
         return
 
-    def note(number: int, frame: Any) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         again, state.asked = state.asked, True
         if again or not state.begun:
             raise KeyboardInterrupt

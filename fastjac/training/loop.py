@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from fastjac.kernels.arrays import ArrayLike
 from fastjac.nn import losses, optimizers
-from fastjac.nn.batch import Batch
-from fastjac.nn.feed import Feed
+from fastjac.nn.batch import Batch, ClassWeight
+from fastjac.nn.feed import Batches, Feed
 from fastjac.nn.losses import Loss, LossLike
 from fastjac.nn.network import Network
 from fastjac.nn.optimizers import OptimizerLike
 from fastjac.support import arguments
 from fastjac.support.workers import Workers
-from fastjac.training.callbacks import Callback, Logs, as_callbacks
+from fastjac.training.callbacks import Callback, Callbacks, Logs, as_callbacks
 from fastjac.training.history import History
 from fastjac.training.interrupt import Interruption, interruptible
-from fastjac.training.progress import Show, bar
+from fastjac.training.progress import ProgressLike, Show, bar
 from fastjac.training.steps import Steps, StreamSteps, shuffled
 
 
@@ -55,7 +55,7 @@ class Loop:
     figures: Callable[[np.ndarray], Logs]
     history: History = field(default_factory=History)
 
-    def run(self, show_progress: Any) -> None:
+    def run(self, show_progress: ProgressLike) -> None:
         """Train. ``history.interrupted`` tells whether Ctrl-C has ended it."""
         network, history = self.steps.network, self.history
         network.stop_training = False
@@ -153,20 +153,20 @@ class Loop:
 
 def fit(
     network: Network,
-    X: Any,
-    y: Any = None,
+    X: ArrayLike | Batches,
+    y: ArrayLike | None = None,
     *,
     loss: LossLike,
     optimizer: OptimizerLike = "adam",
     epochs: int = 1,
     batch_size: int = 32,
-    validation_data: Any = None,
-    callbacks: Any = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
+    validation_data: Sequence[ArrayLike] | Batches | None = None,
+    callbacks: Callbacks | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: ClassWeight | None = None,
     shuffle: bool = True,
     threads: int | None = None,
-    progress: Any = "auto",
+    progress: ProgressLike = "auto",
     l1: float = 0.0,
     l2: float = 0.0,
 ) -> History:
@@ -208,7 +208,9 @@ def fit(
     return history
 
 
-def _validation(network: Network, loss: Loss, data: Any, epochs: int) -> Validation | None:
+def _validation(
+    network: Network, loss: Loss, data: Sequence[ArrayLike] | Batches | None, epochs: int
+) -> Validation | None:
     """What to call after each epoch for the figures of rows that are not trained on, their arrays checked now."""
     if data is None:
         return None

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal, TextIO
 
 Show = Callable[..., None]
+ProgressLike = bool | Literal["auto"]
 
 _SECONDS_BETWEEN = 0.1  # between two looks of the bar
 
@@ -39,7 +40,7 @@ def _import_rich() -> None:
 
 
 @contextmanager
-def bar(progress: Any, epochs: int) -> Iterator[Show]:
+def bar(progress: ProgressLike, epochs: int) -> Iterator[Show]:
     """A function to call with the state of training: ``show(epoch, logs, done, total, epoch_end=False)``.
 
     ``done`` of ``total`` rows of the epoch are behind; a total of 0 is not known yet.
@@ -123,7 +124,7 @@ def _lines(epochs: int) -> Show:
 class _Lenient:
     """A stream whose failures end no training: it may be full, or its reader gone."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -176,7 +176,7 @@ class Steps:
         assert self.network.program is not None
         return self.network.program.train(self.learner, batches, first, rates, self.threads, workers)
 
-    def _rows_of(self, batch: int) -> Any:
+    def _rows_of(self, batch: int) -> slice | np.ndarray:
         chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
         return chosen if self.order is None else self.order[chosen]
 
