@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
 
 from fastjac.nn.layers import Layer
 
 
-def needs(package: str) -> Any:
+def needs(package: str) -> ModuleType:
     import importlib
 
     try:

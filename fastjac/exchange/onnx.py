@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastjac.exchange.foreign import cannot, needs
 from fastjac.files import container
+from fastjac.kernels.arrays import Float
 from fastjac.nn.activations import ActivationFunction
 from fastjac.nn.layers import Activation, Dense, Dropout, Softmax
 from fastjac.sequential import Sequential
@@ -19,19 +23,19 @@ _IR_VERSION = 8
 class _Graph:
     """Nodes one after the other, and the arrays they name."""
 
-    def __init__(self, onnx: Any, dtype: np.dtype[Any]) -> None:
+    def __init__(self, onnx: ModuleType, dtype: Float) -> None:
         self.onnx, self.dtype = onnx, dtype
         self.nodes: list[Any] = []
         self.arrays: list[Any] = []
         self.last = "X"
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: ArrayLike) -> str:
         """The name of an array of the network's type."""
         name = f"constant_{len(self.arrays)}"
         self.arrays.append(self.onnx.numpy_helper.from_array(np.array(value, self.dtype), name))
         return name
 
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: int) -> str:
         """One node; its output is what comes last."""
         self.last = f"value_{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [self.last], **attributes))
@@ -69,7 +73,9 @@ class _Graph:
         return self.add("Max", z, self.constant(-1000))
 
 
-def to_onnx(network: Sequential, path: Any = None, *, probabilities: str | None = None) -> Any:
+def to_onnx(
+    network: Sequential, path: str | os.PathLike[str] | None = None, *, probabilities: str | None = None
+) -> Any:
     """The network as an ONNX model that computes what ``predict`` gives, for any number of rows.
 
     Dropout is left out. The input is named "X", the output "Y".

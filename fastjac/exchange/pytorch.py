@@ -8,6 +8,7 @@ two of its modules, ``nn.Linear`` and ``nn.ReLU``, and the names of its paramete
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from fastjac.nn.layers import Activation, Dense, Dropout, Layer, Softmax
 from fastjac.sequential import Sequential
 
 
-def _modules(network: Sequential) -> Iterator[tuple[str, Any]]:
+def _modules(network: Sequential) -> Iterator[tuple[str, Dense | ActivationFunction | float | None]]:
     """What each module of the ``nn.Sequential`` is made of: its kind, and a layer, an activation or a rate."""
     for k, layer in enumerate(network.layers):
         if type(layer) is Dense:
@@ -39,8 +40,8 @@ def _modules(network: Sequential) -> Iterator[tuple[str, Any]]:
 def _named(network: Sequential) -> dict[str, np.ndarray]:
     """The parameters by PyTorch's names and in its shapes: views."""
     found = {}
-    for k, (kind, what) in enumerate(_modules(network)):
-        if kind == "linear":
+    for k, (_, what) in enumerate(_modules(network)):
+        if isinstance(what, Dense):
             found[f"{k}.weight"] = what.parameters["weight"].T
             if "bias" in what.parameters:
                 found[f"{k}.bias"] = what.parameters["bias"]
@@ -58,7 +59,7 @@ def state_dict(network: Sequential) -> dict[str, Any]:
     return {name: torch.from_numpy(value.copy(order="C")) for name, value in _named(network).items()}
 
 
-def load_state_dict(network: Sequential, values: Mapping[str, Any]) -> None:
+def load_state_dict(network: Sequential, values: Mapping[str, object]) -> None:
     """Copy parameters from the ``state_dict`` of an equivalent ``nn.Sequential``, of tensors or arrays.
 
     Raises:
@@ -107,9 +108,9 @@ def to_torch(network: Sequential) -> Any:
     dtype = getattr(torch, str(network.dtype))
     modules = []
     for kind, what in _modules(network):
-        if kind == "linear":
+        if isinstance(what, Dense):
             modules.append(nn.Linear(what.inputs, what.outputs, bias="bias" in what.parameters, dtype=dtype))
-        elif kind == "activation":
+        elif isinstance(what, ActivationFunction):
             modules.append(_torch_activation(nn, what))
         else:
             modules.append(nn.Softmax(dim=1) if kind == "softmax" else nn.Dropout(what))
@@ -131,7 +132,7 @@ _TORCH_NAMES = {
 }
 
 
-def _torch_activation(nn: Any, activation: ActivationFunction) -> Any:
+def _torch_activation(nn: ModuleType, activation: ActivationFunction) -> Any:
     if activation.name not in _TORCH_NAMES:
         raise TypeError(
             f"PyTorch has no module for the activation {activation}, expected one of {', '.join(_TORCH_NAMES)}"
@@ -204,7 +205,7 @@ def from_torch(module: Any) -> Sequential:
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-def _opened(nn: Any, name: str, module: Any, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+def _opened(nn: ModuleType, name: str, module: Any, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The modules in the order in which they are called, a repeated one each time, with their places."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module[{name}] is {module!r}, expected a module")
@@ -224,9 +225,9 @@ def _opened(nn: Any, name: str, module: Any, around: tuple[Any, ...]) -> Iterato
         yield from _opened(nn, f"{name}.{inner}".lstrip("."), one, (*around, module))
 
 
-def _linear(torch: Any, module: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def _linear(torch: ModuleType, module: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Weight (outputs, inputs) and bias as they are, whatever the module says of its widths."""
-    arrays: list[Any] = []
+    arrays: list[np.ndarray] = []
     for name in ("weight", "bias"):
         tensor = getattr(module, name)
         if name == "bias" and tensor is None:
@@ -243,7 +244,7 @@ def _linear(torch: Any, module: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return arrays[0], arrays[1]
 
 
-def _from_torch_activation(nn: Any, module: Any) -> ActivationFunction:
+def _from_torch_activation(nn: ModuleType, module: Any) -> ActivationFunction:
     plain = (nn.Identity, nn.Sigmoid, nn.Tanh, nn.SiLU)
     kind = type(module)
     if kind in plain:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from fastjac.kernels.arrays import ArrayLike
 from fastjac.nn import losses
 from fastjac.nn.batch import Batch
-from fastjac.nn.layers import Dropout
+from fastjac.nn.layers import Dropout, Layer
 from fastjac.nn.network import Network
 from fastjac.support import arguments, report
 from fastjac.support.attributes import checks_keywords
@@ -46,11 +47,11 @@ class GradientCheck:
 @checks_keywords
 def check_gradients(
     network: Network,
-    X: Any,
-    y: Any,
+    X: ArrayLike,
+    y: ArrayLike,
     loss: losses.LossLike,
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     entries: int = 200,
     seed: int = 0,
 ) -> GradientCheck:
@@ -119,7 +120,7 @@ def _suspect(twin: Network, X: np.ndarray, rng: np.random.Generator, entries: in
         A = inputs[k].copy()
         d = rng.normal(size=inputs[k + 1].shape)  # any sum of the outputs will do
 
-        def value(layer: Any = layer, A: np.ndarray = A, d: np.ndarray = d) -> float:
+        def value(layer: Layer = layer, A: np.ndarray = A, d: np.ndarray = d) -> float:
             return float((np.asarray(layer.forward(A.copy(), False)) * d).sum())
 
         value()
@@ -132,7 +133,7 @@ def _suspect(twin: Network, X: np.ndarray, rng: np.random.Generator, entries: in
 
 
 def _compare(
-    value: Any, array: np.ndarray, gradient: np.ndarray, rng: np.random.Generator, entries: int
+    value: Callable[[], float], array: np.ndarray, gradient: np.ndarray, rng: np.random.Generator, entries: int
 ) -> tuple[float, float, int]:
     """Some entries of a gradient against differences of ``value()``: the worst distance, that over what is allowed."""
     chosen = rng.permutation(array.size)[:entries]  # indices as if the array were flat

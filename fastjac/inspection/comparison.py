@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 import tracemalloc
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from fastjac.kernels.arrays import ArrayLike
 from fastjac.nn import losses
 from fastjac.nn.batch import Batch
 from fastjac.nn.network import Network
@@ -66,7 +66,13 @@ class Comparison:
 
 @checks_keywords
 def compare(
-    network: Network, X: Any, y: Any, loss: losses.LossLike, *, sample_weight: Any = None, repeats: int = 5
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: losses.LossLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    repeats: int = 5,
 ) -> Comparison:
     """Compute loss and gradients by every path: fused kernels, NumPy expressions, explicit Jacobians.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from fastjac.jacobians.softmax import softmax, softmax_function
 from fastjac.jacobians.tensors import contract
 from fastjac.kernels import dense_forward
 from fastjac.nn import losses
+from fastjac.nn.activations import ActivationFunction
 from fastjac.nn.batch import Batch
 from fastjac.nn.layers import Activation, Dense, Dropout, Elementwise, Softmax
 from fastjac.nn.losses import Loss, LossLike
@@ -185,7 +186,7 @@ def explain(
     y: ArrayLike,
     loss: LossLike = "softmax_cross_entropy",
     *,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> Explanation:
     """Every operation of a network on one small batch: inputs, output, explicit Jacobian, gradient, fused kernel.
 
@@ -299,7 +300,7 @@ def _explained(net: Network, loss: Loss, X: Array, Y: Array, weight: Array | Non
 
 def _of_layer(net: Network, twin: Network, k: int, name: str, X: Array, fused_X: Array) -> list[_Step]:
     """The operations of layer k on X, and what the fused kernels give for ``fused_X``, their value of X."""
-    layer: Any = twin.layers[k]
+    layer = twin.layers[k]
     n, out = k + 1, f"a{k + 1}"
     if isinstance(layer, Dropout):
         vars(layer).update(seed=net._dropout_seed, step=net._training_step)
@@ -342,7 +343,7 @@ def _of_layer(net: Network, twin: Network, k: int, name: str, X: Array, fused_X:
     return [_of_user(net, k, name, X, given)]
 
 
-def _element_by_element(activation: Any, k: int, name: str, Z: Array, fused: Array) -> _Step:
+def _element_by_element(activation: ActivationFunction, k: int, name: str, Z: Array, fused: Array) -> _Step:
     row = "B4" if activation.name in ("sigmoid", "tanh", "relu") else "B2"
     factors = [_Factor(name, row, np.stack([elementwise(activation, z) for z in Z]))]
     out, A = f"a{k + 1}", activation_value(activation, Z)
@@ -359,7 +360,7 @@ def _of_user(net: Network, k: int, name: str, X: Array, given: Array) -> _Step:
             " by one, expected the same: it mixes samples, and there is no Jacobian of one sample"
         )
 
-    def of(parameter: str, x: Array) -> Any:
+    def of(parameter: str, x: Array) -> Array:
         array = layer.parameters[parameter]
 
         def value(changed: Array) -> Array:
@@ -413,7 +414,7 @@ def _fused_gradients(twin: Network, names: list[str], last: str, d: Array) -> di
     """The fused backward pass, layer by layer, after the forward pass: gradients by name of what they are in."""
     found = {last: d}
     for k in reversed(range(len(names))):
-        layer: Any = twin.layers[k]
+        layer = twin.layers[k]
         if isinstance(layer, Dense) and layer.activation.name != "identity":
             found[f"z{k + 1}"] = fused.activation_backward(d, layer._Z, np.asarray(layer._A), layer.activation)
         d = np.array(layer.backward(d))
