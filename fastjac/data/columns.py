@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,9 @@ MISSING_WORDS = (
 _A_NUMBER = re.compile(r"\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)\s*", re.IGNORECASE | re.ASCII)
 
 
+Value = str | bool | int | float | None  # of one row, as Python has it
+
+
 @dataclass(frozen=True)
 class Column:
     """One column.
@@ -70,7 +74,7 @@ class Column:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, rows: Any) -> Column:
+    def take(self, rows: slice | np.ndarray) -> Column:
         """Some of the rows."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
@@ -81,11 +85,12 @@ class Column:
         found, codes = np.unique(np.where(self.missing, self.values.dtype.type(0), self.values), return_inverse=True)
         return Column(TEXT, codes, self.missing, [str(plain(value)) for value in found], self.type)
 
-    def row(self, k: int) -> Any:
+    def row(self, k: int) -> Value:
         """The value of a row as Python has it: a number, a boolean, a text or None."""
         if self.missing[k]:
             return None
-        return self.names[self.values[k]] if self.kind == TEXT else plain(self.values[k])
+        value: Value = self.names[self.values[k]] if self.kind == TEXT else plain(self.values[k])
+        return value
 
     def without(self, words: Iterable[str]) -> Column:
         """The same column with these texts, and the numbers they write, as missing values."""
@@ -116,7 +121,7 @@ def _as_they_are_kept(written: list[float], values: np.ndarray) -> np.ndarray:
     return np.concatenate([exact, rounded[held]])
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A NumPy number as Python's own; whole ones as ``int``.
 
     >>> plain(np.float64(3)), plain(np.float32(0.5)), plain(np.bool_(True))
@@ -176,7 +181,7 @@ def as_table(data: Any) -> Table:
     return table
 
 
-def _of_pandas(data: Any) -> bool:
+def _of_pandas(data: object) -> bool:
     return type(data).__module__.split(".")[0] == "pandas"
 
 
@@ -185,7 +190,7 @@ def length(table: Table) -> int:
     return len(next(iter(table.values()))) if table else 0
 
 
-def arrow() -> Any:
+def arrow() -> ModuleType:
     """The pyarrow package.
 
     Raises:
@@ -195,10 +200,11 @@ def arrow() -> Any:
         import pyarrow
     except ImportError as error:
         raise ImportError("tables need pyarrow: pip install 'fastjac[tables]'") from error
-    return pyarrow
+    found: ModuleType = pyarrow
+    return found
 
 
-def _of_arrow(data: Any) -> Any:
+def _of_arrow(data: object) -> Any:
     """A pyarrow table from a data frame."""
     pa = arrow()
     try:
@@ -283,7 +289,7 @@ def _texts(codes: np.ndarray, missing: np.ndarray, names: Sequence[str], kind: s
     return Column(TEXT, codes, missing, names, kind).without([""])
 
 
-def from_values(name: str, values: Any) -> Column:
+def from_values(name: str, values: object) -> Column:
     """A column from an array, a series or a sequence, in which None, NaN and pandas' NA are missing values.
 
     Raises:
@@ -295,8 +301,11 @@ def from_values(name: str, values: Any) -> Column:
         if isinstance(converted, Column):
             return converted
         values = converted
-    masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    array = np.ma.getdata(values) if masked is not None else np.asarray(_listed(values))
+    masked = None
+    if isinstance(values, np.ma.MaskedArray):
+        masked, array = np.ma.getmaskarray(values), np.ma.getdata(values)
+    else:
+        array = np.asarray(_listed(values))
     if array.ndim != 1:
         raise ValueError(f"column {name!r} has shape {array.shape}, expected one dimension")
     missing = np.zeros(len(array), bool) if masked is None else masked
@@ -320,7 +329,7 @@ def from_values(name: str, values: Any) -> Column:
     return Column(OTHER, np.zeros(len(array)), missing, type=text)
 
 
-def _of_series(name: str, values: Any) -> Any:
+def _of_series(name: str, values: Any) -> np.ndarray | Column:
     """A series of pandas or polars as an array, or as a column where NumPy has no such type."""
     if isinstance(values.dtype, np.dtype):
         return np.asarray(values)
@@ -334,7 +343,7 @@ def _of_series(name: str, values: Any) -> Any:
     return np.asarray(values)
 
 
-def _listed(values: Any) -> Any:
+def _listed(values: object) -> object:
     """A plain sequence as an array of objects, so that NumPy makes no texts of numbers."""
     if isinstance(values, list | tuple):
         array = np.empty(len(values), object)
@@ -378,7 +387,7 @@ def _object_column(name: str, array: np.ndarray, missing: np.ndarray) -> Column:
     return Column(OTHER, np.zeros(len(array)), missing, type=type(present[0]).__name__)
 
 
-def _is_nan(value: Any) -> bool:
+def _is_nan(value: object) -> bool:
     """Whether this is a float's, a decimal's, a date's or a duration's "not a number"."""
     return isinstance(value, _MAY_BE_NAN) and bool(value != value)
 
@@ -386,7 +395,7 @@ def _is_nan(value: Any) -> bool:
 _MAY_BE_NAN = (float, np.floating, Decimal, np.datetime64, np.timedelta64, datetime, timedelta)
 
 
-def shortened(value: Any) -> str:
+def shortened(value: object) -> str:
     """A value as a message shows it, which is only a part of it where it is long.
 
     >>> shortened("text"), shortened(10**400)

@@ -10,9 +10,10 @@ import zlib
 from importlib import resources
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastjac.data.columns import shortened
 from fastjac.support import arguments
@@ -162,7 +163,7 @@ def _pair(images: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @checks_keywords
-def split(X: Any, y: Any, test: float | int = 0.2, *, seed: int | None = 0) -> Split:
+def split(X: ArrayLike, y: ArrayLike, test: float | int = 0.2, *, seed: int | None = 0) -> Split:
     """Hold some rows out.
 
     Args:

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from fastjac.data.columns import (
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = (CLASSIFICATION, REGRESSION)
 
+Label = str | bool | int | float  # of a class
+
 
 class Feature(Protocol):
     """What was learnt of a column of the input."""
@@ -30,7 +32,7 @@ class Feature(Protocol):
     @property
     def width(self) -> int: ...
     def encode(self, column: Column, out: np.ndarray, first: int) -> None: ...
-    def to_json(self) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, object]: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class NumberColumn:
                 f" mean in training, beyond {out.dtype}"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"name": self.name, "kind": "number", "mean": self.mean, "scale": self.scale, "fill": self.fill}
 
 
@@ -78,7 +80,7 @@ class BooleanColumn:
             )
         out[:, 0] = values
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"name": self.name, "kind": "boolean", "fill": self.fill}
 
 
@@ -116,7 +118,7 @@ class CategoryColumn:
                 stacklevel=3,
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"name": self.name, "kind": "category", "categories": list(self.categories), "fill": self.fill}
 
 
@@ -158,7 +160,7 @@ class Classes:
     task = CLASSIFICATION
     loss: ClassVar[Literal["softmax_cross_entropy"]] = "softmax_cross_entropy"
 
-    def __init__(self, name: str, classes: Sequence[Any]) -> None:
+    def __init__(self, name: str, classes: Sequence[Label]) -> None:
         self.name = name
         self.classes = tuple(classes)
         self.outputs = len(self.classes)
@@ -186,7 +188,7 @@ class Classes:
             )
         return result
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"name": self.name, "task": self.task, "classes": list(self.classes)}
 
 
@@ -205,11 +207,11 @@ class Amount:
         """Each row's standardised amount."""
         return _standardise(numbers_of(self.name, column, first, None), self.mean, self.scale, np.dtype(np.float64))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"name": self.name, "task": self.task, "mean": self.mean, "scale": self.scale}
 
 
-def _standardise(values: np.ndarray, mean: float, scale: float, dtype: np.dtype[Any]) -> np.ndarray:
+def _standardise(values: np.ndarray, mean: float, scale: float, dtype: np.dtype) -> np.ndarray:
     """(values - mean) / scale, and infinite only where that is beyond ``dtype``."""
     with np.errstate(over="ignore"):
         result = (values - mean) / scale

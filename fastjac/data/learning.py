@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastjac.data.columns import (
     BOOLEAN,
@@ -138,12 +139,12 @@ class _Texts:
             self.points = self.points or any("." in one for one in found)
             if self.first is None:
                 k = int(np.argmax(numbers))
-                self.first = column.row(k), first + k
+                self.first = column.names[column.values[k]], first + k
         others = ~numbers & ~column.missing
         if others.any():
             if self.other is None:
                 k = int(np.argmax(others))
-                self.other = column.row(k), first + k
+                self.other = column.names[column.values[k]], first + k
             found = [column.names[k] for k in np.unique(column.values[others])]
             self.commas = self.commas and all(map(_has_comma, found))
 
@@ -198,7 +199,7 @@ class FeatureLearner:
         self.counts: Counter[Any] = Counter()
         self.texts = _Texts(name)
 
-    def add(self, column: Column, rows: Any, first: int) -> None:
+    def add(self, column: Column, rows: slice | np.ndarray, first: int) -> None:
         refuse_other(self.name, column)
         if not self.impute:
             refuse_missing(self.name, column, first, "; impute (--impute) fills them")
@@ -250,7 +251,7 @@ class FeatureLearner:
 class Rows:
     """Which rows of a table that comes in pieces to learn from."""
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: ArrayLike | None) -> None:
         self.rows = None if rows is None else np.asarray(rows)
         if self.rows is None:
             return
@@ -264,7 +265,7 @@ class Rows:
             if len(self.rows) and self.rows[0] < 0:
                 raise ValueError(f"rows has {self.rows[0]}, expected numbers of at least 0")
 
-    def within(self, first: int, count: int) -> Any:
+    def within(self, first: int, count: int) -> slice | np.ndarray:
         """Those of a piece of ``count`` rows with ``first`` rows before it, as an index of its arrays."""
         if self.rows is None:
             return slice(None)
@@ -296,7 +297,7 @@ class TargetLearner:
         self.moments = _Moments(False, None)
         self.texts = _Texts(name)
 
-    def add(self, column: Column, rows: Any, first: int) -> None:
+    def add(self, column: Column, rows: slice | np.ndarray, first: int) -> None:
         refuse_other(self.name, column)
         refuse_missing(self.name, column, first)
         self.kind = _one_kind(self.name, self.kind, column, first)

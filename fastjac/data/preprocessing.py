@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastjac.data import written
 from fastjac.data.columns import (
@@ -26,6 +27,7 @@ from fastjac.data.features import (
     CategoryColumn,
     Classes,
     Feature,
+    Label,
     NumberColumn,
     row_name,
     rows_name,
@@ -91,7 +93,7 @@ class Preprocessing(Strict, strict=True):
     @checks_keywords
     def learn(
         cls,
-        data: Any,
+        data: object,
         target: str,
         *,
         task: str | None = None,
@@ -99,7 +101,7 @@ class Preprocessing(Strict, strict=True):
         categorical: Iterable[str] = (),
         drop: Iterable[str] = (),
         na: Iterable[str] = (),
-        rows: Any = None,
+        rows: np.ndarray | Sequence[int] | None = None,
     ) -> Preprocessing:
         """Learn from a table.
 
@@ -142,7 +144,7 @@ class Preprocessing(Strict, strict=True):
     @checks_keywords
     def learn_from(
         cls,
-        pieces: Iterable[Any],
+        pieces: Iterable[object],
         target: str,
         *,
         task: str | None = None,
@@ -150,7 +152,7 @@ class Preprocessing(Strict, strict=True):
         categorical: Iterable[str] = (),
         drop: Iterable[str] = (),
         na: Iterable[str] = (),
-        rows: Any = None,
+        rows: np.ndarray | Sequence[int] | None = None,
         sample: int | None = _SAMPLE,
     ) -> Preprocessing:
         """``learn`` from a table that comes in pieces, of which one at a time is in memory.
@@ -202,7 +204,7 @@ class Preprocessing(Strict, strict=True):
         return cls([learner.learnt() for learner in learners.values()], target_learner.learnt(), impute, na)
 
     @classmethod
-    def of_arrays(cls, inputs: int, classes: Sequence[Any], target: str = "label") -> Preprocessing:
+    def of_arrays(cls, inputs: int, classes: Sequence[Label], target: str = "label") -> Preprocessing:
         """For an array whose columns are taken as they are, named "0", "1", …, and class indices.
 
         >>> Preprocessing.of_arrays(2, [0, 1]).features({"1": [5.0], "0": [4.0]})
@@ -230,12 +232,12 @@ class Preprocessing(Strict, strict=True):
             texts[self.target.name] = getattr(self.target, "classes", ())
         return [name for name, found in texts.items() if not all(map(_was_number, found))]
 
-    def extra(self, data: Any) -> list[str]:
+    def extra(self, data: object) -> list[str]:
         """The names of a table's columns that are not used."""
         used = {column.name for column in self.columns} | {self.target.name}
         return [name for name in as_table(data) if name not in used]
 
-    def features(self, data: Any, *, dtype: Any = "float32", first: int = 0) -> np.ndarray:
+    def features(self, data: object, *, dtype: DTypeLike = "float32", first: int = 0) -> np.ndarray:
         """The network's input for the rows of a table, (N, inputs).
 
         Args:
@@ -261,7 +263,7 @@ class Preprocessing(Strict, strict=True):
             begin += learnt.width
         return out
 
-    def targets(self, data: Any, *, first: int = 0) -> np.ndarray:
+    def targets(self, data: object, *, first: int = 0) -> np.ndarray:
         """What the network's loss takes for the target: class indices (N,), or standardised amounts (N,).
 
         Raises:
@@ -272,7 +274,7 @@ class Preprocessing(Strict, strict=True):
             raise ValueError(f"the table has no column {self.target.name!r}, the target; it has {_some(table)}")
         return self.target.encode(table[self.target.name].without(self.na), first)
 
-    def predictions(self, outputs: np.ndarray) -> dict[str, Any]:
+    def predictions(self, outputs: np.ndarray) -> dict[str, np.ndarray | list[Label]]:
         """The columns of a table of predictions, from what the network gave.
 
         Args:
@@ -306,7 +308,7 @@ class Preprocessing(Strict, strict=True):
             name: probabilities[:, k] for k, name in enumerate(names)
         }
 
-    def _checked(self, outputs: Any) -> np.ndarray:
+    def _checked(self, outputs: ArrayLike) -> np.ndarray:
         given: np.ndarray = np.asarray(outputs)
         if given.ndim != 2 or given.shape[1] != self.outputs or given.dtype.kind not in "fiub":
             raise ValueError(
@@ -339,7 +341,7 @@ class Preprocessing(Strict, strict=True):
             "r2": 1 - squares / spread if spread > 0 else math.nan,
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """All of it as dictionaries, lists, texts and numbers."""
         return {
             "format": written.FORMAT,
@@ -351,7 +353,7 @@ class Preprocessing(Strict, strict=True):
         }
 
     @classmethod
-    def from_json(cls, value: Any) -> Preprocessing:
+    def from_json(cls, value: object) -> Preprocessing:
         """What ``to_json`` gave, every part of it checked.
 
         Raises:

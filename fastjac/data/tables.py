@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastjac.data import columns
 from fastjac.data.columns import MISSING_WORDS, NUMBER, TEXT, Column, Table, arrow, from_arrow, from_values, is_number
@@ -315,7 +315,7 @@ def _read_arrays(path: Path) -> Table:
         raise _refused(path, error) from error
 
 
-def from_array(array: Any, name: str = "the array") -> Table:
+def from_array(array: ArrayLike, name: str = "the array") -> Table:
     """The columns of a vector or a matrix, named "0", "1", …
 
     >>> list(from_array(np.zeros((2, 3))))
@@ -328,7 +328,7 @@ def from_array(array: Any, name: str = "the array") -> Table:
     return {str(k): from_values(str(k), matrix[:, k]) for k in range(matrix.shape[1])}
 
 
-def write(table: Mapping[str, Any], path: str | Path | None = None) -> bytes | None:
+def write(table: Mapping[str, object], path: str | Path | None = None) -> bytes | None:
     """Write columns to a file, whole or not at all: .csv, .parquet, or .npy (a matrix, of columns of numbers).
 
     Args:
@@ -353,7 +353,7 @@ def write(table: Mapping[str, Any], path: str | Path | None = None) -> bytes | N
     return None
 
 
-def _as_matrix(table: Mapping[str, Any], path: str) -> bytes:
+def _as_matrix(table: Mapping[str, object], path: str) -> bytes:
     arrays = [_of_plain_type(values) for values in table.values()]
     if any(array.dtype.kind not in "fiub" for array in arrays):
         raise ValueError(f"{path} can hold only numbers, and there are others; write .csv or .parquet")
@@ -362,7 +362,7 @@ def _as_matrix(table: Mapping[str, Any], path: str) -> bytes:
     return sink.getvalue()
 
 
-def _as_file(table: Mapping[str, Any], kind: str) -> bytes:
+def _as_file(table: Mapping[str, object], kind: str) -> bytes:
     pa = arrow()
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
@@ -385,7 +385,7 @@ def _as_file(table: Mapping[str, Any], kind: str) -> bytes:
     return written
 
 
-def _of_plain_type(values: Any) -> np.ndarray:
+def _of_plain_type(values: object) -> np.ndarray:
     """An array of a type that files have, with the same values: of this machine's byte order, doubles, and times in
     seconds or parts of them."""
     array = np.asarray(values)
@@ -423,7 +423,13 @@ class ParquetBatches:
     """
 
     def __init__(
-        self, path: str | Path, preprocessing: Preprocessing, batch_size: int, shuffle: bool, seed: int, dtype: Any
+        self,
+        path: str | Path,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        dtype: DTypeLike,
     ) -> None:
         from pyarrow import parquet
 
@@ -515,7 +521,7 @@ def stream(
     na: Iterable[str] = (),
     shuffle: bool = False,
     seed: int = 0,
-    dtype: Any = "float32",
+    dtype: DTypeLike = "float32",
 ) -> ParquetBatches:
     """Batches of a Parquet file for ``Sequential.fit``, of which a piece at a time is in memory.
 

@@ -28,7 +28,7 @@ FORMAT, VERSION = "fastjac.preprocessing", 1
 class _Reader:
     """A dictionary of a file, whose entries are asked for by name; ``what`` is the dictionary in messages."""
 
-    def __init__(self, value: Any, what: str, keys: Iterable[str]) -> None:
+    def __init__(self, value: object, what: str, keys: Iterable[str]) -> None:
         if not isinstance(value, dict):
             raise ValueError(f"{what} is {type(value).__name__}, expected a dictionary")
         self.value, self.what = value, what
@@ -67,7 +67,7 @@ class _Reader:
 _KEYS = {"number": ("mean", "scale"), "boolean": (), "category": ("categories",)}
 
 
-def _read_feature(value: Any, what: str, impute: bool) -> Feature:
+def _read_feature(value: object, what: str, impute: bool) -> Feature:
     kind = value.get("kind") if isinstance(value, dict) else None
     if isinstance(value, dict) and (not isinstance(kind, str) or kind not in _KEYS):
         raise ValueError(f"{what}.kind is {shortened(kind)}, expected {', '.join(_KEYS)}")
@@ -86,7 +86,7 @@ def _read_feature(value: Any, what: str, impute: bool) -> Feature:
     return CategoryColumn(name, categories, reader.value["fill"])
 
 
-def _read_target(value: Any) -> Classes | Amount:
+def _read_target(value: object) -> Classes | Amount:
     what = "preprocessing.target"
     task = value.get("task") if isinstance(value, dict) else None
     if isinstance(value, dict) and task not in TASKS:
@@ -109,7 +109,7 @@ def _read_list(reader: _Reader, key: str, types: tuple[type, ...]) -> tuple[Any,
     return tuple(values)
 
 
-def read(value: Any) -> tuple[list[Feature], Classes | Amount, bool, tuple[str, ...]]:
+def read(value: object) -> tuple[list[Feature], Classes | Amount, bool, tuple[str, ...]]:
     """What ``Preprocessing`` is made of, from what its ``to_json`` gave.
 
     Raises:
