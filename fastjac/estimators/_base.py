@@ -7,13 +7,14 @@ same loss curve.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
@@ -39,6 +40,17 @@ from fastjac.training.steps import Steps
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
+
+class Sparse(Protocol):
+    """A sparse matrix or array of SciPy's."""
+
+    def toarray(self) -> np.ndarray: ...
+
+
+Samples = ArrayLike | Sparse
+GivenValidation = tuple[Samples | None, Samples | None, ArrayLike | None]  # X_val, y_val, sample_weight_val
+HeldOutRows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]  # see ``_held_out``
+
 STOCHASTIC = tuple(optimizers.BY_NAME)
 _STOCHASTIC = f"{', '.join(map(repr, STOCHASTIC[:-1]))} and {STOCHASTIC[-1]!r}"  # in messages
 _BLOCK = 4096  # rows of a sparse matrix that are made dense at a time, when they are predicted
@@ -48,7 +60,7 @@ _ACTIVATIONS = {"logistic": "sigmoid"}  # scikit-learn's name: ours
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-ignore]
     """Base of ``MLPClassifier`` and ``MLPRegressor``; not used by itself."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"logistic", *activations.NAMES}), "array-like"],
         "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
@@ -89,13 +101,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     # --- what the two estimators say for themselves ---------------------------------------------------------------
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+    def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        """X as an array or SciPy's compressed rows or columns, and y as an array, both checked."""
         raise NotImplementedError
 
     def _out_activation(self) -> str:
         raise NotImplementedError
 
-    def _loss(self, dtype: Any = None) -> tuple[losses.Loss, float, float]:
+    def _loss(self, dtype: np.dtype | None = None) -> tuple[losses.Loss, float, float]:
         """The loss, what its gradient is multiplied by to be scikit-learn's, and what its value is.
 
         ``dtype``: what the output is computed in, None for the network's.
@@ -127,15 +140,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
     @typed(with_callbacks)
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: Samples,
+        y: Samples,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-        coefs_init: Any = None,
-        intercepts_init: Any = None,
+        X_val: Samples | None = None,
+        y_val: Samples | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        coefs_init: Sequence[ArrayLike] | None = None,
+        intercepts_init: Sequence[ArrayLike] | None = None,
     ) -> Self:
         """Fit the network to X and y.
 
@@ -157,13 +170,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     def _fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: Samples,
+        y: Samples,
+        sample_weight: ArrayLike | None,
         incremental: bool,
-        validation: tuple[Any, Any, Any],
-        coefs_init: Any = None,
-        intercepts_init: Any = None,
+        validation: GivenValidation,
+        coefs_init: Sequence[ArrayLike] | None = None,
+        intercepts_init: Sequence[ArrayLike] | None = None,
     ) -> Self:
         hidden = self._hidden()
         self._refuse_what_has_no_effect(validation)
@@ -175,7 +188,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             self._activation_names(len(hidden))
         else:
             self._check_that_it_can_go_on(hidden, incremental)
-        before: dict[str, Any] | None = dict(vars(self))
+        before: dict[str, object] | None = dict(vars(self))
         checkpointed = any(_is_checkpoint(one) for one in callbacks)
         values = None if first or not checkpointed else self._network.parameters.copy()
         try:
@@ -209,7 +222,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             tasks.close()
         return self
 
-    def _put_back(self, before: dict[str, Any] | None, first: bool) -> None:
+    def _put_back(self, before: dict[str, object] | None, first: bool) -> None:
         """Refused: what there was before stays."""
         self.__dict__.clear()
         self.__dict__.update(before or {})
@@ -218,49 +231,49 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     def _prepared(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: Samples,
+        y: Samples,
+        sample_weight: ArrayLike | None,
         incremental: bool,
         first: bool,
         hidden: list[int],
-        validation: tuple[Any, Any, Any],
-        coefs_init: Any,
-        intercepts_init: Any,
+        validation: GivenValidation,
+        coefs_init: Sequence[ArrayLike] | None,
+        intercepts_init: Sequence[ArrayLike] | None,
         callbacks: list[Callback],
-    ) -> Callable[[Any], None]:
+    ) -> Callable[[Tasks | None], None]:
         """All that comes before training, and all that refuses it; a function that trains.
 
         Attributes are set, and other objects put in their place, but what an earlier call left is not written to.
         """
-        X, y = self._validate_input(X, y, incremental, first)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
-        if not first and y.shape[1] != self._network.outputs:
+        rows, target = self._validate_input(X, y, incremental, first)
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        target = target.reshape(-1, 1) if target.ndim == 1 else target
+        if not first and target.shape[1] != self._network.outputs:
             raise ValueError(
-                f"y has {y.shape[1]} columns, expected {self._network.outputs}, which the fitted network has outputs"
+                f"y has {target.shape[1]} columns, expected {self._network.outputs}, which the fitted network has"
+                " outputs"
             )
-        self.n_outputs_ = y.shape[1]
-        weight = self._weighted(y, y, sample_weight)
-        held_out = self._held_out(*validation, y)
+        self.n_outputs_ = target.shape[1]
+        weight = self._weighted(target, target, weight)
+        held_out = self._held_out(*validation, target)
         self._random_state = check_random_state(self.random_state)
         # SciPy's solver ends with weights in float64, whatever those are that it starts from
-        dtype = np.dtype("f8") if self.solver == "lbfgs" else X.dtype
-        start_type = X.dtype if first else self._network.dtype
+        dtype = np.dtype("f8") if self.solver == "lbfgs" else rows.dtype
+        start_type = rows.dtype if first else self._network.dtype
         if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype, X.dtype)
+            self._initialize([rows.shape[1], *hidden, self.n_outputs_], dtype, rows.dtype)
         elif self.solver == "lbfgs" and self._network.dtype != dtype:
             self.coefs_[:] = [one.astype(dtype) for one in self.coefs_]
             self._use_network()
         start = self._start(coefs_init, intercepts_init)
-        X = X.toarray() if scipy.sparse.issparse(X) else X
+        rows = rows.toarray() if scipy.sparse.issparse(rows) else rows
         if self.solver == "lbfgs":
-            objective = Objective(self, X, y, weight, start_type)
+            objective = Objective(self, rows, target, weight, start_type)
             held = None if held_out is None else HeldOut(self, objective.loss, *held_out)
-            train = minimizer(self, objective, len(X), held, callbacks)
+            train = minimizer(self, objective, len(rows), held, callbacks)
         else:
-            train = self._stochastic(X, y, weight, held_out, callbacks, incremental, first)
+            train = self._stochastic(rows, target, weight, held_out, callbacks, incremental, first)
         for own, value in start:
             own[...] = value
         return train
@@ -272,7 +285,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         return hidden
 
-    def _refuse_what_has_no_effect(self, validation: tuple[Any, Any, Any]) -> None:
+    def _refuse_what_has_no_effect(self, validation: GivenValidation) -> None:
         """Parameters beyond scikit-learn's that nothing would come of."""
         if self.solver == "lbfgs":
             if self.dropout:
@@ -347,7 +360,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 raise ValueError(f"activation has {name!r}, expected logistic or one of {', '.join(activations.NAMES)}")
         return [_ACTIVATIONS.get(name, name) for name in names]
 
-    def _initialize(self, units: list[int], dtype: Any, drawn: Any) -> None:
+    def _initialize(self, units: list[int], dtype: np.dtype, drawn: np.dtype) -> None:
         """A new network. Weights and biases are drawn as scikit-learn draws them: Glorot and Bengio's uniform ones."""
         self.n_iter_ = 0
         self.t_ = 0
@@ -384,7 +397,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             else:
                 setattr(self, name, arrays)
 
-    def _activation_key(self) -> Any:
+    def _activation_key(self) -> object:
         return self.activation if isinstance(self.activation, str) else tuple(self.activation)
 
     def _use_network(self) -> Sequential:
@@ -417,7 +430,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             old, new = optimizer.state(before), optimizer.state(network)
             new.moments[:], new.counters[:] = old.moments, old.counters
 
-    def _start(self, coefs: Any, intercepts: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _start(
+        self, coefs: Sequence[ArrayLike] | None, intercepts: Sequence[ArrayLike] | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The network's arrays that are to start from given values, each with these."""
         start = []
         for name, given, own in (("coefs_init", coefs, self.coefs_), ("intercepts_init", intercepts, self.intercepts_)):
@@ -429,7 +444,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             start += [(array, np.array(value, array.dtype)) for array, value in zip(own, given, strict=True)]
         return start
 
-    def _held_out(self, X: Any, y: Any, weight: Any, trained: np.ndarray) -> Any:
+    def _held_out(
+        self, X: Samples | None, y: Samples | None, weight: ArrayLike | None, trained: np.ndarray
+    ) -> HeldOutRows | None:
         """The explicit validation set: X, y as ``fit`` has it after its checks, y as given, and weights.
 
         Classes weigh as in the targets that are trained on, as they do where a part of these is held out.
@@ -441,11 +458,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
         given = np.asarray(y)
-        X, y = self._validate_input(X, y, True, False)
-        weight = None if weight is None else _check_sample_weight(weight, X, dtype=np.float64)
-        X = X.toarray() if scipy.sparse.issparse(X) else X
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
-        return X, y, given, self._weighted(y, trained, weight)
+        rows, target = self._validate_input(X, y, True, False)
+        own = None if weight is None else _check_sample_weight(weight, rows, dtype=np.float64)
+        rows = rows.toarray() if scipy.sparse.issparse(rows) else rows
+        target = target.reshape(-1, 1) if target.ndim == 1 else target
+        return rows, target, given, self._weighted(target, trained, own)
 
     def _weighted(self, y: np.ndarray, of: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         factors = self._class_factors(y, of)
@@ -458,11 +475,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         X: np.ndarray,
         y: np.ndarray,
         weight: np.ndarray | None,
-        held_out: Any,
+        held_out: HeldOutRows | None,
         callbacks: list[Callback],
         incremental: bool,
         first: bool,
-    ) -> Callable[[Any], None]:
+    ) -> Callable[[Tasks | None], None]:
         """A function that trains: all epochs, or the one more of ``partial_fit``."""
         if self.early_stopping and held_out is None:
             stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
@@ -587,11 +604,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     # --- what a fitted network gives ------------------------------------------------------------------------------
 
-    def _checked(self, X: Any) -> Any:
+    def _checked(self, X: Samples) -> Any:
         check_is_fitted(self)
         self._use_network()
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return X if X.dtype in (np.float64, np.float32) else X.astype(np.float64)
+        rows = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return rows if rows.dtype in (np.float64, np.float32) else rows.astype(np.float64)
 
     def _raw_output(self, X: Any) -> np.ndarray:
         """The network's output, before ``out_activation_``."""
@@ -617,11 +634,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 return np.asarray(np.exp(raw))
         return raw
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Samples) -> np.ndarray:
         """What is predicted for the rows of X: classes, or numbers."""
         return self._from_output(self._output(self._checked(X)))
 
-    def hidden_activations(self, X: Any, layer: int = -1) -> np.ndarray:
+    def hidden_activations(self, X: Samples, layer: int = -1) -> np.ndarray:
         """The values of a hidden layer for the rows of X, without dropout.
 
         Args:
@@ -631,16 +648,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         Returns:
             (n_samples, width of the layer).
         """
-        X = self._checked(X)
+        rows = self._checked(X)
         hidden = dense(self._network)[:-1]
         if not -len(hidden) <= layer < len(hidden):
             raise ValueError(f"layer is {layer}, expected one of the {len(hidden)} hidden layers")
-        A = np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, self._network.dtype)
+        A = np.asarray(rows.toarray() if scipy.sparse.issparse(rows) else rows, self._network.dtype)
         for one in hidden[: layer % len(hidden) + 1]:
             A = one.forward(A, False) + 0
         return A
 
-    def input_gradient(self, X: Any, output: int = 0) -> np.ndarray:
+    def input_gradient(self, X: Samples, output: int = 0) -> np.ndarray:
         """The gradient of one output, before ``out_activation_``, with respect to the rows of X.
 
         Args:
@@ -650,11 +667,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         Returns:
             (n_samples, n_features).
         """
-        X = self._checked(X)
+        rows = self._checked(X)
         if not 0 <= output < self.n_outputs_:
             raise ValueError(f"output is {output}, expected 0 to {self.n_outputs_ - 1}")
-        X = X.toarray() if scipy.sparse.issparse(X) else X
-        values = self._network.forward(X, training=False)
+        rows = rows.toarray() if scipy.sparse.issparse(rows) else rows
+        values = self._network.forward(rows, training=False)
         one = np.zeros_like(values)
         one[:, output] = 1
         return self._network.backward(one)

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from fastjac.estimators._weights import views
 
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before scikit-learn 1.9
@@ -19,25 +21,23 @@ except ImportError:  # before scikit-learn 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing to support."""
 
-    def with_callbacks(method: Any) -> Any:
+    def with_callbacks(method: _Method) -> _Method:
         """The method itself."""
         return method
 
 
 __all__ = ["CallbackSupportMixin", "Tasks", "typed", "with_callbacks"]
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-
-def typed(decorator: Any) -> Callable[[_Method], _Method]:
+def typed(decorator: Callable[..., Any]) -> Callable[[_Method], _Method]:
     """A decorator of scikit-learn's, of which type checkers know nothing, as one that leaves types as they are."""
-    return decorator  # type: ignore[no-any-return]
+    return decorator
 
 
 class Tasks:
     """The task of one ``fit``, and its epochs or iterations one after the other."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, name: str, most: int) -> None:
+    def __init__(self, estimator: Any, X: object, y: object, sample_weight: object, name: str, most: int) -> None:
         self._estimator, self._name = estimator, name
         self._data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         self._fit: Any = None
@@ -46,7 +46,7 @@ class Tasks:
             self._fit = estimator._init_callback_context(max_subtasks=most)
             self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, object]:
         """What makes a copy of the estimator one that is fitted as far as this one."""
         network = copy.deepcopy(self._estimator._network)
         coefs, intercepts = views(network)

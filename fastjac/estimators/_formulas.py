@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fastjac.kernels import optimizers as rules
@@ -16,7 +14,7 @@ class LogLoss(losses.SoftmaxCrossEntropy):
     So that no row loses more than 36.04 in float64: on unscaled data, it is this that the curve shows and ``tol`` sees.
     """
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: np.dtype) -> None:
         self._eps = float(np.finfo(dtype).eps)
 
     @property
@@ -27,7 +25,7 @@ class LogLoss(losses.SoftmaxCrossEntropy):
 class BinaryLogLoss(losses.BinaryCrossEntropy):
     """The same for independent outputs of 0 or 1."""
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: np.dtype) -> None:
         super().__init__()
         self._eps = float(np.finfo(dtype).eps)
 

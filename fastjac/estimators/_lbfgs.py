@@ -11,6 +11,7 @@ from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastjac.estimators._callbacks import Tasks
+from fastjac.estimators._stochastic import HeldOut
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import build, dense, widths
 from fastjac.kernels.arrays import weights
@@ -35,7 +36,7 @@ class Objective:
     """
 
     def __init__(
-        self, estimator: Any, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start_type: Any
+        self, estimator: Any, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start_type: np.dtype
     ) -> None:
         self.start_type = np.dtype(start_type if _KEEPS_TYPE else "f8")
         self._network = network = estimator._network
@@ -90,18 +91,19 @@ class Objective:
 
 
 def minimizer(
-    estimator: Any, objective: Objective, samples: int, held: Any, callbacks: list[Callback]
-) -> Callable[[Any], None]:
+    estimator: Any, objective: Objective, samples: int, held: HeldOut | None, callbacks: list[Callback]
+) -> Callable[[Tasks | None], None]:
     """A function that minimises the objective over the network's parameters, and sets ``n_iter_`` and ``loss_``."""
 
-    def train(tasks: Tasks) -> None:
+    def train(tasks: Tasks | None) -> None:
+        assert tasks is not None  # there is no ``partial_fit``
         _minimize(estimator, objective, samples, held, callbacks, tasks)
 
     return train
 
 
 def _minimize(
-    estimator: Any, objective: Objective, samples: int, held: Any, callbacks: list[Callback], tasks: Tasks
+    estimator: Any, objective: Objective, samples: int, held: HeldOut | None, callbacks: list[Callback], tasks: Tasks
 ) -> None:
     network = estimator._network
     iterations = 0

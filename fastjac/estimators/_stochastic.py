@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 from sklearn.utils import shuffle
 
@@ -35,7 +36,7 @@ class Order:
     def _now(self) -> tuple[np.ndarray, Any]:
         return self._order, self._random.get_state()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What the order of the epoch at hand is drawn from, or of the next."""
         order, random = self._before if self.within else self._now()
         return {"order": order, "random": random[1], "random_position": int(random[2])}
@@ -97,7 +98,7 @@ class Recorder(Callback):
     def _count(self, no_improvement: bool) -> None:
         self._estimator._no_improvement_count = self._estimator._no_improvement_count + 1 if no_improvement else 0
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         attributes = vars(self._estimator)
         state = {name: attributes.get(name) for name in (*_CURVES, *_FIGURES)}
         state |= {} if self._order is None else self._order.state()
@@ -178,7 +179,7 @@ class StoppingRules(Callback):
         estimator._optimizer.state(self.network).moments[:] *= estimator._rate / new
         estimator._rate = new
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return {"rate": self._estimator._rate}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -197,7 +198,7 @@ class HeldOut:
     """Rows that are not trained on, and what the network says to them."""
 
     def __init__(
-        self, estimator: Any, loss: Loss, X: np.ndarray, y: np.ndarray, given: Any, weight: np.ndarray | None
+        self, estimator: Any, loss: Loss, X: np.ndarray, y: np.ndarray, given: np.ndarray, weight: np.ndarray | None
     ) -> None:
         self._estimator, self._loss, self._given = estimator, loss, given
         signature = estimator._network.signature
@@ -243,8 +244,8 @@ class _Unnamed:
     def __sklearn_tags__(self) -> Any:
         return self._estimator.__sklearn_tags__()
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         return self._estimator._from_output(self._estimator._output(X))  # type: ignore[no-any-return]
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         return self._estimator._probabilities(self._estimator._output(X))  # type: ignore[no-any-return]

@@ -6,16 +6,17 @@ where there is no network yet, are taken up when the estimator is used next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastjac.nn.layers import Dense, Dropout, Layer
 from fastjac.sequential import Sequential
 
 
-def build(units: list[int], activations: list[str], dropout: float, seed: int, dtype: Any) -> Sequential:
+def build(units: list[int], activations: list[str], dropout: float, seed: int, dtype: np.dtype) -> Sequential:
     """A network of dense layers, with dropout after each hidden one."""
     layers: list[Layer] = []
     for k, (i, o) in enumerate(pairwise(units)):
@@ -42,7 +43,7 @@ def views(network: Sequential) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return [layer.parameters["weight"] for layer in layers], [layer.parameters["bias"] for layer in layers]
 
 
-def are_views(network: Sequential, coefs: Any, intercepts: Any) -> bool:
+def are_views(network: Sequential, coefs: Sequence[object], intercepts: Sequence[object]) -> bool:
     """Whether these lists are what ``views`` gives."""
     weights, biases = views(network)
     own, given = [*weights, *biases], [*coefs, *intercepts]
@@ -50,11 +51,13 @@ def are_views(network: Sequential, coefs: Any, intercepts: Any) -> bool:
     return lists and len(given) == len(own) and len(coefs) == len(weights) and all(map(_is, given, own))
 
 
-def _is(a: Any, b: Any) -> bool:
+def _is(a: object, b: object) -> bool:
     return a is b
 
 
-def checked(coefs: Any, intercepts: Any) -> tuple[list[np.ndarray], list[np.ndarray], np.dtype[Any]]:
+def checked(
+    coefs: Sequence[ArrayLike], intercepts: Sequence[ArrayLike]
+) -> tuple[list[np.ndarray], list[np.ndarray], np.dtype]:
     """Copies of arrays that are the weights and biases of layers, one after the other, and their type.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
@@ -14,10 +16,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastjac.estimators._base import BaseMLP
+from fastjac.estimators._base import BaseMLP, Samples
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import BinaryLogLoss, LogLoss
 from fastjac.nn import losses
+from fastjac.training.callbacks import Callbacks
+from fastjac.training.progress import ProgressLike
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
@@ -57,27 +61,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
 
     loss = "log_loss"  # as scikit-learn's has it, where it is no parameter either
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [None, dict, StrOptions({"balanced"})],
     }
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: Any = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -88,14 +92,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        class_weight: Any = None,
+        class_weight: dict[Any, float] | dict[Any, int] | Literal["balanced"] | None = None,
         dropout: float = 0.0,
         l1: float = 0.0,
         weight_decay: float = 0.01,
         clip_norm: float | None = None,
         early_stopping_metric: str | None = None,
-        callbacks: Any = None,
-        progress: Any = False,
+        callbacks: Callbacks | None = None,
+        progress: ProgressLike = False,
         threads: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -131,17 +135,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         self.progress = progress
         self.threads = threads
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
+    def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        rows, target = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset
         )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        if target.ndim == 2 and target.shape[1] == 1:
+            target = column_or_1d(target, warn=True)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = LabelBinarizer().fit(target)
             self.classes_ = self._label_binarizer.classes_
         else:
-            classes = unique_labels(y)
+            classes = unique_labels(target)
             if self.warm_start and not incremental:
                 if set(classes) != set(self.classes_):
                     raise ValueError(
@@ -152,12 +156,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )
-        return X, self._label_binarizer.transform(y).astype(bool)
+        return rows, self._label_binarizer.transform(target).astype(bool)
 
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
-    def _loss(self, dtype: Any = None) -> tuple[losses.Loss, float, float]:
+    def _loss(self, dtype: np.dtype | None = None) -> tuple[losses.Loss, float, float]:
         dtype = self._network.dtype if dtype is None else dtype
         if self.out_activation_ == "softmax":
             return LogLoss(dtype), 1.0, 1.0
@@ -205,14 +209,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        classes: Any = None,
+        X: Samples,
+        y: Samples,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
+        X_val: Samples | None = None,
+        y_val: Samples | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """One epoch over X and y.
 
@@ -232,12 +236,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
     def _probabilities(self, output: np.ndarray) -> np.ndarray:
         return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Samples) -> np.ndarray:
         """Probabilities of the classes in ``classes_``, (n_samples, n_classes)."""
         check_is_fitted(self)
         return self._probabilities(self._output(self._checked(X)))
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: Samples) -> np.ndarray:
         """Logarithms of ``predict_proba``."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))

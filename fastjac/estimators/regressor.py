@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
@@ -13,10 +15,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from fastjac.estimators._base import BaseMLP
+from fastjac.estimators._base import BaseMLP, GivenValidation, Samples
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import PoissonDeviance
 from fastjac.nn import losses
+from fastjac.training.callbacks import Callbacks
+from fastjac.training.progress import ProgressLike
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
@@ -42,7 +46,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(LOSSES))],
         "delta": [Interval(Real, 0, None, closed="neither")],
@@ -52,20 +56,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     def __init__(
         self,
         loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
-        verbose: Any = False,
+        verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -83,8 +87,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         weight_decay: float = 0.01,
         clip_norm: float | None = None,
         early_stopping_metric: str | None = None,
-        callbacks: Any = None,
-        progress: Any = False,
+        callbacks: Callbacks | None = None,
+        progress: ProgressLike = False,
         threads: int | None = None,
     ) -> None:
         self.loss = loss
@@ -122,8 +126,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         self.progress = progress
         self.threads = threads
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
+    def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        rows, target = validate_data(
             self,
             X,
             y,
@@ -133,11 +137,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
             dtype=(np.float64, np.float32),
             reset=reset,
         )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+        if target.ndim == 2 and target.shape[1] == 1:
+            target = column_or_1d(target, warn=True)
+        return rows, target
 
-    def _refuse_what_has_no_effect(self, validation: tuple[Any, Any, Any]) -> None:
+    def _refuse_what_has_no_effect(self, validation: GivenValidation) -> None:
         super()._refuse_what_has_no_effect(validation)
         for name, usual, loss in (("delta", 1.0, "huber"), ("quantile", 0.5, "quantile")):
             if getattr(self, name) != usual and self.loss != loss:
@@ -148,7 +152,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     def _out_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
-    def _loss(self, dtype: Any = None) -> tuple[losses.Loss, float, float]:
+    def _loss(self, dtype: np.dtype | None = None) -> tuple[losses.Loss, float, float]:
         outputs = float(self.n_outputs_)
         if self.loss == "squared_error":
             # scikit-learn: half the mean of squares as value, and the errors themselves as gradient
@@ -174,13 +178,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: Samples,
+        y: Samples,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
+        X_val: Samples | None = None,
+        y_val: Samples | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """One epoch over X and y; arguments as for ``fit``. Returns self."""
         return self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))
