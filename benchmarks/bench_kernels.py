@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ peak = cache(roof.peak)
 bandwidth = cache(lambda: roof.bandwidth()["L2"])
 
 
-def _arrays(shape: tuple[int, int, int], dtype: str) -> dict[str, Any]:
+def _arrays(shape: tuple[int, int, int], dtype: str) -> dict[str, np.ndarray]:
     n, i, o = shape
     rng = np.random.default_rng(0)
 
@@ -56,7 +57,7 @@ NAMES = [name for name in activations.NAMES if name != "identity"]
 PLAIN = activations.get(None)
 
 # What each operation is called with, by its name in the modules of ``fastjac.paths``
-CALLS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+CALLS: dict[str, Callable[[ModuleType, dict[str, np.ndarray]], object]] = {
     "dense_forward": lambda path, a: path.dense_forward(a["X"], a["W"], a["b"], PLAIN),
     "dense_backward": lambda path, a: path.dense_backward(a["d"], a["Z"], a["Z"], a["X"], a["W"], PLAIN, True),
     "softmax_forward": lambda path, a: path.softmax_forward(a["Z"]),
@@ -77,11 +78,11 @@ CALLS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
 }
 
 
-def _forward(name: str, path: Any, a: dict[str, Any]) -> Any:
+def _forward(name: str, path: ModuleType, a: dict[str, np.ndarray]) -> object:
     return path.activation_forward(a["Z"], activations.get(name))
 
 
-def _backward(name: str, path: Any, a: dict[str, Any]) -> Any:
+def _backward(name: str, path: ModuleType, a: dict[str, np.ndarray]) -> object:
     return path.activation_backward(a["d"], a["Z"], a[f"A {name}"], activations.get(name))
 
 
@@ -123,6 +124,7 @@ def test_path(benchmark: Any, path: str, operation: str, shape: tuple[int, int, 
 @pytest.mark.parametrize("library", ["fastjac", "NumPy", "PyTorch"])
 def test_product(benchmark: Any, library: str, shape: tuple[int, int, int], dtype: str) -> None:
     a = _arrays(shape, dtype)
+    run: Callable[[], object]
     X, W, out = a["X"], a["W"], np.empty_like(a["Z"])
     if library == "PyTorch":
         if not find_spec("torch"):

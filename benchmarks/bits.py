@@ -22,9 +22,11 @@ from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import ArrayLike
 
 import fastjac as fj
 from fastjac.nn import activations, losses
+from fastjac.nn.feed import Batches
 from fastjac.nn.optimizers import Optimizer
 from fastjac.support.atomic import atomic_file
 
@@ -115,14 +117,21 @@ class Case:
         settings: dict[str, Any] = {"l1": 1e-4, "l2": 1e-3} if self.penalty else {}
         if self.weighted:
             settings["sample_weight"] = np.arange(len(X)) % 5 / 4
-        given: tuple[Any, Any]
-        loss: Any = self.loss  # one of the names
+        given: tuple[ArrayLike | Batches, ArrayLike | None]
         if self.stream:
             parts = range(0, len(X), self.batch)
             given = [(X[k : k + self.batch], y[k : k + self.batch]) for k in parts], None
         else:
             given, settings["batch_size"] = (X, y), self.batch
-        history = net.fit(*given, loss=loss, optimizer=optimizer, epochs=3, threads=threads, progress=False, **settings)
+        history = net.fit(
+            *given,
+            loss=losses.BY_NAME[self.loss],
+            optimizer=optimizer,
+            epochs=3,
+            threads=threads,
+            progress=False,
+            **settings,
+        )
         return _hash(net.parameters, optimizer.state(net).moments, _figures(history), net.predict(X, threads=threads))
 
 
@@ -130,7 +139,7 @@ def _figures(history: fj.History) -> np.ndarray:
     return np.array([history[name] for name in sorted(history) if name != "seconds"])
 
 
-def _hash(*arrays: Any) -> str:
+def _hash(*arrays: ArrayLike) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(one).tobytes() for one in arrays)).hexdigest()
 
 

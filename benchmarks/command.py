@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from fastjac.benchmarks import feel, fits, machine, pages, products, race, roof
@@ -19,7 +19,7 @@ from fastjac.support.cores import default_threads
 PARTS = ("roof", "kernels", "steps", "fits", "feel")
 
 
-def _chosen(kind: str, given: str | None, known: Any) -> list[str]:
+def _chosen(kind: str, given: str | None, known: Collection[str]) -> list[str]:
     names = list(known) if given is None else [word.strip() for word in given.split(",") if word.strip()]
     for name in names:
         if name not in known:
@@ -74,7 +74,7 @@ def bench(
     def say(what: str) -> None:
         click.echo(what, err=True)
 
-    found: dict[str, Any] = {"machine": machine.describe(), "absent": absent}
+    found: pages.Found = {"machine": machine.describe(), "absent": absent}
     try:
         if "roof" in parts:
             say("roof")

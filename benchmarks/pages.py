@@ -14,6 +14,8 @@ from fastjac.benchmarks.roof import LEVELS
 from fastjac.support import report
 from fastjac.support.atomic import atomic_file
 
+Found = dict[str, Any]  # what was measured, or a part of it, as results.json has it
+
 Table = tuple[str, list[str], list[list[str]]]  # title, columns, rows
 
 
@@ -30,7 +32,7 @@ def _verdict(value: float | None, target: float | None) -> str:
     return f"{value:.2f}" if target is None else f"{value:.2f} ({'≥' if round(value, 2) >= target else '<'} {target:g})"
 
 
-def tables(found: dict[str, Any]) -> list[Table]:
+def tables(found: Found) -> list[Table]:
     """Every part that was measured, as tables of text."""
     result: list[Table] = []
     if "roof" in found:
@@ -100,7 +102,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
     return result
 
 
-def _of_the_peak(race: dict[str, Any], found: dict[str, Any]) -> str:
+def _of_the_peak(race: Found, found: Found) -> str:
     """The arithmetic of a step's products over its whole time, as a fraction of the fma peak of as many threads."""
     if not race["flops"] or "roof" not in found or not race["lanes"]["fastjac"]["seconds"]:
         return "–"
@@ -109,7 +111,7 @@ def _of_the_peak(race: dict[str, Any], found: dict[str, Any]) -> str:
     return _verdict(rate / peak, 0.45 if race["workload"] == "expm" and race["threads"] == 1 else None)
 
 
-def _of_the_bandwidth(figure: dict[str, Any], found: dict[str, Any]) -> str:
+def _of_the_bandwidth(figure: Found, found: Found) -> str:
     """Bytes read and written a second over those of a copy in the level of memory that holds both arrays."""
     if "roof" not in found:
         return "–"
@@ -119,7 +121,7 @@ def _of_the_bandwidth(figure: dict[str, Any], found: dict[str, Any]) -> str:
     return f"{figure['rates']['fastjac'] * width / found['roof']['bandwidth'][level]:.2f} ({level})"
 
 
-def _several_threads(found: dict[str, Any]) -> list[Table]:
+def _several_threads(found: Found) -> list[Table]:
     """How much faster all threads are than one, where both were measured."""
     medians = {
         (race["workload"], race["threads"]): statistics.median(race["lanes"]["fastjac"]["seconds"])
@@ -135,7 +137,7 @@ def _several_threads(found: dict[str, Any]) -> list[Table]:
     return [("fastjac's threads", ["Network", "Threads", "One thread's time / theirs"], rows)] if rows else []
 
 
-def errors(found: dict[str, Any]) -> list[str]:
+def errors(found: Found) -> list[str]:
     """Why peers are missing from races."""
     lines = [f"{name} is not installed" for name in found.get("absent", [])]
     for race in found.get("races", []):
@@ -147,7 +149,7 @@ def errors(found: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def text(found: dict[str, Any]) -> str:
+def text(found: Found) -> str:
     """For a terminal."""
     parts = [report.table(title, columns, rows) for title, columns, rows in tables(found)]
     return "\n\n".join([*parts, *errors(found)])
@@ -158,7 +160,7 @@ def _as_markdown(columns: list[str], rows: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "---|" * len(columns), *lines[1:]]
 
 
-def markdown(found: dict[str, Any], command: str) -> str:
+def markdown(found: Found, command: str) -> str:
     """For a page."""
     lines = ["# Benchmark results", "", "Measured on:", ""]
     lines += [f"- {name}: {value}" for name, value in found["machine"].items()]
@@ -179,7 +181,7 @@ def markdown(found: dict[str, Any], command: str) -> str:
     return "\n".join(lines)
 
 
-def excerpt(found: dict[str, Any]) -> str:
+def excerpt(found: Found) -> str:
     """For a README: training steps of both, and their ratio, with machine and versions."""
     races = [race for race in found.get("races", []) if race["mode"] == "train" and race["ratio"] is not None]
     rows = []
@@ -230,11 +232,11 @@ PICTURES = {
 }
 
 
-def _has(found: dict[str, Any], picture: str) -> bool:
+def _has(found: Found, picture: str) -> bool:
     return bool(found.get("races" if picture == "ratios.png" else "products"))
 
 
-def pictures(found: dict[str, Any], folder: Path, say: Callable[[str], None]) -> list[Path]:
+def pictures(found: Found, folder: Path, say: Callable[[str], None]) -> list[Path]:
     """Bars of ratios, and the fraction of the roof against size; nothing where matplotlib is not installed."""
     try:
         import matplotlib

@@ -29,14 +29,16 @@ class Peer:
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
+        self.X: Any  # in the library's own arrays, where it has some
+        self.y: Any
         self.X, self.y = workload.data()
-        self.by_hand: Callable[[int], Any] | None = None
+        self.by_hand: Callable[[int], object] | None = None
         self.build()
 
     def build(self) -> None:
         raise NotImplementedError
 
-    def train(self, epochs: int) -> Any:
+    def train(self, epochs: int) -> None:
         raise NotImplementedError
 
     def parameters(self) -> Parameters:
@@ -69,7 +71,7 @@ class Fastjac(Peer):
             seed=0,
         )
         self.adam = fj.Adam(RATE)
-        self.loss: Any = fj.MeanSquaredError() if self.workload.regression else fj.SoftmaxCrossEntropy()
+        self.loss = fj.MeanSquaredError() if self.workload.regression else fj.SoftmaxCrossEntropy()
         self.threads = None if os.environ["FASTJAC_BENCH_THREADS"] != "1" else 1
         self.by_hand = self._by_hand
 
@@ -136,10 +138,12 @@ class Torch(Peer):
                 self.adam.step()
 
     def parameters(self) -> Parameters:
+        import torch
+
         return [
             (layer.weight.detach().numpy().T, layer.bias.detach().numpy())
             for layer in self.net
-            if hasattr(layer, "weight")
+            if isinstance(layer, torch.nn.Linear)
         ]
 
     def own_array(self, X: np.ndarray) -> Any:
@@ -203,8 +207,10 @@ class Jax(Peer):
         shape = (self.workload.batches, self.workload.batch)
         self.stacked = jnp.asarray(self.X).reshape(*shape, -1), jnp.asarray(self.y).reshape(*shape, *self.y.shape[1:])
         self.in_batches = [(jnp.asarray(self.X[rows]), jnp.asarray(self.y[rows])) for rows in self.batches()]
-        self.step, self.epochs, self.network = jax.jit(step), jax.jit(epochs), jax.jit(network)
-        self.wait = jax.block_until_ready
+        self.step: Callable[..., Any] = jax.jit(step)
+        self.epochs: Callable[..., Any] = jax.jit(epochs)
+        self.network: Callable[..., Any] = jax.jit(network)
+        self.wait: Callable[..., Any] = jax.block_until_ready
         self.by_hand = self.train
 
     def train(self, epochs: int) -> None:
@@ -285,7 +291,7 @@ PEERS: dict[str, tuple[str, type[Peer]]] = {  # the module each needs, to tell w
 }
 
 
-def _task(peer: Peer, mode: str) -> Callable[[int], Any] | None:
+def _task(peer: Peer, mode: str) -> Callable[[int], object] | None:
     """The mode as a function of how often."""
     if mode == "train":
         return peer.train

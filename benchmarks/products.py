@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from statistics import median
-from typing import Any
 
 import numpy as np
 from fastjac.benchmarks import roof
@@ -59,7 +58,7 @@ def _product(a, w, c, zeros, panel, m, k, n, repeats):
         dense.forward(x, layer, z, z, Sizes(m, k, n), identity, address(panel), team)
 
 
-def _interleaved(runs: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
+def _interleaved(runs: dict[str, Callable[[], object]], rounds: int, seconds: float) -> dict[str, float]:
     """Median seconds of a run of each."""
     repeats = {}
     for name, run in runs.items():
@@ -90,7 +89,7 @@ def product(m: int, k: int, n: int, dtype: str, rounds: int, seconds: float, tar
     zeros, panel = aligned(64, dtype), aligned(learning.learn_memory(n), dtype)
     flops = 2 * m * k * n
     inside = max(1, int(1e6 / flops))  # as a step calls it: from compiled code
-    runs: dict[str, Callable[[], Any]] = {
+    runs: dict[str, Callable[[], object]] = {
         "fastjac": lambda: _product(a, w, c, zeros, panel, m, k, n, inside),
         "NumPy": lambda: np.matmul(a, w, out=c),
     }
@@ -114,15 +113,15 @@ def function(name: str, count: int, rounds: int, seconds: float) -> Figure:
     x, out = aligned((1, count), "f4"), aligned((1, count), "f4")
     x[:] = np.random.default_rng(0).normal(size=(1, count)) * 3
     name, _, public = name.partition(", ")
-    numpy_form: dict[str, Callable[[], Any]] = {
+    numpy_form: dict[str, Callable[[], object]] = {
         "exp": lambda: np.exp(x, out=out),
         "tanh": lambda: np.tanh(x, out=out),
         "sigmoid": lambda: np.reciprocal(np.add(np.exp(np.negative(x, out=out), out=out), 1, out=out), out=out),
     }
-    ours: Callable[[], Any] = lambda: _function(x, out, count, -1 if name == "exp" else CODES[name])  # noqa: E731
+    ours: Callable[[], object] = lambda: _function(x, out, count, -1 if name == "exp" else CODES[name])  # noqa: E731
     if public:
         ours = lambda: kernels.activation_forward(x, name, out=out)  # noqa: E731
-    runs: dict[str, Callable[[], Any]] = {"fastjac": ours, "NumPy": numpy_form[name]}
+    runs: dict[str, Callable[[], object]] = {"fastjac": ours, "NumPy": numpy_form[name]}
     if find_spec("torch"):
         import torch
 

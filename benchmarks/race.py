@@ -115,7 +115,7 @@ class Race:
             return None
         return self.lanes[self.fastest].median / self.lanes["fastjac"].median
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Numbers for a file."""
         return asdict(self) | {"fastest": self.fastest, "ratio": self.ratio}
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from fastjac.kernels import threads as meeting
@@ -14,6 +13,7 @@ from fastjac.kernels._jit import kernel
 from fastjac.kernels.arrays import aligned
 from fastjac.kernels.simd import address, fma, integers_at, lanes, load, register_bytes, splat, store, sum_across
 from fastjac.kernels.threads import barrier
+from numpy.typing import DTypeLike
 
 _CHAINS = 12  # sums that do not wait for each other: latency times units, and some
 
@@ -21,7 +21,7 @@ _CHAINS = 12  # sums that do not wait for each other: latency times units, and s
 LEVELS = {"L1": 16 << 10, "L2": 512 << 10, "L3": 8 << 20, "memory": 256 << 20}
 
 
-def best(run: Callable[[], Any], seconds: float = 0.5) -> float:
+def best(run: Callable[[], object], seconds: float = 0.5) -> float:
     """The shortest of many runs, in seconds: what the machine can do, not what it usually does.
 
     Runs go on for ``seconds``, at least seven of them: on a shared machine a core may be away for a tenth of a second.
@@ -67,12 +67,12 @@ def _meet(state, count, parts):
 MULTIPLY_ADDS = 20_000 * _CHAINS  # vectors, in one call of ``multiply_add``
 
 
-def multiply_add(dtype: Any) -> None:
+def multiply_add(dtype: DTypeLike) -> None:
     """Some multiply-adds from registers, for races with other things."""
     _multiply_add(np.full(64, 0.5, dtype), MULTIPLY_ADDS // _CHAINS)
 
 
-def peak(dtype: Any, threads: int = 1) -> float:
+def peak(dtype: DTypeLike, threads: int = 1) -> float:
     """Fused multiply-adds from registers, in floating-point operations a second, all threads together."""
     values = np.full(64, 0.5, dtype)
     count = 400_000

@@ -45,9 +45,11 @@ Examples:
 class _Commands(click.Group):
     """The commands of ``_COMMANDS``; an unknown one is refused as every unknown name is, and each takes --debug."""
 
-    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
         with output.telling():  # of the help
-            return super().make_context(*arguments, **options)
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, context: click.Context) -> Any:
         with output.telling():
@@ -63,7 +65,9 @@ class _Commands(click.Group):
             self.add_command(command, name)
         return self.commands.get(name)
 
-    def resolve_command(self, context: click.Context, arguments: list[str]) -> Any:
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if arguments[0] not in _COMMANDS and not arguments[0].startswith("-"):
             from fastjac.kernels.arrays import unknown
 
@@ -122,11 +126,11 @@ def commands(context: click.Context) -> None:
 commands.params.append(_debug_option())
 
 
-def _say(message: Any) -> None:
+def _say(message: object) -> None:
     output.note(f"fastjac: {' '.join(str(message).split())}")
 
 
-def _show_warning(message: Any, *rest: Any) -> None:
+def _show_warning(message: object, *rest: object) -> None:
     _say(message)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 import fastjac as fj
+from fastjac.cli.options import Columns
 from fastjac.data import datasets, tables
 from fastjac.data.columns import Table, from_values, length
 from fastjac.data.datasets import Split
 from fastjac.kernels.arrays import unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing's own from Python 3.11 on
 
 _LABEL = "label"  # the column of classes, where the data has no names
 
@@ -48,13 +52,11 @@ def images(data: str, test: float | None) -> Split:
     return datasets.idx_folder(data, test)
 
 
-def open_source(
-    data: str, test: float | None, *, seed: int, dtype: str, target: str | None = None, **options: Any
-) -> Source:
-    """DATA in arrays; ``target`` and the options, those of ``of_columns``, are for tables."""
+def open_source(data: str, test: float | None, *, seed: int, dtype: str, **options: Unpack[Columns]) -> Source:
+    """DATA in arrays; the options are for tables."""
     if is_table(data):
-        return _learn(data, target, options, test, seed, dtype)
-    for name, value in {"target": target, **options}.items():
+        return _learn(data, options, test, seed, dtype)
+    for name, value in {"target": options["target"], **options}.items():
         if value:
             raise click.UsageError(f"--{name} is for tables, and {data} is images")
     return _load(data, test)
@@ -68,9 +70,9 @@ def _load(data: str, test: float | None) -> Source:
     return Source(split, learnt, *(([128, 64], 30) if data == "digits" else ([128], 20)))
 
 
-def _learn(data: str, target: str | None, options: dict[str, Any], test: float | None, seed: int, dtype: str) -> Source:
+def _learn(data: str, options: Columns, test: float | None, seed: int, dtype: str) -> Source:
     """A table, its columns learnt from the rows to train on."""
-    decimal, index, categorical = options.pop("decimal") or ".", options.pop("index"), options["categorical"]
+    target, index, categorical = options["target"], options["index"], options["categorical"]
     if Path(data).suffix.lower() not in (".parquet", ".pq") and set(index) - {""}:
         raise click.UsageError(
             f"--index is for what pandas wrote as an index, and {data} has none by a name: in a CSV"
@@ -78,7 +80,7 @@ def _learn(data: str, target: str | None, options: dict[str, Any], test: float |
         )
     # whoever names a column asks for it
     asked = [*index, *categorical, *options["drop"], *([] if target is None else [target])]
-    table = tables.read(data, text=categorical, na=options["na"], decimal=decimal, index=asked)
+    table = tables.read(data, text=categorical, na=options["na"], decimal=options["decimal"] or ".", index=asked)
     if target is None:
         names = ", ".join(list(table)[:20]) + (", …" if len(table) > 20 else "")
         raise click.UsageError(f"--target is needed, the column of {data} to predict: {names}")
@@ -87,7 +89,16 @@ def _learn(data: str, target: str | None, options: dict[str, Any], test: float |
             raise unknown("column", name, list(table))
     rows = np.arange(length(table))
     chosen = datasets.split(rows, rows, 0.2 if test is None else test, seed=seed)
-    learnt = fj.Preprocessing.learn(table, target, rows=chosen.X, **options)
+    learnt = fj.Preprocessing.learn(
+        table,
+        target,
+        task=options["task"],
+        impute=options["impute"],
+        categorical=categorical,
+        drop=options["drop"],
+        na=options["na"],
+        rows=chosen.X,
+    )
     X, y = learnt.features(table, dtype=dtype), learnt.targets(table)
     return Source(Split(X[chosen.X], y[chosen.X], X[chosen.X_test], y[chosen.X_test]), learnt, [64], 50)
 
@@ -137,7 +148,7 @@ def scores(net: fj.Sequential, learnt: fj.Preprocessing, X: np.ndarray, y: np.nd
     return result
 
 
-def preprocessing_of(net: Any, model: str) -> fj.Preprocessing:
+def preprocessing_of(net: fj.Sequential, model: str) -> fj.Preprocessing:
     """What a saved network learnt of its table.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -12,10 +12,13 @@ import numpy as np
 import fastjac as fj
 from fastjac.cli import data as sources
 from fastjac.cli import output
-from fastjac.cli.options import Names, Widths, of_columns
+from fastjac.cli.options import Columns, Names, Widths, of_columns
 from fastjac.kernels._jit import CacheInfo, cache_info
 from fastjac.nn import activations
 from fastjac.support import report
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing's own from Python 3.11 on
 
 _SHOWN = ("sse4", "avx", "fma", "amx", "neon", "sve")  # of a hundred features, those that arithmetic is made of
 
@@ -45,7 +48,9 @@ def _present(features: str) -> list[str]:
     show_default=True,
     help="Type of all numbers.",
 )
-def compare(data: str, hidden: list[int], activation: str, rows: int, seed: int, dtype: str, **columns: Any) -> None:
+def compare(
+    data: str, hidden: list[int], activation: str, rows: int, seed: int, dtype: str, **columns: Unpack[Columns]
+) -> None:
     """Compute one batch of DATA by fused kernels, by NumPy and by explicit Jacobians, and compare.
 
     Explicit Jacobians are large: keep rows and widths small.

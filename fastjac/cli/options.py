@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TypedDict, TypeVar
 
 import click
 
 from fastjac.data.features import TASKS
 from fastjac.kernels.arrays import unknown
+
+Command = TypeVar("Command", bound=Callable[..., object] | click.Command)
+
+
+class Columns(TypedDict):
+    """What the options of ``of_columns`` give."""
+
+    target: str | None
+    task: str | None
+    impute: bool
+    categorical: list[str]
+    drop: list[str]
+    na: list[str]
+    decimal: str | None
+    index: list[str]
 
 
 class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -16,10 +32,10 @@ class Names(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
     name = "name"
 
-    def __init__(self, kind: str, known: Any) -> None:
+    def __init__(self, kind: str, known: Iterable[str]) -> None:
         self.kind, self.known = kind, list(known)
 
-    def convert(self, value: Any, parameter: Any, context: Any) -> str:
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> str:
         if value not in self.known:
             self.fail(str(unknown(self.kind, value, self.known)), parameter, context)
         return str(value)
@@ -33,7 +49,9 @@ class Widths(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
     name = "widths"
 
-    def convert(self, value: Any, parameter: Any, context: Any) -> list[int]:
+    def convert(
+        self, value: str | list[int], parameter: click.Parameter | None, context: click.Context | None
+    ) -> list[int]:
         if isinstance(value, list):
             return value
         try:
@@ -56,7 +74,9 @@ class NameList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     def __init__(self, of: str = "NAME") -> None:
         self.of = of
 
-    def convert(self, value: Any, parameter: Any, context: Any) -> list[str]:
+    def convert(
+        self, value: str | list[str], parameter: click.Parameter | None, context: click.Context | None
+    ) -> list[str]:
         if isinstance(value, list):
             return value
         found, position = [], 0
@@ -83,7 +103,7 @@ _QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:,|$)')
 _UNQUOTED = re.compile(r'(?!\s*")([^,]*)(?:,|$)')
 
 
-def of_columns(command: Any) -> Any:
+def of_columns(command: Command) -> Command:
     """The options that say what becomes of a table's columns."""
     for option in reversed(
         [

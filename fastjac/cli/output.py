@@ -9,7 +9,6 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
@@ -72,12 +71,12 @@ def as_bytes(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def as_json(value: Any) -> None:
+def as_json(value: object) -> None:
     """Print one JSON object; numbers that JSON has no form for become null."""
     click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

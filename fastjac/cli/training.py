@@ -8,7 +8,7 @@ import time
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 import fastjac as fj
 from fastjac.cli import data as sources
 from fastjac.cli import output
-from fastjac.cli.options import Names, Widths, of_columns
+from fastjac.cli.options import Columns, Names, Widths, of_columns
 from fastjac.data.columns import MISSING_WORDS
 from fastjac.data.features import TASKS, Classes
 from fastjac.files import container
@@ -24,6 +24,10 @@ from fastjac.inspection import plots
 from fastjac.kernels._jit import cache_info
 from fastjac.nn import activations, optimizers
 from fastjac.support import atomic, report
+from fastjac.training.callbacks import CallbackLike
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing's own from Python 3.11 on
 
 
 def _ready(source: sources.Source, net: fj.Sequential) -> float:
@@ -40,7 +44,7 @@ def _ready(source: sources.Source, net: fj.Sequential) -> float:
     return time.perf_counter() - begin
 
 
-def _optimizer(name: str, learning_rate: float) -> Any:
+def _optimizer(name: str, learning_rate: float) -> optimizers.Optimizer:
     try:
         return optimizers.BY_NAME[name](learning_rate=learning_rate)
     except ValueError as error:  # click's range lets nan and infinity pass
@@ -134,7 +138,7 @@ def train(
     save: str | None,
     plot: str | None,
     as_json: bool,
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> None:
     """Train a network on DATA and print how well it does on rows it has not seen.
 
@@ -155,7 +159,7 @@ def train(
                 click.echo(f"\n{_described(learnt, columns['task'])}")
             click.echo(f"\n{len(split.X):,} rows to train on, {len(split.X_test):,} held out")
     _say_what_is_text(learnt)
-    callbacks: list[Any] = [] if patience is None else [fj.EarlyStopping(patience=patience)]
+    callbacks: list[CallbackLike] = [] if patience is None else [fj.EarlyStopping(patience=patience)]
     if not kept:
         callbacks.append(_end_where_nobody_reads)
     with warnings.catch_warnings():
