@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from fastjac.benchmarks.workloads import RATE, WORKLOADS, Workload
+from numpy.typing import DTypeLike
 
 CHECK_EPOCHS = 3
 MODES = ("train", "by hand", "predict 1", "predict 10000")
@@ -252,7 +253,7 @@ class Sklearn(Peer):
         base = MLPRegressor if self.workload.regression else MLPClassifier
 
         class FromWeights(base):  # type: ignore[misc,valid-type]
-            def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> Any:
+            def _init_coef(self, fan_in: int, fan_out: int, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
                 W = next(W for W in first if W.shape == (fan_in, fan_out))
                 return W.copy(), np.zeros(fan_out, dtype)
 

@@ -376,7 +376,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             bound = np.sqrt(factor / sum(weight.shape))
             for array in (weight, bias):  # rounded to the type of X, which for "lbfgs" may be another than dtype
                 array[...] = self._random_state.uniform(-bound, bound, array.shape).astype(drawn, copy=False)
-        self._optimizer: Any = None
+        self._optimizer: optimizers.Optimizer | None = None
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
             self.validation_loss_curve_: list[float] | None = None
@@ -497,7 +497,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         batch_size = self._batch_size(len(X))
         network = self._network
         loss, gradient_factor, _ = self._loss()
-        self._make_optimizer(gradient_factor, incremental)
+        optimizer = self._make_optimizer(gradient_factor, incremental)
         # the gradient's factor goes into the rate (or into Adam's epsilon), and out of the penalty's
         l1, l2 = self.l1 / gradient_factor, self.alpha / gradient_factor
         samples = Batch.checked(network.signature, loss, X, self._targets(y), weight)
@@ -506,7 +506,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         recorder, rules = Recorder(self, len(X), order, held), StoppingRules(self)
         validation = None if held is None else Validation(held.figures, held.samples)
         self._begin_curves(held is not None)
-        steps = Steps(network, samples, loss, self._optimizer, batch_size, callbacks, self.threads, l1, l2, order)
+        steps = Steps(network, samples, loss, optimizer, batch_size, callbacks, self.threads, l1, l2, order)
         steps.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
         sizes = np.full(steps.batches, batch_size)
         sizes[-1] = len(X) - batch_size * (steps.batches - 1)
@@ -562,17 +562,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return int(min(self.batch_size, samples))
 
-    def _make_optimizer(self, factor: float, incremental: bool) -> None:
+    def _make_optimizer(self, factor: float, incremental: bool) -> optimizers.Optimizer:
         """A new one for each ``fit``; ``partial_fit`` goes on with the one there is, as in scikit-learn."""
-        if incremental and vars(self).get("_optimizer") is not None:
-            self._optimizer.clip_norm = self._clip(factor)
-            return
-        self._optimizer = self._new_optimizer(factor)
+        kept: optimizers.Optimizer | None = vars(self).get("_optimizer")
+        if incremental and kept is not None:
+            kept.clip_norm = self._clip(factor)
+            return kept
+        self._optimizer = made = self._new_optimizer(factor)
         self._schedule = _Schedule(
             self.learning_rate if self.solver == "sgd" else "constant", self.learning_rate_init, self.power_t, self.loss
         )
         self._rate: float = float(self.learning_rate_init)
         self._rate_factor = factor if self.solver == "sgd" else 1.0
+        return made
 
     def _new_optimizer(self, factor: float) -> optimizers.Optimizer:
         """The solver, for a gradient that is ``factor`` times ours."""

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from fastjac.estimators._weights import views
+from fastjac.nn.losses import Loss
+from fastjac.nn.optimizers import Optimizer
+from fastjac.sequential import Sequential
+from fastjac.training.progress import ProgressLike
 
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
@@ -26,12 +32,65 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Tasks", "typed", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "Estimator", "Tasks", "typed", "with_callbacks"]
 
 
 def typed(decorator: Callable[..., Any]) -> Callable[[_Method], _Method]:
     """A decorator of scikit-learn's, of which type checkers know nothing, as one that leaves types as they are."""
     return decorator
+
+
+class Schedule(Protocol):
+    """What an optimizer was made for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def first(self) -> float: ...
+    @property
+    def power(self) -> float: ...
+
+
+class Estimator(Protocol):
+    """What the solvers know of an estimator."""
+
+    alpha: float
+    early_stopping: bool
+    early_stopping_metric: str | None
+    l1: float
+    max_fun: int
+    max_iter: int
+    n_iter_no_change: float
+    progress: ProgressLike
+    tol: float
+    verbose: bool | int
+
+    best_loss_: float | None
+    best_validation_score_: float | None
+    loss_: float
+    loss_curve_: list[float]
+    n_iter_: int
+    out_activation_: str
+    t_: int
+    validation_loss_curve_: list[float] | None
+    validation_scores_: list[float] | None
+
+    _begun: bool
+    _network: Sequential
+    _no_improvement_count: int
+    _optimizer: Optimizer | None
+    _rate: float
+    _rate_factor: float
+
+    @property
+    def _schedule(self) -> Schedule: ...
+    def _activated(self, raw: np.ndarray) -> np.ndarray: ...
+    def _activation_names(self, hidden: int) -> list[str]: ...
+    def _from_output(self, output: np.ndarray) -> np.ndarray: ...
+    def _loss(self, dtype: np.dtype | None = None) -> tuple[Loss, float, float]: ...
+    def _own_score(self, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float: ...
+    def _raw_output(self, X: np.ndarray) -> np.ndarray: ...
+    def _targets(self, y: np.ndarray) -> np.ndarray: ...
 
 
 class Tasks:

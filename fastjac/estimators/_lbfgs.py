@@ -10,7 +10,7 @@ import scipy
 from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
-from fastjac.estimators._callbacks import Tasks
+from fastjac.estimators._callbacks import Estimator, Tasks
 from fastjac.estimators._stochastic import HeldOut
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import build, dense, widths
@@ -36,7 +36,7 @@ class Objective:
     """
 
     def __init__(
-        self, estimator: Any, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start_type: np.dtype
+        self, estimator: Estimator, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, start_type: np.dtype
     ) -> None:
         self.start_type = np.dtype(start_type if _KEEPS_TYPE else "f8")
         self._network = network = estimator._network
@@ -91,7 +91,7 @@ class Objective:
 
 
 def minimizer(
-    estimator: Any, objective: Objective, samples: int, held: HeldOut | None, callbacks: list[Callback]
+    estimator: Estimator, objective: Objective, samples: int, held: HeldOut | None, callbacks: list[Callback]
 ) -> Callable[[Tasks | None], None]:
     """A function that minimises the objective over the network's parameters, and sets ``n_iter_`` and ``loss_``."""
 
@@ -103,13 +103,19 @@ def minimizer(
 
 
 def _minimize(
-    estimator: Any, objective: Objective, samples: int, held: HeldOut | None, callbacks: list[Callback], tasks: Tasks
+    estimator: Estimator,
+    objective: Objective,
+    samples: int,
+    held: HeldOut | None,
+    callbacks: list[Callback],
+    tasks: Tasks,
 ) -> None:
     network = estimator._network
     iterations = 0
     begun = stopped = False
     network.stop_training = False
-    estimator.validation_loss_curve_ = None if held is None else []
+    curve: list[float] = []
+    estimator.validation_loss_curve_ = None if held is None else curve
     for callback in callbacks:
         callback.network = network
 
@@ -132,7 +138,7 @@ def _minimize(
             print(f"Iteration {iterations + 1}, loss = {logs['loss']:.8f}")
         if held is not None:
             logs["val_loss"] = held.figures()["loss"]
-            estimator.validation_loss_curve_.append(logs["val_loss"])
+            curve.append(logs["val_loss"])
         show(min(iterations, estimator.max_iter - 1), logs, samples, samples, epoch_end=True)
         for callback in callbacks:
             callback.on_epoch_end(iterations, dict(logs))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 from sklearn.utils import shuffle
 
-from fastjac.estimators._callbacks import Tasks
+from fastjac.estimators._callbacks import Estimator, Tasks
 from fastjac.nn.batch import Batch
 from fastjac.nn.losses import Loss
 from fastjac.training.callbacks import Callback, Logs
@@ -62,7 +62,7 @@ class Recorder(Callback):
         best: the parameters to end with; None for the last.
     """
 
-    def __init__(self, estimator: Any, rows: int, order: Order | None, held: HeldOut | None) -> None:
+    def __init__(self, estimator: Estimator, rows: int, order: Order | None, held: HeldOut | None) -> None:
         self._estimator, self._rows, self._order, self._held = estimator, rows, order, held
         self.best: np.ndarray | None = None
 
@@ -79,19 +79,23 @@ class Recorder(Callback):
         estimator.loss_curve_.append(estimator.loss_)
         say(estimator, f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         if self._held is not None:
+            assert estimator.validation_loss_curve_ is not None
             estimator.validation_loss_curve_.append(logs["val_loss"])
         if not estimator.early_stopping:
-            self._count(estimator.loss_ > estimator.best_loss_ - estimator.tol)
-            if estimator.loss_ < estimator.best_loss_:
+            least = estimator.best_loss_
+            assert least is not None
+            self._count(estimator.loss_ > least - estimator.tol)
+            if estimator.loss_ < least:
                 estimator.best_loss_ = estimator.loss_
             return
-        assert self._held is not None
+        scores, best = estimator.validation_scores_, estimator.best_validation_score_
+        assert self._held is not None and scores is not None and best is not None
         score = self._held.score()
-        estimator.validation_scores_.append(score)
+        scores.append(score)
         say(estimator, f"Validation score: {score:f}")
         # a score that is NaN neither improves nor counts, as in scikit-learn
-        self._count(score < estimator.best_validation_score_ + estimator.tol)
-        if score > estimator.best_validation_score_:
+        self._count(score < best + estimator.tol)
+        if score > best:
             estimator.best_validation_score_ = score
             self.best = self.network.parameters.copy()
 
@@ -140,7 +144,7 @@ class SklearnTasks(Callback):
 class StoppingRules(Callback):
     """What scikit-learn does when an epoch has ended: lower the rate, and stop where nothing improves any more."""
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Estimator) -> None:
         self._estimator = estimator
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -175,8 +179,10 @@ class StoppingRules(Callback):
     def _change_rate(self, new: float) -> None:
         """SGD's velocity is a sum of gradients here, and of steps in scikit-learn: those already made stay as long."""
         estimator = self._estimator
-        estimator._optimizer.learning_rate = new * estimator._rate_factor
-        estimator._optimizer.state(self.network).moments[:] *= estimator._rate / new
+        optimizer = estimator._optimizer
+        assert optimizer is not None
+        optimizer.learning_rate = new * estimator._rate_factor
+        optimizer.state(self.network).moments[:] *= estimator._rate / new
         estimator._rate = new
 
     def state(self) -> dict[str, object]:
@@ -188,7 +194,7 @@ class StoppingRules(Callback):
         self._estimator._rate = state["rate"]
 
 
-def say(estimator: Any, message: str) -> None:
+def say(estimator: Estimator, message: str) -> None:
     """Print it, if the estimator is to say what it does."""
     if estimator.verbose:
         print(message)
@@ -198,7 +204,13 @@ class HeldOut:
     """Rows that are not trained on, and what the network says to them."""
 
     def __init__(
-        self, estimator: Any, loss: Loss, X: np.ndarray, y: np.ndarray, given: np.ndarray, weight: np.ndarray | None
+        self,
+        estimator: Estimator,
+        loss: Loss,
+        X: np.ndarray,
+        y: np.ndarray,
+        given: np.ndarray,
+        weight: np.ndarray | None,
     ) -> None:
         self._estimator, self._loss, self._given = estimator, loss, given
         signature = estimator._network.signature
@@ -221,6 +233,7 @@ class HeldOut:
         """What ``early_stopping`` goes by: the more the better."""
         estimator = self._estimator
         if estimator.early_stopping_metric == "loss":
+            assert estimator.validation_loss_curve_ is not None
             return -float(estimator.validation_loss_curve_[-1])
         if self._scorer is not None:
             scorer: Any = self._scorer
