@@ -355,7 +355,7 @@ _ELSEWHERE = {
 }
 
 
-def get(loss: LossLike) -> Loss:
+def get(loss: LossLike | str) -> Loss:
     """The loss for a name or a loss object.
 
     Raises:

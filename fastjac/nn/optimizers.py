@@ -336,7 +336,7 @@ _ELSEWHERE = {
 }
 
 
-def get(optimizer: OptimizerLike) -> Optimizer:
+def get(optimizer: OptimizerLike | str) -> Optimizer:
     """The optimizer for a name (with its default settings) or an optimizer object.
 
     Raises:

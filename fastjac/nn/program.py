@@ -7,7 +7,7 @@ nothing: whoever calls has checked shapes, types and ranges, and keeps the array
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class Learner:
     keep_gradients: bool = False
     goes_on: bool = False  # after a loss that is not finite
     # made by ``Program.train``, of what is above
-    own: list[Any] = field(default_factory=list)
+    own: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(4))
