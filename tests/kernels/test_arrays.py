@@ -76,6 +76,14 @@ def test_everything_takes_them(make):
     assert np.array_equal(ours.forward(VALUES), theirs.forward(X))
 
 
+def test_rows_of_targets_may_come_without_a_shape():
+    rows = OnlyDLPack(np.eye(3)[LABELS])
+    del rows.shape
+    found = fj.SoftmaxCrossEntropy()(VALUES[:, :3], rows)
+    wanted = fj.SoftmaxCrossEntropy()(VALUES[:, :3], np.eye(3)[LABELS])
+    assert found[0] == wanted[0] and np.array_equal(found[1], wanted[1])
+
+
 @pytest.mark.parametrize("make", [_torch, _torch_with_gradient, _jax, OnlyDLPack])
 def test_their_memory_is_shared(make):
     given = make(VALUES)

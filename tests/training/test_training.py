@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -540,6 +541,14 @@ def test_class_weights_multiply_sample_weights_and_balanced_makes_classes_weigh_
         nets[0].fit(X, y, class_weight=given, sample_weight=own, **options)
         nets[1].fit(X, y, sample_weight=factors[y] * own, **options)
         np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_class_weights_may_be_any_mapping():
+    X, y = problem("softmax_cross_entropy", 30)
+    nets = [network(), network()]
+    for net, given in zip(nets, ({1: 3.0}, MappingProxyType({1: 3.0})), strict=True):
+        net.fit(X, y, loss="softmax_cross_entropy", class_weight=given)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
 
 
 @pytest.mark.parametrize("whole", [True, False])
