@@ -16,20 +16,12 @@ LIBRARY = sorted((ROOT / "fastjac").rglob("*.py"))
 DECORATORS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "register_jitable", "overload", "prange"}
 
 
-def imports(path, everywhere=True):
-    """What a file imports, as absolute names: module, or module and name."""
+def imports(path):
+    """What a file imports, as absolute names: module, or module and name; for type checkers, too."""
     package = ["fastjac", "kernels"] if path.parent.name == "kernels" else list(path.relative_to(ROOT).parent.parts)
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    checked_only = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
     found = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
-        if node in checked_only:
-            continue
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
