@@ -115,7 +115,7 @@ LOSS = {
         (
             "SAMPLE_LOSSES = {",
             """
-            def log_cosh(p: Array, y: Array) -> tuple[Any, Array]:
+            def log_cosh(p: Array, y: Array) -> tuple[np.floating, Array]:
                 return _mean_of(np.log(np.cosh(p - y)), lambda p, y: np.tanh(p - y), p, y)
 
 
@@ -156,7 +156,7 @@ OPTIMIZER = {
     ],
     "fastjac/nn/optimizers.py": [
         (
-            "BY_NAME: dict[str, Any] = {",
+            "BY_NAME: dict[str, ",
             '''
             class Signum(Optimizer, strict=True):
                 """The sign of a running mean of gradients."""
