@@ -13,7 +13,10 @@ in the cache does not.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import numba
@@ -128,15 +131,48 @@ def transient(function: Callable[..., Any]) -> Any:
 
 
 def _uninterrupted(dispatcher: Any) -> Any:
-    """The same, and Ctrl-C waits for the end of what it compiles."""
+    """The same, and Ctrl-C and the collector of garbage wait for the end of what it compiles."""
     usual = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        with _compiling():
+        with _compiling(), _without_collections():
             return usual(signature)
 
     dispatcher.compile = compile
     return dispatcher
+
+
+_paused = False
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """What a compilation makes lives until its end: looking for garbage in it took 7 % of its time, 1.7 of 23.5 s.
+
+    It needs a third more memory without (350 MB in all, and 265). Where nobody collects anyhow, nothing is changed.
+    """
+    global _paused
+    if not gc.isenabled():
+        yield
+        return
+    try:
+        _paused = True
+        gc.disable()
+        yield
+    finally:
+        gc.enable()
+        _paused = False
+
+
+def _collect_again() -> None:
+    global _paused
+    if _paused:
+        gc.enable()
+        _paused = False
+
+
+if hasattr(os, "register_at_fork"):  # the child of a fork in another thread: what it would end is not in it
+    os.register_at_fork(after_in_child=_collect_again)
 
 
 # --- which way ----------------------------------------------------------------------------------------------
