@@ -243,14 +243,16 @@ def dense_backward(
     Args:
         dA: (N, O), gradient with respect to A.
         A: (N, O), as ``dense_forward`` gave it (with relu, the sign of a zero tells dead from live).
-        X: (N, I). W: (I, O).
-        activation, parameter: as in ``dense_forward``.
+        X: (N, I), as in ``dense_forward``.
+        W: (I, O), which decides the type of everything.
+        activation: a name from the activation table.
         Z: (N, O), X·W + b; needed by silu and gelu.
+        parameter: as in ``dense_forward``.
         input_gradient: False for the first layer of a network: dX is not computed.
         dX, dW, db: arrays for the results, (N, I), (I, O), (O,).
 
     Returns:
-        dX (None without ``input_gradient``), dW, db.
+        dX (N, I) (None without ``input_gradient``), dW (I, O), db (O,); those given are written.
 
     Raises:
         TypeError, ValueError: as ``dense_forward``; ValueError for silu or gelu without Z.
@@ -333,7 +335,16 @@ def _softmax_backward(s, d, n, k, zeros):
 def activation_forward(
     Z: ArrayLike, activation: str, *, parameter: float | None = None, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """A = f(Z), element by element (course B2, B4). Z (N, K), any strides; ``out`` may be Z.
+    """A = f(Z), element by element (course B2, B4).
+
+    Args:
+        Z: (N, K) numbers, any strides.
+        activation: a name from the activation table.
+        parameter: as in ``dense_forward``.
+        out: (N, K) array for A; may be Z.
+
+    Returns:
+        A (N, K), which is ``out`` if given. Dead ReLU units are -0.0.
 
     Raises:
         TypeError, ValueError: not a matrix of numbers, an unknown activation, or an ``out`` that doesn't fit.
@@ -360,7 +371,18 @@ def activation_backward(
     parameter: float | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """dZ = dA ⊙ f'(Z): the product with the diagonal Jacobian (course B4). All (N, K); silu and gelu need Z.
+    """dZ = dA ⊙ f'(Z): the product with the diagonal Jacobian (course B4).
+
+    Args:
+        dA: (N, K), gradient with respect to A.
+        A: (N, K), as ``activation_forward`` gave it.
+        activation: a name from the activation table.
+        Z: (N, K), needed by silu and gelu.
+        parameter: as in ``dense_forward``.
+        out: (N, K) array for dZ.
+
+    Returns:
+        dZ (N, K), which is ``out`` if given.
 
     Raises:
         TypeError, ValueError: as ``activation_forward``; ValueError for silu or gelu without Z.
@@ -383,7 +405,14 @@ def activation_backward(
 
 
 def softmax(Z: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
-    """s_i = e^z_i / Σ e^z_k of every row (course A6). Z (N, K), K at least 1.
+    """s_i = e^z_i / Σ e^z_k of every row (course A6).
+
+    Args:
+        Z: (N, K) numbers, of any size: nothing overflows; K at least 1.
+        out: (N, K) array for the result; may be Z.
+
+    Returns:
+        S (N, K), which is ``out`` if given; rows add up to 1.
 
     Raises:
         TypeError, ValueError: not a matrix of numbers, no columns, or an ``out`` that doesn't fit.
@@ -401,7 +430,15 @@ def softmax(Z: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
 
 
 def softmax_backward(dS: ArrayLike, S: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
-    """dz_j = s_j·(ds_j - Σ_k ds_k·s_k): the product with diag(s) - s·sᵀ (course A7, C4). All (N, K).
+    """dz_j = s_j·(ds_j - Σ_k ds_k·s_k): the product with diag(s) - s·sᵀ (course A7, C4).
+
+    Args:
+        dS: (N, K), gradient with respect to S.
+        S: (N, K), as ``softmax`` gave it; K at least 1.
+        out: (N, K) array for dZ.
+
+    Returns:
+        dZ (N, K), which is ``out`` if given.
 
     Raises:
         TypeError, ValueError: not matrices of numbers of one shape, no columns, or an ``out`` that doesn't fit.
@@ -442,6 +479,9 @@ def dropout_mask(
         rate: in [0, 1).
         seed, step, place: whole numbers that 64 bits hold.
         dtype: "float32" or "float64".
+
+    Returns:
+        (rows, columns) of this dtype.
 
     Raises:
         TypeError, ValueError: something else.
@@ -667,7 +707,17 @@ def binary_cross_entropy(
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of -(y·log σ(z) + (1 - y)·log(1 - σ(z))), and (σ(z) - y)/(N·K).
 
-    ``y`` (N, K) in [0, 1], or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
+    Args:
+        logits: (N, K) numbers, of any size: nothing overflows.
+        y: (N, K) in [0, 1], or (N,) for one output.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, targets outside of [0, 1], or negative weights.
 
     >>> loss, d = binary_cross_entropy([[0.0]], [1.0])
     >>> round(loss, 6), d
@@ -683,6 +733,18 @@ def binary_cross_entropy_probabilities(
 
     Logarithms are cut at -100 and the denominator at 1e-12, as in PyTorch.
 
+    Args:
+        p: (N, K) probabilities, in [0, 1].
+        y: (N, K) in [0, 1], or (N,) for one output.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, probabilities or targets outside of [0, 1], or negative weights.
+
     >>> loss, d = binary_cross_entropy_probabilities([[0.5]], [1.0])
     >>> round(loss, 6), d
     (0.693147, array([[-2.]]))
@@ -696,7 +758,20 @@ def categorical_cross_entropy(
 ) -> tuple[float, np.ndarray]:
     """Mean of -Σ y·log p, and -y/p/N (course C3), from rows of probabilities.
 
-    Targets as ``softmax_cross_entropy``; the cuts of ``binary_cross_entropy_probabilities``.
+    The cuts are those of ``binary_cross_entropy_probabilities``.
+
+    Args:
+        p: (N, K), rows of probabilities, in [0, 1].
+        y: (N,) class indices of any integer type, or (N, K) one-hot or soft rows.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, probabilities outside of [0, 1], a class index out of range, or
+            negative weights.
 
     >>> loss, d = categorical_cross_entropy([[0.5, 0.5]], [1])
     >>> round(loss, 6), d
@@ -720,7 +795,17 @@ def mean_squared_error(
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of (y - p)², and 2·(p - y)/(N·K) (course B9, C1).
 
-    ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
+    Args:
+        p: (N, K) predictions.
+        y: (N, K) numbers, or (N,) for one output.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, entries of y that are not finite, or negative weights.
 
     >>> mean_squared_error([[3.0]], [1.0])
     (4.0, array([[4.]]))
@@ -733,7 +818,17 @@ def absolute_error(
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of |y - p|, and sign(p - y)/(N·K), 0 where p = y (row F1).
 
-    ``y`` (N, K) numbers, or (N,) for one output. Otherwise as ``softmax_cross_entropy``.
+    Args:
+        p: (N, K) predictions.
+        y: (N, K) numbers, or (N,) for one output.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, entries of y that are not finite, or negative weights.
 
     >>> absolute_error([[3.0]], [1.0])
     (2.0, array([[1.]]))
@@ -751,7 +846,21 @@ def huber(
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of r²/2 where r = p - y is within ±delta, else delta·(|r| - delta/2) (row F2).
 
-    The gradient is r cut at ±delta, over N·K. Otherwise as ``absolute_error``.
+    The gradient is r cut at ±delta, over N·K.
+
+    Args:
+        p: (N, K) predictions.
+        y: (N, K) numbers, or (N,) for one output.
+        delta: where the parabola ends, a finite number above 0.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, entries of y that are not finite, negative weights, or another
+            delta.
 
     >>> huber([[3.0]], [1.0])
     (1.5, array([[1.]]))
@@ -771,7 +880,21 @@ def quantile(
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of max(q·(y - p), (q - 1)·(y - p)) for the quantile q (row F3).
 
-    The gradient is -q where y > p, 1 - q where y < p, 0 where p = y, over N·K. Otherwise as ``absolute_error``.
+    The gradient is -q where y > p, 1 - q where y < p, 0 where p = y, over N·K.
+
+    Args:
+        p: (N, K) predictions.
+        y: (N, K) numbers, or (N,) for one output.
+        quantile: q, above 0 and below 1.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, entries of y that are not finite, negative weights, or another
+            quantile.
 
     >>> quantile([[3.0]], [1.0], 0.25)
     (1.5, array([[0.75]]))
@@ -792,8 +915,19 @@ def poisson(
 ) -> tuple[float, np.ndarray]:
     """Mean over samples and outputs of e^z - y + y·(log y - z), and (e^z - y)/(N·K) (row F4).
 
-    ``z`` is the logarithm of the rate, ``y`` numbers of at least 0, (N, K), or (N,) for one output. It is half the
-    Poisson deviance: 0 where e^z = y. Otherwise as ``absolute_error``.
+    It is half the Poisson deviance: 0 where e^z = y.
+
+    Args:
+        z: (N, K), the logarithm of the rate.
+        y: (N, K) numbers of at least 0, or (N,) for one output.
+        sample_weight: (N,), none negative; the mean is then weighted, Σ w·loss / Σ w.
+        out: (N, K) array for the gradient.
+
+    Returns:
+        The loss (NaN for no rows) and the gradient (N, K).
+
+    Raises:
+        TypeError, ValueError: shapes that don't fit, negative targets, or negative weights.
 
     >>> poisson([[0.0]], [0.0])
     (1.0, array([[1.]]))
