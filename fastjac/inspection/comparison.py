@@ -47,7 +47,11 @@ class PathResult:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What ``compare`` found: ``results`` by path. Prints as a table."""
+    """What ``compare`` found. Prints as a table.
+
+    Attributes:
+        results: by the name of the path: "fused", "unfused" or "reference".
+    """
 
     results: dict[str, PathResult]
 

@@ -105,7 +105,13 @@ def affine_bias(neurons: int, dtype: type[np.floating] | str = "float64") -> Arr
 
 
 class AffineJacobians(NamedTuple):
-    """What ``affine`` and ``affine_neuron`` return. Course rows A4 and A5."""
+    """What ``affine`` and ``affine_neuron`` return. Course rows A4 and A5.
+
+    Attributes:
+        dz_dx: (n, m), ∂z/∂x; of a neuron (N, N, m), ∂z/∂x⁽ⁱ⁾ for each i.
+        dz_dw: (n, n, m), ∂z/∂w_j for each j; of a neuron (N, m), ∂z/∂w.
+        dz_db: (n, n), ∂z/∂b; of a neuron (N, 1).
+    """
 
     dz_dx: Array
     dz_dw: Array

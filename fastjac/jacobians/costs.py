@@ -74,13 +74,26 @@ class Formula:
 
 
 class Form(NamedTuple):
-    """One way to compute an operation: how many numbers it makes on the way, how often it multiplies."""
+    """One way to compute an operation.
+
+    Attributes:
+        numbers: how many it makes on the way, as a formula of samples, inputs and outputs.
+        multiplies: how often it multiplies, likewise.
+    """
 
     numbers: Formula
     multiplies: Formula
 
 
 class Forms(NamedTuple):
+    """The three ways to compute an operation.
+
+    Attributes:
+        explicit: with the Jacobians as arrays.
+        unfused: by its formula, a NumPy expression at a time.
+        fused: by one compiled kernel.
+    """
+
     explicit: Form
     unfused: Form
     fused: Form
@@ -162,7 +175,14 @@ OPERATIONS = tuple(_OPERATIONS)
 
 
 class FormCost(NamedTuple):
-    """One form in numbers, each beside its formula."""
+    """One form in numbers, each beside its formula.
+
+    Attributes:
+        bytes: what it makes on the way takes so many.
+        bytes_formula: the same of N, inputs, outputs and itemsize.
+        multiplies: how many multiplications.
+        multiplies_formula: the same of N, inputs and outputs.
+    """
 
     bytes: int
     bytes_formula: str
@@ -171,7 +191,14 @@ class FormCost(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """One operation in its three forms. ``print(cost)`` shows a table."""
+    """One operation in its three forms. ``print(cost)`` shows a table.
+
+    Attributes:
+        operation: one of ``OPERATIONS``.
+        explicit: the Jacobians as arrays, dense, one a sample.
+        unfused: the formula, a NumPy expression at a time.
+        fused: one compiled kernel.
+    """
 
     operation: str
     explicit: FormCost

@@ -12,7 +12,15 @@ from .layout import to_layout
 
 
 class DenseJacobians(NamedTuple):
-    """What ``dense`` and ``neuron`` return: z and a of the forward pass, the Jacobians. Course rows B5 and B6."""
+    """What ``dense`` and ``neuron`` return. Course rows B5 and B6.
+
+    Attributes:
+        z, a: (n,), of the forward pass; of a neuron (N,).
+        da_dz: (n, n), ∂a/∂z; of a neuron (N, N).
+        da_dx: (n, m), ∂a/∂x; of a neuron (N, N, m), ∂a/∂x⁽ⁱ⁾ for each i.
+        da_dw: (n, n, m), ∂a/∂w_j for each j; of a neuron (N, m), ∂a/∂w.
+        da_db: (n, n), ∂a/∂b; of a neuron (N, 1).
+    """
 
     z: Array
     a: Array

@@ -54,6 +54,9 @@ class Diagonal:
             n: the length of the diagonal.
             dtype: of its entries.
 
+        Returns:
+            The ``Diagonal`` of n ones.
+
         Raises:
             ValueError: n is no count.
 
@@ -70,15 +73,18 @@ class Diagonal:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(n, n), of the matrix."""
         n = len(self._entries)
         return (n, n)
 
     @property
     def ndim(self) -> int:
+        """2, as of any matrix."""
         return 2
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
+        """Of the entries: float32 or float64."""
         return self._entries.dtype
 
     @property
@@ -97,6 +103,9 @@ class Diagonal:
         Args:
             columns: of M.
 
+        Returns:
+            Their number.
+
         >>> Diagonal(np.ones(100)).multiplies(), Diagonal(np.ones(100)).dense_multiplies()
         (100, 10000)
         """
@@ -107,6 +116,9 @@ class Diagonal:
 
         Args:
             columns: of M.
+
+        Returns:
+            Their number.
 
         >>> Diagonal(np.ones(10)).dense_multiplies(columns=10)
         1000

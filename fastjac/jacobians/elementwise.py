@@ -408,7 +408,12 @@ def gelu(z: ArrayLike) -> Array:
 
 
 class BinaryJacobians(NamedTuple):
-    """The two Jacobians of an element-wise function of two vectors. Course row B7."""
+    """The two Jacobians of an element-wise function of two vectors. Course row B7.
+
+    Attributes:
+        df_du: (n, n), ∂f/∂u, diagonal.
+        df_dv: (n, n), ∂f/∂v, diagonal.
+    """
 
     df_du: Array
     df_dv: Array

@@ -8,14 +8,25 @@ from ._validate import Array, as_matrix
 
 
 class MatmulGradients(NamedTuple):
-    """What ``matmul_gradients`` returns. Course row C5."""
+    """What ``matmul_gradients`` returns. Course row C5.
+
+    Attributes:
+        dA: (α, β), dC·Bᵀ.
+        dB: (β, γ), Aᵀ·dC.
+    """
 
     dA: Array
     dB: Array
 
 
 class AffineGradients(NamedTuple):
-    """What ``affine_gradients`` returns. Course row C7."""
+    """What ``affine_gradients`` returns. Course row C7.
+
+    Attributes:
+        dX: (N, m), dZ·Wᵀ.
+        dW: (m, n), Xᵀ·dZ.
+        db: (n,), the sum of dZ over its rows.
+    """
 
     dX: Array
     dW: Array

@@ -11,14 +11,24 @@ from .layout import to_layout
 
 
 class MatrixVectorJacobians(NamedTuple):
-    """What ``matrix_vector`` returns. Course row D2."""
+    """What ``matrix_vector`` returns. Course row D2.
+
+    Attributes:
+        dy_dx: (m, n), A.
+        dy_dA: (m, m, n), δ_ij x_k.
+    """
 
     dy_dx: Array
     dy_dA: Array
 
 
 class MatmulJacobians(NamedTuple):
-    """What ``matmul`` returns. Course row D5."""
+    """What ``matmul`` returns. Course row D5.
+
+    Attributes:
+        dY_dX: (l, m, l, n), δ_ik a_lj.
+        dY_dA: (l, m, n, m), x_ik δ_jl.
+    """
 
     dY_dX: Array
     dY_dA: Array
