@@ -44,11 +44,11 @@ class Sequential(Network, strict=True):
         layers: layers, in order; each belongs to one network.
         seed: decides initial parameters, the order of batches and dropout, to the bit. None: a new one each time.
         dtype: "float32" or "float64", of everything.
-        inputs: width of the input, where the layers don't tell.
+        inputs: width of the input, where the layers don't tell; None: that of the first that does.
 
     Attributes:
         layers: the layers, a tuple.
-        parameters, gradients: flat vectors; the layers' arrays are views of them. Assigning writes into them.
+        parameters, gradients: (P,), flat vectors; the layers' arrays are views of them. Assigning writes into them.
         inputs, outputs: widths.
         seed, dtype: as given or chosen.
         epochs_trained: how many epochs ``fit`` has finished, ever.

@@ -16,11 +16,14 @@ NAMES = tuple(CODES)
 
 @dataclass(frozen=True)
 class ActivationFunction:
-    """A named activation and its parameter.
+    """A named activation and its parameter (course B4).
 
     Attributes:
         name: one of ``fastjac.nn.activations.NAMES``.
         parameter: relu: its slope at zero; leaky_relu: its slope below zero; elu: alpha; 0 for the others.
+
+    Raises:
+        TypeError, ValueError: an unknown name, or a parameter out of range.
     """
 
     name: str
@@ -51,7 +54,13 @@ IDENTITY = ActivationFunction("identity")
 
 @checks_keywords
 def relu(at_zero: int = 1) -> ActivationFunction:
-    """max(z, 0). Its slope at z = 0 is 1, as in the course; ``at_zero=0`` gives PyTorch's.
+    """max(z, 0) (course B4).
+
+    Args:
+        at_zero: its slope at z = 0: 1 as in the course, or 0 as in PyTorch.
+
+    Returns:
+        The activation, for a layer.
 
     Raises:
         ValueError: ``at_zero`` is neither 0 nor 1.
@@ -66,20 +75,38 @@ def relu(at_zero: int = 1) -> ActivationFunction:
 
 @checks_keywords
 def leaky_relu(negative_slope: float = 0.01) -> ActivationFunction:
-    """z for z ≥ 0, else negative_slope·z.
+    """z for z ≥ 0, else negative_slope·z (Maas et al. 2013).
+
+    Args:
+        negative_slope: a finite number above 0.
+
+    Returns:
+        The activation, for a layer.
 
     Raises:
-        ValueError: a slope that is not positive and finite.
+        TypeError, ValueError: not such a number.
+
+    >>> leaky_relu(0.2)
+    ActivationFunction(name='leaky_relu', parameter=0.2)
     """
     return ActivationFunction("leaky_relu", negative_slope)
 
 
 @checks_keywords
 def elu(alpha: float = 1.0) -> ActivationFunction:
-    """z for z ≥ 0, else alpha·(e^z - 1).
+    """z for z ≥ 0, else alpha·(e^z - 1) (Clevert et al. 2016).
+
+    Args:
+        alpha: a finite number above 0; the function goes to -alpha where z goes to -∞.
+
+    Returns:
+        The activation, for a layer.
 
     Raises:
-        ValueError: an alpha that is not positive and finite.
+        TypeError, ValueError: not such a number.
+
+    >>> elu(0.5)
+    ActivationFunction(name='elu', parameter=0.5)
     """
     return ActivationFunction("elu", alpha)
 

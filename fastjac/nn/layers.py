@@ -80,7 +80,15 @@ class Views(dict[str, np.ndarray]):
         view[...] = value if np.ndim(value) == 0 else floats(name, value, view.shape, view.dtype)
 
     def update(self, *values: Any, **named: ArrayLike) -> None:
-        """Write several."""
+        """Write several.
+
+        Args:
+            values: at most one mapping, or pairs, of names and what to write.
+            named: the same as keywords.
+
+        Raises:
+            TypeError, ValueError: unknown names, or arrays that don't fit.
+        """
         for name, value in dict(*values, **named).items():
             self[name] = value
 
@@ -159,7 +167,10 @@ class Layer(Strict):
         return {name: _copied(value) for name, value in vars(self).items() if name not in own}
 
     def build(self, inputs: int) -> None:
-        """Set ``self.inputs`` and ``self.outputs`` for this input width.
+        """Set ``self.inputs`` and ``self.outputs``; called when the network is made.
+
+        Args:
+            inputs: width of the input.
 
         Raises:
             ValueError: the layer can't take this width.
@@ -167,21 +178,46 @@ class Layer(Strict):
         self.inputs = self.outputs = inputs
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The names and shapes of what is learnt, in the order of the flat vector."""
+        """The names and shapes of what is learnt, in the order of the flat vector; none by default."""
         return {}
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Write first values into ``self.parameters``."""
+        """Write first values into ``self.parameters``, which are 0 until then.
+
+        Args:
+            rng: what to draw from; the network's seed decides what it gives.
+        """
 
     def _initialized(self) -> None:
         """The network is made: what was only for ``initialize`` is not needed any more."""
 
     def forward(self, X: np.ndarray, training: bool) -> np.ndarray:
-        """A (N, outputs) from X (N, inputs), keeping what ``backward`` needs."""
+        """The layer's output for a batch; it keeps what ``backward`` needs.
+
+        Args:
+            X: (N, inputs), of the network's dtype, not to be written to.
+            training: whether it is a step of training, in which Dropout drops.
+
+        Returns:
+            A (N, outputs).
+
+        Raises:
+            TypeError: the layer has no ``forward`` of its own.
+        """
         raise TypeError(f"{type(self).__name__} has no forward(X, training); a layer needs one")
 
     def backward(self, dA: np.ndarray) -> np.ndarray | None:
-        """dX (N, inputs) from dA (N, outputs), and all of ``self.gradients``."""
+        """The gradients of the last ``forward``: what it writes into ``self.gradients`` replaces what was there.
+
+        Args:
+            dA: (N, outputs), the gradient with respect to the output, not to be written to.
+
+        Returns:
+            dX (N, inputs), the gradient with respect to the input. ``fit`` does not look at that of the first layer.
+
+        Raises:
+            TypeError: the layer has no ``backward`` of its own.
+        """
         raise TypeError(f"{type(self).__name__} has no backward(dA); a layer needs one")
 
     def operation(self, offsets: dict[str, int]) -> Operation | None:
@@ -194,10 +230,17 @@ class Layer(Strict):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], what: str) -> Layer:
-        """A layer from what ``config`` gave and a file said; ``what`` is the layer in messages.
+        """A layer from what ``config`` gave.
+
+        Args:
+            config: as a file says it.
+            what: the layer in messages.
+
+        Returns:
+            A new layer.
 
         Raises:
-            ValueError: it is not such.
+            ValueError: nothing that ``config`` gives.
         """
         return cls()
 
@@ -256,7 +299,9 @@ class Dense(Layer, strict=True):
         bias_init: an (O,) array, a number or a function of (generator, shape).
 
     Attributes:
-        weight, bias: (I, O) and (O,), views of the network's parameters; assigning writes into them.
+        has_bias: whether there is a b.
+        weight, bias: (I, O) and (O,), views of the network's parameters; assigning writes into them. Without a b,
+            ``bias`` is None.
         weight_gradient, bias_gradient: the same of its gradients.
 
     Raises:
@@ -424,6 +469,9 @@ class Activation(Layer, strict=True):
     Args:
         activation: a name or an activation object.
 
+    Raises:
+        TypeError, ValueError: something else, or an unknown name.
+
     >>> import fastjac as fj
     >>> fj.Sequential([fj.Dense(1, 1), fj.Activation("tanh")]).layers[1].outputs
     1
@@ -489,13 +537,20 @@ class Softmax(Layer, strict=True):
 class Dropout(Layer, strict=True):
     """While training, sets each number to 0 with probability ``rate`` and scales the others by 1/(1 - rate).
 
-    The mask is a function of the network's seed, the training step and the layer's place, so a seed repeats it.
+    As Srivastava et al. 2014, but with the scale in training rather than in prediction. The mask is a function of the
+    network's seed, the training step and the layer's place, so a seed repeats it.
 
     Args:
         rate: probability in [0, 1).
 
+    Attributes:
+        seed, step, place: what the mask is a function of; set by the network.
+
     Raises:
         TypeError, ValueError: not such a number.
+
+    >>> import fastjac as fj
+    >>> net = fj.Sequential([fj.Dense(2, 3), fj.Dropout(0.5), fj.Dense(3, 1)], seed=0)
     """
 
     rate: float
@@ -559,7 +614,7 @@ class Elementwise(Layer, strict=True):
     Args:
         f: a function of one number that Numba can compile.
         slope: its derivative, also of the input z.
-        name: what to call it in a summary.
+        name: what to call it in a summary; None for the name of ``f``.
 
     Raises:
         TypeError: not functions.

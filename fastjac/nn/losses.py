@@ -71,7 +71,10 @@ class Loss(Strict):
         """Loss and accuracy over some batches, weighted as their samples are.
 
         Args:
-            sums: a row for each batch: losses, hits, weights, penalty.
+            sums: (batches, 4): of each the weighted sums of losses and hits, the sum of weights, and the penalty.
+
+        Returns:
+            {"loss": …, "accuracy": …}; no accuracy for the losses of regression.
         """
         total = sums[:, 2].sum()
         figures = {"loss": float((sums[:, 0].sum() + sums[:, 3].sum()) / total) if total else 0.0}
@@ -153,6 +156,7 @@ class BinaryCrossEntropy(Loss, strict=True):
 
     @property
     def name(self) -> str:  # type: ignore[override]
+        """As ``fit`` takes it."""
         return "binary_cross_entropy" if self._from_logits else "binary_cross_entropy_probabilities"
 
     def __repr__(self) -> str:
@@ -185,7 +189,7 @@ class MeanSquaredError(Loss, strict=True):
 
 
 class MeanAbsoluteError(Loss, strict=True):
-    """Mean over samples *and outputs* of |y - ŷ|, PyTorch's L1Loss. At y = ŷ the slope is 0.
+    """Mean over samples *and outputs* of |y - ŷ|, PyTorch's L1Loss (row F1). At y = ŷ the slope is 0.
 
     Takes targets (N, K), or (N,) for one output.
 
@@ -199,11 +203,14 @@ class MeanAbsoluteError(Loss, strict=True):
 class Huber(Loss, strict=True):
     """Mean over samples *and outputs* of (y - ŷ)²/2 up to |y - ŷ| = delta, and of delta·(|y - ŷ| - delta/2) beyond.
 
-    As PyTorch's HuberLoss: half the squared error for small errors, and no more than ``delta`` of slope for large ones.
-    Takes targets (N, K), or (N,) for one output.
+    As PyTorch's HuberLoss (row F2; Huber 1964): half the squared error for small errors, and no more than ``delta`` of
+    slope for large ones. Takes targets (N, K), or (N,) for one output.
 
     Args:
-        delta: where the parabola ends, a number above 0.
+        delta: where the parabola ends, a finite number above 0.
+
+    Raises:
+        TypeError, ValueError: not such a number.
 
     >>> Huber(delta=1.0)([[3.0]], [1.0])
     (1.5, array([[1.]]))
@@ -233,11 +240,14 @@ class Huber(Loss, strict=True):
 class QuantileLoss(Loss, strict=True):
     """Mean over samples *and outputs* of max(q·(y - ŷ), (q - 1)·(y - ŷ)), the pinball loss: ŷ learns the quantile q.
 
-    As scikit-learn's mean_pinball_loss. With q = 1/2 it is half the absolute error; at y = ŷ the slope is 0 too.
-    Takes targets (N, K), or (N,) for one output.
+    As scikit-learn's mean_pinball_loss (row F3; Koenker & Bassett 1978). With q = 1/2 it is half the absolute error; at
+    y = ŷ the slope is 0 too. Takes targets (N, K), or (N,) for one output.
 
     Args:
         quantile: q, above 0 and below 1.
+
+    Raises:
+        TypeError, ValueError: not such a number.
 
     >>> QuantileLoss(quantile=0.25)([[3.0]], [1.0])
     (1.5, array([[0.75]]))
@@ -270,8 +280,8 @@ class Poisson(Loss, strict=True):
     The output is the logarithm of the rate: let the last layer have no activation, and take ``np.exp`` of what the
     network predicts. Takes targets (N, K) of at least 0, or (N,) for one output.
 
-    It is half the Poisson deviance, as in scikit-learn's MLPRegressor(loss="poisson") with one output (which adds the
-    outputs up). PyTorch's PoissonNLLLoss(log_input=True) leaves out y·log y - y, which no gradient depends on.
+    It is half the Poisson deviance (row F4), as in scikit-learn's MLPRegressor(loss="poisson") with one output (which
+    adds the outputs up). PyTorch's PoissonNLLLoss(log_input=True) leaves out y·log y - y, which no gradient depends on.
 
     >>> Poisson()([[0.0]], [0.0])
     (1.0, array([[1.]]))

@@ -192,7 +192,11 @@ class Network(Strict, strict=True):
 
     @property
     def path(self) -> str:
-        """How the network is computed: "fused" (compiled kernels), "unfused" (NumPy) or "reference" (Jacobians)."""
+        """How the network is computed: "fused" (compiled kernels), "unfused" (NumPy) or "reference" (Jacobians).
+
+        Raises:
+            ValueError: set to another name.
+        """
         return self._path
 
     @path.setter
@@ -297,6 +301,15 @@ class Network(Strict, strict=True):
         Raises:
             RuntimeError: no ``forward`` before it.
             TypeError, ValueError: an array that does not fit that ``forward``, or an X that was resized since.
+
+        >>> import fastjac as fj
+        >>> net = fj.Sequential([fj.Dense(2, 1, weight_init=np.ones((2, 1)))], dtype="float64")
+        >>> net.forward([[1.0, 2.0]])
+        array([[3.]])
+        >>> net.backward([[5.0]])
+        array([[5., 5.]])
+        >>> net.gradients
+        array([ 5., 10.,  5.])
         """
         with self._lock:
             if self._seen is None:
@@ -347,6 +360,9 @@ class Network(Strict, strict=True):
         Args:
             X: (N, inputs) numbers, any strides. No rows give no rows.
             threads: how many to use at most, as far as they pay and there are cores; None for as many as there are.
+
+        Returns:
+            (N, outputs), of the network's dtype.
 
         Raises:
             TypeError, ValueError: not numbers, or another width.
@@ -400,6 +416,11 @@ class Network(Strict, strict=True):
 
         Raises:
             TypeError, ValueError: arrays that don't fit, labels out of range, no rows, an unknown loss.
+
+        >>> import fastjac as fj
+        >>> net = fj.Sequential([fj.Dense(2, 1, weight_init=np.ones((2, 1)))])
+        >>> net.evaluate([[1.0, 2.0]], [5.0], "mean_squared_error")
+        {'loss': 4.0}
         """
         chosen = losses.get(loss)
         self.check_loss(chosen)
@@ -408,7 +429,15 @@ class Network(Strict, strict=True):
         return self.figures(chosen, [Batch.checked(self.signature, chosen, X, y, sample_weight, all_finite=False)])
 
     def figures(self, loss: losses.Loss, batches: Iterable[Batch]) -> dict[str, float]:
-        """Loss, and accuracy where the loss has one, over the rows of all batches, without dropout."""
+        """Loss, and accuracy where the loss has one, over the rows of all batches, without dropout.
+
+        Args:
+            loss: a loss object.
+            batches: of checked arrays.
+
+        Returns:
+            As ``evaluate``.
+        """
         sums = []
         for s in batches:
             output = self.predict(s.X)
@@ -492,6 +521,12 @@ class Network(Strict, strict=True):
 
         Args:
             dtype: "float32" or "float64", or None for the same.
+
+        Returns:
+            The new network; what ``forward`` has kept is not copied.
+
+        Raises:
+            ValueError: another dtype.
         """
         twin = object.__new__(type(self))
         layers = [copy.copy(layer) for layer in self._layers]

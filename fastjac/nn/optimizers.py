@@ -73,10 +73,15 @@ class Optimizer(Strict):
     ``deepcopy``, a pickle) remembers as much, and knows a copy of the network for that network, whether the two were
     copied together or one by one: training goes on with the same bits. A network that is made anew begins anew.
 
+    Args:
+        learning_rate: a finite number of at least 0, or a function from the step (0, 1, …) to one: a schedule.
+        clip_norm: the gradient's largest Euclidean norm, above 0; longer ones are scaled down. None: no limit.
+
     Attributes:
-        learning_rate: a number, or a function from the step (0, 1, …) to a number: a schedule.
-        clip_norm: the gradient's largest Euclidean norm; longer ones are scaled down. None: no limit.
         steps: how many steps were taken with the network used last.
+
+    Raises:
+        TypeError, ValueError: values out of range.
     """
 
     rule: ClassVar[int]
@@ -154,8 +159,14 @@ class Optimizer(Strict):
     def step(self, network: Network) -> None:
         """Change the network's parameters by its gradients, in place.
 
+        Args:
+            network: a ``Sequential``, after its ``backward``.
+
         Raises:
             NonFiniteError: ``clip_norm`` is set, and the gradient has an entry that is NaN or infinite.
+            TypeError: no network.
+            ValueError: the schedule gave something that is not a finite number of at least 0, or settings don't go
+                together.
 
         >>> import fastjac as fj
         >>> net = fj.Sequential([fj.Dense(1, 1, weight_init=np.ones((1, 1)))], dtype="float64")
@@ -202,12 +213,14 @@ class Optimizer(Strict):
 class SGD(Optimizer, strict=True):
     """Gradient descent, with momentum: v = μ·v + g; w -= rate·v, or rate·(g + μ·v) with Nesterov.
 
+    As in PyTorch: the rate is no part of v, as it is in Sutskever et al. 2013.
+
     Args:
-        learning_rate: a number, or a function of the step.
+        learning_rate: a number of at least 0, or a function of the step.
         momentum: μ in [0, 1].
-        nesterov: look ahead; needs momentum.
-        weight_decay: adds weight_decay·w to the gradient.
-        clip_norm: the gradient's largest norm, or None.
+        nesterov: look ahead; needs a momentum above 0.
+        weight_decay: adds weight_decay·w to the gradient; at least 0.
+        clip_norm: the gradient's largest Euclidean norm, above 0, or None.
 
     Raises:
         TypeError, ValueError: values out of range.
@@ -248,11 +261,11 @@ class Adam(Optimizer, strict=True):
     """Adam (Kingma & Ba 2015), as in PyTorch: w -= rate·m̂ / (√v̂ + ε).
 
     Args:
-        learning_rate: a number, or a function of the step.
-        beta_1, beta_2: how fast the mean and the mean square of the gradient are forgotten, in [0, 1).
-        epsilon: added to √v̂.
-        weight_decay: adds weight_decay·w to the gradient.
-        clip_norm: the gradient's largest norm, or None.
+        learning_rate: a number of at least 0, or a function of the step.
+        beta_1, beta_2: how much of the mean and of the mean square of the gradient stays from step to step, in [0, 1).
+        epsilon: added to √v̂; at least 0.
+        weight_decay: adds weight_decay·w to the gradient; at least 0.
+        clip_norm: the gradient's largest Euclidean norm, above 0, or None.
 
     Raises:
         TypeError, ValueError: values out of range.
@@ -294,7 +307,13 @@ class Adam(Optimizer, strict=True):
 class AdamW(Adam, strict=True):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w shrinks by rate·weight_decay in each step.
 
-    Arguments as ``Adam``; weight_decay is 0.01 by default, as in PyTorch.
+    Args:
+        learning_rate, beta_1, beta_2, epsilon: as for ``Adam``.
+        weight_decay: at least 0; 0.01 by default, as in PyTorch.
+        clip_norm: as for ``Adam``.
+
+    Raises:
+        TypeError, ValueError: values out of range.
 
     >>> AdamW().weight_decay
     0.01
@@ -397,6 +416,17 @@ class _CosineDecay:
 def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], float]:
     """A schedule: start·rate^(step/steps).
 
+    Args:
+        start: the learning rate at step 0, at least 0.
+        rate: what it is multiplied by over ``steps``, at least 0.
+        steps: how many, at least 1.
+
+    Returns:
+        A function from the step to the learning rate, for ``learning_rate`` of an optimizer; it can be pickled.
+
+    Raises:
+        TypeError, ValueError: not such numbers.
+
     >>> exponential_decay(0.1, 0.5, 100)(200)
     0.025
     """
@@ -407,6 +437,20 @@ def exponential_decay(start: float, rate: float, steps: int) -> Callable[[int], 
 @checks_keywords
 def cosine_decay(start: float, steps: int, end: float = 0.0, warmup: int = 0) -> Callable[[int], float]:
     """A schedule: a linear rise over ``warmup`` steps, then half a cosine from ``start`` to ``end`` until ``steps``.
+
+    Loshchilov & Hutter 2017, without restarts.
+
+    Args:
+        start: the highest learning rate, at least 0.
+        steps: when it has come down to ``end``, counted from the beginning; more than ``warmup``.
+        end: the learning rate from then on, at least 0.
+        warmup: how many steps it rises, at least 0.
+
+    Returns:
+        A function from the step to the learning rate, for ``learning_rate`` of an optimizer; it can be pickled.
+
+    Raises:
+        TypeError, ValueError: not such numbers.
 
     >>> schedule = cosine_decay(0.1, 100, warmup=10)
     >>> [round(schedule(step), 3) for step in (0, 9, 55, 100, 1000)]
