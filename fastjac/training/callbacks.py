@@ -18,12 +18,28 @@ Found = tuple[tuple[int, int], Callable[[], None]]  # an epoch and a batch of it
 
 
 class Callback(Strict):
-    """Base of callbacks: override what you need. ``self.network`` is the network being trained.
+    """Base of callbacks: override what you need.
 
     Set ``self.network.stop_training = True`` to end training after the batch or epoch at hand. ``logs`` has ``loss``
     and, where they exist, ``accuracy``, ``val_loss`` and ``val_accuracy``.
 
     ``on_batch_end`` makes training come back to Python after every batch; the others cost nothing.
+
+    Attributes:
+        network: the network being trained.
+
+    >>> import numpy as np
+    >>> import fastjac as fj
+    >>> class Decay(fj.Callback):
+    ...     def __init__(self, optimizer):
+    ...         self.optimizer = optimizer
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         self.optimizer.learning_rate *= 0.5
+    >>> optimizer, net = fj.SGD(0.1), fj.Sequential([fj.Dense(2, 1)], seed=0)
+    >>> history = net.fit(np.ones((4, 2)), np.ones(4), loss="huber", optimizer=optimizer, epochs=2,
+    ...                   callbacks=[Decay(optimizer)])
+    >>> optimizer.learning_rate
+    0.025
     """
 
     network: Network
@@ -47,19 +63,36 @@ class Callback(Strict):
 
         It comes from a file: raise an error for what does not fit, and training does not begin; the callback's
         attributes are then put back.
+
+        Args:
+            state: numbers, texts and arrays by name.
         """
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
 
     def on_epoch_begin(self, epoch: int) -> None:
-        """Before epoch 0, 1, …"""
+        """Before an epoch.
+
+        Args:
+            epoch: 0, 1, …
+        """
 
     def on_batch_end(self, batch: int, logs: Logs) -> None:
-        """After the update of batch 0, 1, … of an epoch; ``logs`` is of this batch."""
+        """After the update of a batch.
+
+        Args:
+            batch: 0, 1, … within the epoch.
+            logs: the figures of this batch.
+        """
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """After an epoch and its validation."""
+        """After an epoch and its validation.
+
+        Args:
+            epoch: 0, 1, …
+            logs: the figures of this epoch, which the history takes.
+        """
 
     def on_train_end(self) -> None:
         """After the last epoch, also when training was interrupted, or ended by an error."""
@@ -88,16 +121,17 @@ class EarlyStopping(Callback, strict=True):
 
     Args:
         monitor: a column of the history: "val_loss", "loss", "val_accuracy" or "accuracy".
-        patience: epochs without improvement before stopping; 0 stops at the first.
-        min_delta: what counts as an improvement.
+        patience: epochs without improvement before stopping, at least 0; 0 stops at the first, as 1 does.
+        min_delta: how much better a figure must be to count as an improvement, at least 0.
         restore_best: put the parameters of the best epoch back when training ends, however it ends.
 
     Attributes:
-        best, best_epoch: the best value so far and its epoch.
+        best, best_epoch: the best value so far, NaN before the first epoch, and its epoch, None before it.
         stopped_epoch: the epoch that ended training, or None.
 
     Raises:
-        TypeError, ValueError: values out of range.
+        TypeError, ValueError: values out of range. From ``fit``, after the first epoch: training does not give the
+            figure.
 
     >>> EarlyStopping(patience=3).monitor
     'val_loss'

@@ -36,9 +36,9 @@ class Checkpoint(Callback, strict=True):
 
     Args:
         path: the file; it is replaced whole, never half-written. A link is followed.
-        every: epochs between two writes.
+        every: epochs between two writes, at least 1.
         every_batches: also write after so many batches within an epoch, which makes training come back to Python after
-            every batch.
+            every batch; None: only after epochs.
         resume: go on from the file if it exists; False: begin anew, and overwrite it.
 
     Raises:
