@@ -24,7 +24,14 @@ _MOST_DIMENSIONS = 8  # a file that claims more is damaged
 
 
 class Split(NamedTuple):
-    """Rows to train on and rows held out."""
+    """Rows to train on and rows held out.
+
+    Attributes:
+        X: (N, …), rows to train on.
+        y: (N, …), their targets.
+        X_test: (M, …), rows held out.
+        y_test: (M, …), their targets.
+    """
 
     X: np.ndarray
     y: np.ndarray
@@ -57,6 +64,13 @@ def read_idx(path: str | Path) -> np.ndarray:
     """The array in an IDX file, plain or gzip (the format of http://yann.lecun.com/exdb/mnist).
 
     The header is checked first, and never more is read than it announces.
+
+    Args:
+        path: the file.
+
+    Returns:
+        An array of the file's shape and of its type (bytes, whole numbers or floating-point), in this machine's byte
+        order.
 
     Raises:
         FileNotFoundError: no such file.
@@ -167,9 +181,12 @@ def split(X: ArrayLike, y: ArrayLike, test: float | int = 0.2, *, seed: int | No
     """Hold some rows out.
 
     Args:
-        X, y: arrays with as many rows.
+        X, y: arrays with as many rows, at least 2.
         test: a share below 1, or a number of rows.
         seed: of the random choice; None to hold out the last rows.
+
+    Returns:
+        Copies of the rows, as arrays of the types given.
 
     Raises:
         TypeError, ValueError: arrays that don't go together, or nothing left on one side.

@@ -58,6 +58,9 @@ class Preprocessing(Strict, strict=True):
         task: "classification" or "regression".
         loss: the loss for it: "softmax_cross_entropy" or "mean_squared_error".
 
+    Raises:
+        TypeError: ``na`` is one text instead of several.
+
     >>> table = {"age": [20, 30, 40, 50], "city": ["Oslo", "Bern", "Oslo", "Rome"], "buys": ["no", "no", "yes", "yes"]}
     >>> learnt = Preprocessing.learn(table, target="buys")
     >>> learnt.inputs, learnt.task, learnt.target.classes
@@ -120,6 +123,9 @@ class Preprocessing(Strict, strict=True):
             rows: the rows to learn from, as an index of arrays; None for all. The target's classes are those of all
                 rows.
 
+        Returns:
+            A new ``Preprocessing``.
+
         Raises:
             TypeError, ValueError: not a table; unknown names; a column that is missing values, has dates, has texts of
                 which more than half are numbers (or all, in a column that was not read as texts or categories on
@@ -159,10 +165,13 @@ class Preprocessing(Strict, strict=True):
 
         Args:
             pieces: tables with the same columns, each as ``learn`` takes it.
+            target, task, impute, categorical, drop, na: as in ``learn``.
             rows: the rows to learn from, counted through all pieces: their numbers, or a boolean for each; None for
                 all. The target's classes are those of all rows.
             sample: medians are those of so many numbers of each column, drawn at random; None for all.
-            target, task, impute, categorical, drop, na: as in ``learn``.
+
+        Returns:
+            A new ``Preprocessing``.
 
         Raises:
             TypeError, ValueError: as ``learn``, and where there is no row, or a column has values of one kind in one
@@ -207,6 +216,14 @@ class Preprocessing(Strict, strict=True):
     def of_arrays(cls, inputs: int, classes: Sequence[Label], target: str = "label") -> Preprocessing:
         """For an array whose columns are taken as they are, named "0", "1", …, and class indices.
 
+        Args:
+            inputs: how many columns.
+            classes: the class of each index.
+            target: the name of what is predicted.
+
+        Returns:
+            A new ``Preprocessing``, with a mean of 0 and a scale of 1 for each column.
+
         >>> Preprocessing.of_arrays(2, [0, 1]).features({"1": [5.0], "0": [4.0]})
         array([[4., 5.]], dtype=float32)
         """
@@ -233,19 +250,33 @@ class Preprocessing(Strict, strict=True):
         return [name for name, found in texts.items() if not all(map(_was_number, found))]
 
     def extra(self, data: object) -> list[str]:
-        """The names of a table's columns that are not used."""
+        """The names of a table's columns that are not used.
+
+        Args:
+            data: the table.
+
+        Returns:
+            Those that are neither columns learnt from nor the target, in the table's order.
+
+        Raises:
+            TypeError, ValueError: not a table.
+        """
         used = {column.name for column in self.columns} | {self.target.name}
         return [name for name in as_table(data) if name not in used]
 
     def features(self, data: object, *, dtype: DTypeLike = "float32", first: int = 0) -> np.ndarray:
-        """The network's input for the rows of a table, (N, inputs).
+        """The network's input for the rows of a table.
 
         Args:
             data: the table: columns in any order; others than those learnt from are ignored.
             dtype: "float32" or "float64".
             first: how many rows come before this table's, for messages that name a row.
 
+        Returns:
+            (N, inputs), of this dtype.
+
         Raises:
+            TypeError: not a table.
             ValueError: a column is not there, is missing values that were not imputed in training, does not hold what
                 it held in training, or has a number so far from those that ``dtype`` can't hold it.
 
@@ -264,9 +295,17 @@ class Preprocessing(Strict, strict=True):
         return out
 
     def targets(self, data: object, *, first: int = 0) -> np.ndarray:
-        """What the network's loss takes for the target: class indices (N,), or standardised amounts (N,).
+        """What the network's loss takes for the target.
+
+        Args:
+            data: the table; columns other than the target's are ignored.
+            first: how many rows come before this table's, for messages that name a row.
+
+        Returns:
+            (N,): int64 class indices, or float64 amounts, standardised.
 
         Raises:
+            TypeError: not a table.
             ValueError: no such column, missing values, or a class that was not there in training.
         """
         table = as_table(data)
@@ -326,6 +365,9 @@ class Preprocessing(Strict, strict=True):
 
         Returns:
             {"rmse": …, "r2": …}; R² is NaN where all amounts are the same.
+
+        Raises:
+            ValueError: a target of classes, other shapes, or no rows.
         """
         if not isinstance(self.target, Amount):
             raise ValueError(f"the target {self.target.name!r} is of classes, expected amounts")
@@ -342,7 +384,7 @@ class Preprocessing(Strict, strict=True):
         }
 
     def to_json(self) -> dict[str, object]:
-        """All of it as dictionaries, lists, texts and numbers."""
+        """All of it as dictionaries, lists, texts and numbers, which ``from_json`` takes."""
         return {
             "format": written.FORMAT,
             "version": written.VERSION,
@@ -355,6 +397,12 @@ class Preprocessing(Strict, strict=True):
     @classmethod
     def from_json(cls, value: object) -> Preprocessing:
         """What ``to_json`` gave, every part of it checked.
+
+        Args:
+            value: dictionaries, lists, texts and numbers, such as ``json.loads`` makes.
+
+        Returns:
+            A new ``Preprocessing``.
 
         Raises:
             ValueError: something is missing, unknown or out of range, named by its place.

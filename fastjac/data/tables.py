@@ -42,6 +42,12 @@ _ENDINGS = {"csv": (".csv", ".tsv", ".txt"), "parquet": (".parquet", ".pq"), "np
 def readable(path: str | Path) -> bool:
     """Whether ``read`` knows what to do with a file of this name.
 
+    Args:
+        path: its name; the file need not be there.
+
+    Returns:
+        True for the endings that ``read`` names.
+
     >>> readable("a.csv.gz"), readable("a.xlsx")
     (True, False)
     """
@@ -76,6 +82,10 @@ def read(
         decimal: the decimal point of a CSV file: "." or ","; with "," what has a point is no number.
         index: columns to be read even though pandas wrote them into a file as the index of a frame: those that a
             Parquet file says are, and of a CSV file the first one if it has no name and different whole numbers.
+
+    Returns:
+        The columns by name, each with its ``kind``, ``values``, ``missing`` and ``names``; see
+        ``fastjac.data.columns.Column``.
 
     Raises:
         FileNotFoundError: no such file.
@@ -318,6 +328,16 @@ def _read_arrays(path: Path) -> Table:
 def from_array(array: ArrayLike, name: str = "the array") -> Table:
     """The columns of a vector or a matrix, named "0", "1", …
 
+    Args:
+        array: (N,) or (N, K).
+        name: what it is called in messages.
+
+    Returns:
+        The columns by name.
+
+    Raises:
+        ValueError: another number of dimensions.
+
     >>> list(from_array(np.zeros((2, 3))))
     ['0', '1', '2']
     """
@@ -334,6 +354,9 @@ def write(table: Mapping[str, object], path: str | Path | None = None) -> bytes 
     Args:
         table: names, and arrays or lists as long as each other.
         path: where to; None for the text of a CSV file, which is returned.
+
+    Returns:
+        None, or without a path the bytes of a CSV file, UTF-8.
 
     Raises:
         ValueError: another ending, columns that no file of this kind can hold, or not as long as each other.

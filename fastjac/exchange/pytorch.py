@@ -49,7 +49,13 @@ def _named(network: Sequential) -> dict[str, np.ndarray]:
 
 
 def state_dict(network: Sequential) -> dict[str, Any]:
-    """The parameters as PyTorch's ``nn.Sequential.load_state_dict`` takes them: copies.
+    """The parameters as PyTorch's ``nn.Sequential.load_state_dict`` takes them.
+
+    Args:
+        network: of built-in layers.
+
+    Returns:
+        Tensors by name, copies; weights are (outputs, inputs).
 
     Raises:
         TypeError: a layer that PyTorch has not.
@@ -60,11 +66,17 @@ def state_dict(network: Sequential) -> dict[str, Any]:
 
 
 def load_state_dict(network: Sequential, values: Mapping[str, object]) -> None:
-    """Copy parameters from the ``state_dict`` of an equivalent ``nn.Sequential``, of tensors or arrays.
+    """Copy parameters from the ``state_dict`` of an equivalent ``nn.Sequential``.
+
+    Args:
+        network: of built-in layers; its parameters are written.
+        values: tensors, on any device, or arrays, by name; weights are (outputs, inputs). They are converted to the
+            network's dtype.
 
     Raises:
         KeyError: names are missing or unexpected.
-        TypeError, ValueError: no real numbers, or another shape. In every case nothing is changed.
+        TypeError, ValueError: a layer that PyTorch has not, no real numbers, or another shape. In every case nothing
+            is changed.
     """
     own = _named(network)
     if not isinstance(values, Mapping):
@@ -98,6 +110,12 @@ def to_torch(network: Sequential) -> Any:
     """An ``nn.Sequential`` that computes the same, with copies of the parameters.
 
     PyTorch's relu has the slope 0 at 0, fastjac's 1 unless it is ``fastjac.relu(at_zero=0)``: all else is alike.
+
+    Args:
+        network: of built-in layers.
+
+    Returns:
+        The ``nn.Sequential``, of the network's dtype, in the mode of training.
 
     Raises:
         TypeError: a layer that PyTorch has not.
@@ -153,6 +171,9 @@ def from_torch(module: Any) -> Sequential:
 
     Args:
         module: of Linear, the activations, Softmax over columns, and Dropout; nested ``nn.Sequential`` are opened.
+
+    Returns:
+        The network, of the module's dtype and with the seed 0.
 
     Raises:
         TypeError: modules that fastjac has not or can't look into, by their place: other kinds, subclasses, modules

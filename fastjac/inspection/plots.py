@@ -12,7 +12,10 @@ _NAMES = {"loss": "training", "val_loss": "held out"}
 
 
 def check(path: str | Path | None) -> None:
-    """Whether a picture can be made, to be asked before training.
+    """Raise an error if no picture could be made, to be asked before training.
+
+    Args:
+        path: where it is to go; None for the terminal.
 
     Raises:
         ValueError: a path that does not end in .png, .svg or .pdf.
@@ -42,7 +45,7 @@ def save_loss(history: Mapping[str, Sequence[float]], path: str | Path, title: s
 
     Args:
         history: what ``Sequential.fit`` gave.
-        path: the file.
+        path: the file; what was there is replaced.
         title: the line above the picture.
 
     Raises:
@@ -73,6 +76,9 @@ def terminal_loss(history: Mapping[str, Sequence[float]], width: int = 80, heigh
         history: what ``Sequential.fit`` gave.
         width, height: its size in characters.
         title: the line above the picture.
+
+    Returns:
+        Its lines in one text.
 
     Raises:
         ValueError: no epoch in the history.
