@@ -155,7 +155,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         Args:
             X: (n_samples, n_features), dense or sparse; float32 stays float32.
             y: targets: (n_samples,), or (n_samples, n_outputs) for several.
-            sample_weight: (n_samples,).
+            sample_weight: (n_samples,), none negative; None: all weigh the same.
             X_val, y_val, sample_weight_val: rows that are not trained on. They give ``validation_loss_curve_``, and
                 are what ``early_stopping`` goes by, instead of a part of X.
             coefs_init, intercepts_init: lists of arrays to start from, like ``coefs_`` and ``intercepts_``.
@@ -164,7 +164,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             self.
 
         Raises:
-            ValueError: arrays that don't fit, or training that gave weights that are not finite.
+            ValueError: arrays that don't fit, parameters that would have no effect, or training that gave weights that
+                are not finite.
         """
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val), coefs_init, intercepts_init)
 
@@ -637,18 +638,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         return raw
 
     def predict(self, X: Samples) -> np.ndarray:
-        """What is predicted for the rows of X: classes, or numbers."""
+        """What is predicted for the rows of X.
+
+        Args:
+            X: (n_samples, n_features), dense or sparse.
+
+        Returns:
+            Classes, or numbers: (n_samples,), or (n_samples, n_outputs) where y had several columns.
+
+        Raises:
+            ValueError: an X that doesn't fit, or not fitted (scikit-learn's NotFittedError).
+        """
         return self._from_output(self._output(self._checked(X)))
 
     def hidden_activations(self, X: Samples, layer: int = -1) -> np.ndarray:
         """The values of a hidden layer for the rows of X, without dropout.
 
         Args:
-            X: (n_samples, n_features).
+            X: (n_samples, n_features), dense or sparse.
             layer: 0 for the first hidden layer, -1 for the last.
 
         Returns:
-            (n_samples, width of the layer).
+            (n_samples, width of the layer), of the network's dtype.
+
+        Raises:
+            ValueError: no such layer, an X that doesn't fit, or not fitted (scikit-learn's NotFittedError).
         """
         rows = self._checked(X)
         hidden = dense(self._network)[:-1]
@@ -663,11 +677,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         """The gradient of one output, before ``out_activation_``, with respect to the rows of X.
 
         Args:
-            X: (n_samples, n_features).
+            X: (n_samples, n_features), dense or sparse.
             output: which output; for a classifier of several classes, the index in ``classes_``.
 
         Returns:
-            (n_samples, n_features).
+            (n_samples, n_features), of the network's dtype.
+
+        Raises:
+            ValueError: no such output, an X that doesn't fit, or not fitted (scikit-learn's NotFittedError).
         """
         rows = self._checked(X)
         if not 0 <= output < self.n_outputs_:
@@ -680,7 +697,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
     @property
     def network_(self) -> Sequential:
-        """The ``fastjac.Sequential`` behind it, which ends before ``out_activation_``."""
+        """The ``fastjac.Sequential`` behind it, which ends before ``out_activation_``.
+
+        Raises:
+            AttributeError: not fitted.
+        """
         if "coefs_" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'network_'")
         return self._use_network()

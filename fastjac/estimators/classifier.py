@@ -36,9 +36,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         activation: a name, or a list with one for each hidden layer: logistic, or any of fastjac's.
         solver: also "adamw", with ``weight_decay``.
         class_weight: {class: weight} or "balanced"; counts in held-out rows, too, as the classes weigh in training.
-        dropout: share of the values of each hidden layer that are dropped while training.
-        l1: strength of a penalty l1·Σ|w|, beside ``alpha``/2·Σw².
-        clip_norm: the gradient's largest Euclidean norm.
+        dropout: share of the values of each hidden layer that are dropped while training, in [0, 1).
+        l1: strength of a penalty l1·Σ|w|, at least 0, beside ``alpha``/2·Σw².
+        weight_decay: of "adamw", which takes rate·weight_decay·w from a weight w in each step; at least 0.
+        clip_norm: the gradient's largest Euclidean norm, above 0; None: no limit.
         early_stopping_metric: "score" (default), "loss", or the name of a scikit-learn scorer.
         callbacks: fastjac's callbacks, or functions of (epoch, logs).
         progress: True, False, or "auto" for a bar where someone can see it.
@@ -221,12 +222,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         """One epoch over X and y.
 
         Args:
-            X, y, sample_weight, X_val, y_val, sample_weight_val: as for ``fit``. With ``early_stopping``, scores of
-                X_val are kept in ``validation_scores_``, over all calls.
-            classes: all classes there will ever be; needed at the first call.
+            X, y, sample_weight: as for ``fit``.
+            classes: (n_classes,), all classes there will ever be; needed at the first call.
+            X_val, y_val, sample_weight_val: as for ``fit``. With ``early_stopping``, scores of X_val are kept in
+                ``validation_scores_``, over all calls.
 
         Returns:
             self.
+
+        Raises:
+            AttributeError: ``solver`` is "lbfgs", which has no epochs.
+            ValueError: as ``fit``; no ``classes`` at the first call, or others later.
         """
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
@@ -237,12 +243,32 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
 
     def predict_proba(self, X: Samples) -> np.ndarray:
-        """Probabilities of the classes in ``classes_``, (n_samples, n_classes)."""
+        """Probabilities of the classes in ``classes_``.
+
+        Args:
+            X: (n_samples, n_features), dense or sparse.
+
+        Returns:
+            (n_samples, n_classes), in [0, 1]; rows add up to 1, except where a sample may have several labels.
+
+        Raises:
+            ValueError: as ``predict``.
+        """
         check_is_fitted(self)
         return self._probabilities(self._output(self._checked(X)))
 
     def predict_log_proba(self, X: Samples) -> np.ndarray:
-        """Logarithms of ``predict_proba``."""
+        """Logarithms of ``predict_proba``.
+
+        Args:
+            X: (n_samples, n_features), dense or sparse.
+
+        Returns:
+            (n_samples, n_classes); -∞ where a probability is 0.
+
+        Raises:
+            ValueError: as ``predict``.
+        """
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))
 

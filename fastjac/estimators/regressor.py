@@ -31,13 +31,19 @@ LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
     """A multi-layer perceptron for numbers: scikit-learn's ``MLPRegressor``, several times as fast, and more.
 
-    Parameters and attributes that scikit-learn has are as there. Beyond it, what ``MLPClassifier`` has, too
-    (``activation`` as a list, "adamw", ``dropout``, ``l1``, …), and:
+    Parameters and attributes that scikit-learn has are as there. Beyond it:
 
     Args:
         loss: also "absolute_error", "huber", "quantile"; each is the mean over samples and outputs.
-        delta: where "huber" turns from a square to a line.
+        activation, solver: as for ``MLPClassifier``.
+        delta: where "huber" turns from a square to a line, above 0.
         quantile: which quantile "quantile" learns, in (0, 1).
+        dropout, l1, weight_decay, clip_norm, early_stopping_metric, callbacks, progress, threads: as for
+            ``MLPClassifier``.
+
+    Attributes:
+        validation_loss_curve_: the loss of held-out rows after each epoch, where there are any.
+        network_: the ``fastjac.Sequential`` behind it; with the loss "poisson" it gives logarithms.
 
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
@@ -186,5 +192,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         y_val: Samples | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """One epoch over X and y; arguments as for ``fit``. Returns self."""
+        """One epoch over X and y.
+
+        Args:
+            X, y, sample_weight: as for ``fit``.
+            X_val, y_val, sample_weight_val: as for ``fit``. With ``early_stopping``, scores of X_val are kept in
+                ``validation_scores_``, over all calls.
+
+        Returns:
+            self.
+
+        Raises:
+            AttributeError: ``solver`` is "lbfgs", which has no epochs.
+            ValueError: as ``fit``.
+        """
         return self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))
