@@ -33,6 +33,7 @@ from .plan import (
     STRIDE,
     VALUE,
     WEIGHT,
+    Given,
     Memory,
     Plan,
     reader,
@@ -51,7 +52,7 @@ from .simd import (
 from .threads import barrier
 from .tile import SET
 
-plan_at, memory_at = reader(Plan), reader(Memory)
+plan_at, memory_at, _given_at = reader(Plan), reader(Memory), reader(Given)
 
 
 class Masks(NamedTuple):
@@ -233,22 +234,24 @@ def backward_block(plan, w, memory, x, n, dropout, to, input_gradient, team):
 
 
 @inline
-def _given(array, matrix):
-    """A user's matrix. An array of the usual kind comes as itself, which is quick; any other as an address."""
-    pointer = numbers_at(matrix.at, address(array)) if matrix.at != 0 else address(array)
-    return Matrix(pointer, matrix.row, matrix.column)
+def _given(array, given_address):
+    """A user's matrix. An array of the usual kind comes as itself, which is quick; any other as a table."""
+    given = _given_at(given_address, address(array))
+    if given.at == 0:
+        return Matrix(address(array), array.shape[1], 1)
+    return Matrix(numbers_at(given.at, address(array)), given.row, given.column)
 
 
 @kernel
-def predict(parameters, plan_address, memory_address, X, matrix, out, part, parts):
+def predict(parameters, plan_address, memory_address, X, given, out, part, parts):
     """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0.
 
-    X, matrix: see ``_given``. Each thread has scratch memory of its own, and takes every chunk number ``part`` of
+    X, given: see ``_given``. Each thread has scratch memory of its own, and takes every chunk number ``part`` of
     ``parts``.
     """
     w = address(parameters)
     plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
-    x, n = _given(X, matrix), out.shape[0]
+    x, n = _given(X, given), out.shape[0]
     outputs = last_row(plan)[OUTPUTS]
     masks = Masks(False, 0, 0, 0)
     before = flush_subnormals()  # here and below, so that a loop by hand computes what training does
@@ -271,27 +274,27 @@ def write_rows(source, out, rows, columns):
 
 
 @kernel
-def forward(parameters, plan_address, memory_address, X, matrix, out, dropout, seed, step):
+def forward(parameters, plan_address, memory_address, X, given, out, dropout, seed, step):
     """Forward of one batch with every value kept for ``backward``; the result into ``out`` (n, outputs), contiguous."""
     w = address(parameters)
     plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
     n = out.shape[0]
     before = flush_subnormals()
-    forward_block(plan, w, memory, _given(X, matrix), n, Masks(dropout, seed, step, 0), alone(memory.sync))
+    forward_block(plan, w, memory, _given(X, given), n, Masks(dropout, seed, step, 0), alone(memory.sync))
     write_rows(value_of(memory, last_row(plan)), address(out), n, last_row(plan)[OUTPUTS])
     restore_subnormals(before)
 
 
 @kernel
-def backward(parameters, plan_address, memory_address, X, matrix, D, d_matrix, gradients, out, dropout):
+def backward(parameters, plan_address, memory_address, X, given, D, d_given, gradients, out, dropout):
     """From dA of the last operation, D (n, outputs), to the flat gradients, and dX into ``out`` (n, inputs),
     contiguous, after ``forward``."""
     w, g = address(parameters), address(gradients)
     plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
-    x, n = _given(X, matrix), out.shape[0]
+    x, n = _given(X, given), out.shape[0]
     d = gradient_rows(plan, memory, 0, last_row(plan)[STRIDE])
     before = flush_subnormals()
-    copy_rows(_given(D, d_matrix), d, n, last_row(plan)[OUTPUTS])
+    copy_rows(_given(D, d_given), d, n, last_row(plan)[OUTPUTS])
     apply_slope(plan, memory, plan.length - 1, x, d, 0, n)
     to = Destination(g, SET, False, optimizers.no_change(), g, 0)
     dx = backward_block(plan, w, memory, x, n, dropout, to, True, alone(memory.sync))

@@ -92,6 +92,17 @@ class Data(NamedTuple):
     gather: int  # copy the rows of a chunk together first: they are shuffled, or the first operation is not dense
 
 
+class Given(NamedTuple):
+    """A user's matrix of another kind than kernels take as it is: writable, its rows one after the other.
+
+    (Three numbers in a named tuple would do, but it takes Numba a microsecond to look at one that comes from Python.)
+    """
+
+    at: int  # its address; 0 where the array itself is handed over
+    row: int  # strides, in numbers
+    column: int
+
+
 class Learning(NamedTuple):
     """What changes while learning, and how."""
 
@@ -144,7 +155,7 @@ class Table:
         self._fields[self._index[field]] = _number(value)
 
 
-_INDEX = {kind: {name: k for k, name in enumerate(_names(kind))} for kind in (Plan, Memory, Data, Learning)}
+_INDEX = {kind: {name: k for k, name in enumerate(_names(kind))} for kind in (Plan, Memory, Data, Given, Learning)}
 
 
 def _number(value: Any) -> int:

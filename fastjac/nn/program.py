@@ -18,7 +18,6 @@ from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
 from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.learning import learn_memory
-from fastjac.kernels.matrix import Matrix
 from fastjac.kernels.plan import Table
 from fastjac.kernels.threads import STATE_SIZE
 from fastjac.nn.activations import IDENTITY, ActivationFunction
@@ -30,6 +29,8 @@ from fastjac.support.workers import Workers
 # By rows, where each takes whole chunks of rows alone, they meet less often.
 LEAST_WORK_TOGETHER = 15_000_000
 LEAST_WORK_BY_ROWS = 10_000_000
+
+_AS_IT_IS = Table(plans.Given, at=0, row=0, column=0)
 
 
 class Operation(NamedTuple):
@@ -205,12 +206,13 @@ class Program:
             self._shared.append(first.with_panel(aligned(self._panel, self.dtype)))
         return self._shared[:count]
 
-    def _given(self, array: np.ndarray) -> tuple[np.ndarray, Matrix]:
-        """A matrix as kernels take it: itself, or another and its address where it is not of the usual kind."""
+    def _given(self, array: np.ndarray) -> tuple[np.ndarray, Table]:
+        """A matrix as kernels take it: itself, or another and where it is, if it is not of the usual kind."""
         flags = array.flags
         if flags.c_contiguous and flags.writeable:
-            return array, Matrix(0, array.shape[1], 1)
-        return self._usual, Matrix(address_of(array), *strides(array))
+            return array, _AS_IT_IS
+        row, column = strides(array)
+        return self._usual, Table(plans.Given, at=address_of(array), row=row, column=column)
 
     def readable(self, X: np.ndarray) -> np.ndarray:
         """Only a dense layer reads its input with any strides."""
@@ -221,16 +223,18 @@ class Program:
         X = self.readable(X)
         rows = X.shape[0]
         out = np.empty((rows, self.outputs), self.dtype)
-        array, matrix = self._given(X)
+        array, given = self._given(X)
         if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
             memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
-            network.predict(parameters, self.plan.address, memory.address, array, matrix, out, 0, 1)
+            network.predict(parameters, self.plan.address, memory.address, array, given.address, out, 0, 1)
             return out
         threads = min(threads, -(-rows // CHUNK))
         memories = self._memories(threads)
 
         def part_of(part: int, out: np.ndarray = out) -> None:
-            network.predict(parameters, self.plan.address, memories[part].address, array, matrix, out, part, threads)
+            network.predict(
+                parameters, self.plan.address, memories[part].address, array, given.address, out, part, threads
+            )
 
         part_of(0, out[:0])  # see ``train``
         with Workers() as workers:
@@ -243,8 +247,8 @@ class Program:
         if self._batch_memory is None or self._batch_memory.capacity < rows:
             self._batch_memory = self._memory(rows)
         out = np.empty((rows, self.outputs), self.dtype)
-        memory = self._batch_memory.address
-        network.forward(parameters, self.plan.address, memory, *self._given(X), out, dropout, seed, step)
+        memory, (array, given) = self._batch_memory.address, self._given(X)
+        network.forward(parameters, self.plan.address, memory, array, given.address, out, dropout, seed, step)
         return out
 
     def backward(
@@ -253,8 +257,9 @@ class Program:
         """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
         assert self._batch_memory is not None
         dX = np.empty((len(X), self.inputs), self.dtype)
-        memory, given = self._batch_memory.address, (*self._given(X), *self._given(d))
-        network.backward(parameters, self.plan.address, memory, *given, gradients, dX, dropout)
+        (x, given), (above, d_given) = self._given(X), self._given(d)  # X and d stay, whose memory the tables name
+        tables = self.plan.address, self._batch_memory.address
+        network.backward(parameters, *tables, x, given.address, above, d_given.address, gradients, dX, dropout)
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:

@@ -8,7 +8,7 @@ from fastjac.kernels import plan
 from fastjac.kernels._jit import transient
 from fastjac.kernels.simd import address
 
-KINDS = (plan.Plan, plan.Memory, plan.Data, plan.Learning)
+KINDS = (plan.Plan, plan.Memory, plan.Data, plan.Given, plan.Learning)
 
 
 def table(kind, parameters):
