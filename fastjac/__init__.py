@@ -39,6 +39,7 @@ _PLACES = {
         "nn.losses": "BinaryCrossEntropy CategoricalCrossEntropy Huber MeanAbsoluteError MeanSquaredError Poisson"
         " QuantileLoss SoftmaxCrossEntropy",
         "nn.optimizers": "SGD Adam AdamW cosine_decay exponential_decay",
+        "nn.predictor": "Predictor",
         "sequential": "Sequential load",
         "support.errors": "ModelFileError NonFiniteError",
         "training.callbacks": "Callback EarlyStopping",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:  # the same names for type checkers, editors and the reference
     from fastjac.nn.optimizers import AdamW as AdamW
     from fastjac.nn.optimizers import cosine_decay as cosine_decay
     from fastjac.nn.optimizers import exponential_decay as exponential_decay
+    from fastjac.nn.predictor import Predictor as Predictor
     from fastjac.sequential import Sequential as Sequential
     from fastjac.sequential import load as load
     from fastjac.support.errors import ModelFileError as ModelFileError

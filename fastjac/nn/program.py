@@ -6,6 +6,7 @@ nothing: whoever calls has checked shapes, types and ranges, and keeps the array
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -218,17 +219,18 @@ class Program:
         """Only a dense layer reads its input with any strides."""
         return np.ascontiguousarray(X) if self._gathers else X
 
-    def predict(self, parameters: np.ndarray, X: np.ndarray, threads: int = 1) -> np.ndarray:
-        """The network's output for the rows of X, without dropout."""
-        X = self.readable(X)
-        rows = X.shape[0]
+    def predict(self, parameters: np.ndarray, X: np.ndarray, threads: int | None = 1) -> np.ndarray:
+        """The network's output for the rows of X, without dropout. threads: at most, as ``threads_for`` takes them."""
+        if self._gathers:
+            X = self.readable(X)
+        rows = len(X)
         out = np.empty((rows, self.outputs), self.dtype)
         array, given = self._given(X)
-        if threads == 1 or rows <= CHUNK:  # at once: a single row takes less time than what is below
-            memory = self._chunk_memory[0] if self._chunk_memory else self._memories(1)[0]
+        if rows <= CHUNK:  # at once: a single row takes less time than what is below
+            memory = (self._chunk_memory or self._memories(1))[0]
             network.predict(parameters, self.plan.address, memory.address, array, given.address, out, 0, 1)
             return out
-        threads = min(threads, -(-rows // CHUNK))
+        threads = min(self.threads_for(rows, threads), -(-rows // CHUNK))
         memories = self._memories(threads)
 
         def part_of(part: int, out: np.ndarray = out) -> None:
@@ -236,10 +238,23 @@ class Program:
                 parameters, self.plan.address, memories[part].address, array, given.address, out, part, threads
             )
 
+        if threads == 1:
+            part_of(0)
+            return out
         part_of(0, out[:0])  # see ``train``
         with Workers() as workers:
             workers.run(threads, part_of, self._sync)
         return out
+
+    def prepared(self, parameters: np.ndarray, X: np.ndarray, out: np.ndarray) -> Callable[[], None]:
+        """What predicts X into ``out`` on one thread, whenever it is called: arrays of ours, contiguous and apart."""
+        memory = self._memories(1)[0]
+        given = parameters, self.plan.address, memory.address, X, _AS_IT_IS.address, out, 0, 1
+
+        def run() -> None:
+            network.predict(*given)
+
+        return run
 
     def forward(self, parameters: np.ndarray, X: np.ndarray, dropout: bool, seed: int, step: int) -> np.ndarray:
         """The output for one batch, with every value kept for ``backward``. X must stay as it is until then."""
