@@ -19,15 +19,15 @@ class Predictor:
     and runs the kernel: some two thirds of the time of ``predict`` for one row. Bits are those of ``predict``, and
     parameters those of the network at the time of the call: training may go on between two calls.
 
-    Attributes:
-        shape: of what a call takes: (inputs,), or (rows, inputs).
-
     Args:
         of: the network's widths and type.
         rows: how many a call takes, at least 1; None: one row, as a vector.
         lock: the network's: nobody predicts in the midst of a step of training, nor two threads in the same memory.
         prepare: a function of X (rows, inputs) and the output (rows, outputs), contiguous arrays: returns what computes
             the second from the first, whenever it is called.
+
+    Attributes:
+        shape: of what a call takes: (inputs,), or (rows, inputs).
 
     >>> import fastjac as fj
     >>> net = fj.Sequential([fj.Dense(4, 8, activation="tanh"), fj.Dense(8, 2)], seed=0)
