@@ -27,7 +27,7 @@ EXPLICIT = 100_000  # numbers in the largest Jacobian that is built
 PATHS = {"fused": fused, "unfused": unfused, "explicit": reference}
 
 peak = cache(roof.peak)
-bandwidth = cache(lambda: roof.bandwidth()["L2"])
+bandwidths = cache(roof.bandwidths)
 
 
 def _arrays(shape: tuple[int, int, int], dtype: str) -> dict[str, np.ndarray]:
@@ -91,7 +91,7 @@ CALLS |= {f"activation_backward {name}": partial(_backward, name) for name in NA
 
 
 def _note_roof(benchmark: Any, operation: str, shape: tuple[int, int, int], dtype: str) -> None:
-    """How much of the roof: of the fma peak for products, else of the bandwidth of a copy within the L2 cache."""
+    """How much of the roof: of the fma peak for products, else of the bandwidth of a copy in as much memory."""
     n, i, o = shape
     if benchmark.stats is None:  # --benchmark-disable
         return
@@ -101,7 +101,8 @@ def _note_roof(benchmark: Any, operation: str, shape: tuple[int, int, int], dtyp
         share, what = products * n * i * o / seconds / peak(dtype), "fma peak"
     else:
         read_and_written = (3 if "backward" in operation or not operation.count("_forward") else 2) * n * o
-        share, what = read_and_written * np.dtype(dtype).itemsize / seconds / bandwidth(), "L2 bandwidth"
+        size = read_and_written * np.dtype(dtype).itemsize
+        share, what = size / seconds / roof.at_size(bandwidths(), size).copy, "bandwidth of a copy"
     benchmark.extra_info |= {"roof": what, "share": share}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from fastjac.benchmarks import feel, fits, machine, pages, products, race, roof
+from fastjac.benchmarks import bounds, feel, fits, machine, pages, products, race, roof
 from fastjac.benchmarks.peers import PEERS
 from fastjac.benchmarks.workloads import WORKLOADS
 
@@ -78,7 +79,8 @@ def bench(
     try:
         if "roof" in parts:
             say("roof")
-            found["roof"] = asdict(roof.measure(default_threads()))
+            measured_roof = roof.measure(default_threads())
+            found["roof"] = asdict(measured_roof)
         if "kernels" in parts:
             say("products and functions")
             measured = products.measure_apart(rounds, seconds / 3, 8 if quick else 40)
@@ -87,6 +89,14 @@ def bench(
             found["races"] = [
                 one.as_json() for count in counts for one in race.run(count, rounds, seconds, names, here, say)
             ]
+            if "roof" in parts:
+                found["bounds"] = {
+                    name: {
+                        lane: bounds.parts(WORKLOADS[name], measured_roof, lane == race.OURS)
+                        for lane in (race.OURS, race.IN_ORDER)
+                    }
+                    for name in names
+                }
         if "fits" in parts:
             found["fits"] = [asdict(one) for one in fits.measure(3 if quick else 7, say)]
         if "feel" in parts:
@@ -97,8 +107,9 @@ def bench(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         _write(output / "results.json", json.dumps(found, indent=1) + "\n")
-        command = "fastjac bench" + (f" --only {only}" if only else "") + (" --quick" if quick else "")
-        _write(output / "index.md", pages.markdown(found, command))
+        given = {"workloads": workloads, "peers": peers, "threads": threads}
+        options = "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
+        _write(output / "index.md", pages.markdown(found, options + (" --quick" if quick else ""), only))
         _write(output / "readme.md", pages.excerpt(found))
         pages.pictures(found, output, say)
         say(f"written to {output}")

@@ -169,13 +169,13 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Feeling]:
         imports["PyTorch"] = lambda: _whole("import torch")
     if sklearn:
         imports["scikit-learn"] = lambda: _whole("import sklearn.neural_network")
-    feelings = [Feeling("import", "s", "≤ 1.5 × numba", _interleaved(imports, rounds))]
+    feelings = [Feeling("import", "s", "≤ 1.3 × numba", _interleaved(imports, rounds))]
     say("first fit")
     with tempfile.TemporaryDirectory() as folder:
         cold = [_printed(_FIRST_FIT, FASTJAC_CACHE_DIR=os.path.join(folder, str(k))) for k in range(min(rounds, 3))]
     warm = _interleaved({"fastjac": lambda: _printed(_FIRST_FIT)}, rounds)
     feelings += [
-        Feeling("first fit, empty cache", "s", "≤ 10 s", {"fastjac": cold}),
+        Feeling("first fit, empty cache", "s", "≤ 6 s", {"fastjac": cold}),
         Feeling("first fit, warm cache", "s", "", warm),
     ]
     say("digits to 0.97")

@@ -25,7 +25,8 @@ from fastjac.support import report
 
 KEPT = Path(__file__).with_name("instructions.json")
 ALLOWED = 0.03  # more than the share by which two versions of NumPy or Numba differ in what is around the kernels
-EPOCHS = {"tiny": (2, 12), "digits": (1, 3), "mnist": (1, 2)}  # few and many: some seconds under valgrind
+# few and many: some seconds under valgrind
+EPOCHS = {"regress": (2, 10), "tiny": (2, 10), "policy": (1, 3), "digits": (1, 3), "mnist": (1, 2)}
 
 _TRAIN = """
 import os

@@ -1,8 +1,9 @@
 """One library in a process of its own: ``python -m fastjac.benchmarks.peers NAME`` takes a task a line and answers.
 
 Every library trains the same network on the same batches in the same order, with its own best means: Adam, float32,
-data already in the library's own arrays. A task is JSON: {"workload", "mode", "repeats"}, and the answer {"seconds"} of
-all repeats, or {"loss"} for mode "check": the loss after CHECK_EPOCHS from the first weights.
+data already in the library's own arrays. fastjac alone also takes the rows in another order each epoch ("shuffled", as
+``fit`` does it), and fits one batch at a time ("one step"). A task is JSON: {"workload", "mode", "repeats"}, and the
+answer {"seconds"} of all repeats, or {"loss"} for mode "check": the loss after CHECK_EPOCHS from the first weights.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from fastjac.benchmarks.workloads import RATE, WORKLOADS, Workload
 from numpy.typing import DTypeLike
 
 CHECK_EPOCHS = 3
-MODES = ("train", "by hand", "predict 1", "predict 10000")
-
 Parameters = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -34,6 +33,8 @@ class Peer:
         self.y: Any
         self.X, self.y = workload.data()
         self.by_hand: Callable[[int], object] | None = None
+        self.shuffled: Callable[[int], object] | None = None
+        self.one_step: Callable[[int], object] | None = None
         self.build()
 
     def build(self) -> None:
@@ -74,17 +75,28 @@ class Fastjac(Peer):
         self.adam = fj.Adam(RATE)
         self.loss = fj.MeanSquaredError() if self.workload.regression else fj.SoftmaxCrossEntropy()
         self.threads = None if os.environ["FASTJAC_BENCH_THREADS"] != "1" else 1
-        self.by_hand = self._by_hand
+        self.by_hand, self.shuffled, self.one_step = self._by_hand, self._shuffled, self._one_step
 
     def train(self, epochs: int) -> None:
+        self._fit(self.X, self.y, epochs, shuffle=False)
+
+    def _shuffled(self, epochs: int) -> None:
+        self._fit(self.X, self.y, epochs, shuffle=True)
+
+    def _one_step(self, fits: int) -> None:
+        rows = self.batches()[0]
+        for _ in range(fits):
+            self._fit(self.X[rows], self.y[rows], 1, shuffle=True)
+
+    def _fit(self, X: np.ndarray, y: np.ndarray, epochs: int, shuffle: bool) -> None:
         self.net.fit(
-            self.X,
-            self.y,
+            X,
+            y,
             loss=self.loss,
             optimizer=self.adam,
             epochs=epochs,
             batch_size=self.workload.batch,
-            shuffle=False,
+            shuffle=shuffle,
             progress=False,
             threads=self.threads,
         )
@@ -112,7 +124,8 @@ class Torch(Peer):
         import torch
 
         torch.set_num_threads(int(os.environ["FASTJAC_BENCH_THREADS"]))
-        activation = torch.nn.Tanh if self.workload.activation == "tanh" else torch.nn.ReLU
+        activations = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
+        activation = activations[self.workload.activation]
         layers: list[Any] = []
         for (i, o), W in zip(self.workload.layers, self.workload.weights(), strict=True):
             dense = torch.nn.Linear(i, o)
@@ -179,11 +192,13 @@ class Jax(Peer):
             rows = jax.nn.log_softmax(output)
             return -jnp.take_along_axis(rows, y[:, None], axis=1).mean()
 
+        activation: Any = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[self.workload.activation]
+
         def network(parameters: Any, X: Any) -> Any:
             for k, (W, b) in enumerate(parameters):
                 X = X @ W + b
                 if k < len(parameters) - 1:
-                    X = jnp.tanh(X) if self.workload.activation == "tanh" else jax.nn.relu(X)
+                    X = activation(X)
             return X
 
         def step(state: Any, batch: Any) -> Any:
@@ -249,18 +264,19 @@ class Sklearn(Peer):
     def build(self) -> None:
         from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-        first = self.workload.weights()
         base = MLPRegressor if self.workload.regression else MLPClassifier
 
         class FromWeights(base):  # type: ignore[misc,valid-type]
+            # called for one layer after the other
             def _init_coef(self, fan_in: int, fan_out: int, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
-                W = next(W for W in first if W.shape == (fan_in, fan_out))
-                return W.copy(), np.zeros(fan_out, dtype)
+                W = next(self.first)
+                assert W.shape == (fan_in, fan_out)
+                return W, np.zeros(fan_out, dtype)
 
         def estimator(epochs: int) -> Any:
-            return FromWeights(
+            made = FromWeights(
                 hidden_layer_sizes=self.workload.widths[1:-1],
-                activation=self.workload.activation,
+                activation={"sigmoid": "logistic"}.get(self.workload.activation, self.workload.activation),
                 alpha=0,
                 learning_rate_init=RATE,
                 batch_size=self.workload.batch,
@@ -269,6 +285,8 @@ class Sklearn(Peer):
                 tol=0,
                 n_iter_no_change=10**9,
             )
+            made.first = iter(self.workload.weights())
+            return made
 
         self.estimator = estimator
 
@@ -296,8 +314,8 @@ def _task(peer: Peer, mode: str) -> Callable[[int], object] | None:
     """The mode as a function of how often."""
     if mode == "train":
         return peer.train
-    if mode == "by hand":
-        return peer.by_hand
+    if mode in ("by hand", "shuffled", "one step"):
+        return {"by hand": peer.by_hand, "shuffled": peer.shuffled, "one step": peer.one_step}[mode]
     X = peer.own_array(peer.X[:1] if isinstance(peer.X, np.ndarray) else np.asarray(peer.X)[:1])
     if mode != "predict 1":
         X = peer.own_array(np.resize(np.asarray(peer.X), (10_000, peer.workload.widths[0])))

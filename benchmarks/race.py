@@ -17,6 +17,10 @@ from typing import Any
 from fastjac.benchmarks.peers import PEERS
 from fastjac.benchmarks.workloads import WORKLOADS
 
+# Peers' batches lie ready and in order. Ours are shuffled and gathered, as ``fit`` does it, and in a lane of their own
+# taken in order, too.
+OURS, IN_ORDER = "fastjac", "fastjac, in order"
+
 # After the same number of steps from the same weights, losses agree to this share. The libraries add in other orders,
 # and Adam divides by the root of squares that begin near 0, so that rounding grows; scikit-learn's Adam adds epsilon
 # elsewhere, and its squared error is half of the others'.
@@ -97,7 +101,6 @@ class Race:
     threads: int
     target: float | None
     lanes: dict[str, Lane]
-    flops: int = 0  # arithmetic of the products of one step
     against: str | None = None  # the peer that the target is about; None: the fastest
 
     @property
@@ -105,19 +108,22 @@ class Race:
         """The peer that we are compared with: the fastest that is not us, or the one that the target names."""
         if self.against is not None:
             return self.against if self.against in self.lanes and self.lanes[self.against].seconds else None
-        others = {name: lane.median for name, lane in self.lanes.items() if lane.seconds and name != "fastjac"}
+        others = {n: lane.median for n, lane in self.lanes.items() if lane.seconds and n not in (OURS, IN_ORDER)}
         return min(others, key=others.__getitem__) if others else None
 
-    @property
-    def ratio(self) -> float | None:
-        """The fastest peer's median over ours."""
-        if self.fastest is None or not self.lanes["fastjac"].seconds:
+    def ratio(self, ours: str = OURS) -> float | None:
+        """The fastest peer's median over ours, in one of our lanes."""
+        if self.fastest is None or ours not in self.lanes or not self.lanes[ours].seconds:
             return None
-        return self.lanes[self.fastest].median / self.lanes["fastjac"].median
+        return self.lanes[self.fastest].median / self.lanes[ours].median
 
     def as_json(self) -> dict[str, object]:
         """Numbers for a file."""
-        return asdict(self) | {"fastest": self.fastest, "ratio": self.ratio}
+        return asdict(self) | {
+            "fastest": self.fastest,
+            "ratio": self.ratio(),
+            "ratio_in_order": self.ratio(IN_ORDER),
+        }
 
 
 def installed(names: list[str] | None = None) -> tuple[list[str], list[str]]:
@@ -158,13 +164,14 @@ def run(
             target = w.one_thread if threads == 1 else w.all_threads
             modes: list[tuple[str, float | None, str | None]] = [("train", target, None)]
             if name == "tiny":
-                modes.append(("by hand", 8.0, "PyTorch"))
+                modes += [("by hand", 8.0, "PyTorch"), ("one step", None, None)]
             if name == "digits":
                 modes += [("predict 1", 5.0, "PyTorch"), ("predict 10000", None, None)]
             for mode, wanted, against in modes:
                 say(f"{name}: {mode}, {threads} thread{'s' if threads > 1 else ''}")
-                own = {p: Lane(loss=n.loss, error=n.error) for p, n in lanes.items()}
-                race = Race(name, mode, threads, wanted, own, w.flops if mode == "train" else 0, against)
+                checked = {lane: lanes[_asked(lane, mode)[0]] for lane in _lanes(mode, peers)}
+                own = {lane: Lane(loss=one.loss, error=one.error) for lane, one in checked.items()}
+                race = Race(name, mode, threads, wanted, own, against)
                 steps = w.batches if mode in ("train", "by hand") else 1
                 _measure(race, processes, rounds, seconds, steps)
                 races.append(race)
@@ -172,6 +179,17 @@ def run(
         for process in processes.values():
             process.close()
     return races
+
+
+def _lanes(mode: str, peers: list[str]) -> list[str]:
+    return [OURS, IN_ORDER, *(peer for peer in peers if peer != OURS)] if mode == "train" else peers
+
+
+def _asked(lane: str, mode: str) -> tuple[str, str]:
+    """Whose process a lane asks, and for what."""
+    if lane == OURS and mode == "train":
+        return OURS, "shuffled"
+    return (OURS if lane == IN_ORDER else lane), mode
 
 
 def _compare_losses(lanes: dict[str, Lane]) -> None:
@@ -189,9 +207,10 @@ def _measure(race: Race, processes: dict[str, Process], rounds: int, seconds: fl
     repeats = {}
     for name in tuple(runners):
         count = 1
-        processes[name].ask(race.workload, race.mode)  # may have to compile first
+        process, mode = _asked(name, race.mode)
+        processes[process].ask(race.workload, mode)  # may have to compile first
         while True:  # until one measurement is long enough
-            answer = processes[name].ask(race.workload, race.mode, count)
+            answer = processes[process].ask(race.workload, mode, count)
             taken = answer.get("seconds")
             if taken is None:
                 runners.remove(name)
@@ -204,5 +223,6 @@ def _measure(race: Race, processes: dict[str, Process], rounds: int, seconds: fl
     for turn in range(rounds):
         for k in range(len(runners)):
             name = runners[(k + turn) % len(runners)]
-            taken = processes[name].ask(race.workload, race.mode, repeats[name])["seconds"]
+            process, mode = _asked(name, race.mode)
+            taken = processes[process].ask(race.workload, mode, repeats[name])["seconds"]
             race.lanes[name].seconds.append(taken / (repeats[name] * steps))
