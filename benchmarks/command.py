@@ -33,7 +33,7 @@ def _chosen(kind: str, given: str | None, known: Collection[str]) -> list[str]:
 @click.option("--workloads", help=f"Networks, of {', '.join(WORKLOADS)}.")
 @click.option("--peers", help=f"Peers, of {', '.join(list(PEERS)[1:])}.  [those that are installed]")
 @click.option("--threads", help="Numbers of threads, as 1,2.  [1 and all cores]")
-@click.option("--quick", is_flag=True, help="Some minutes instead of a quarter of an hour: fewer and shorter rounds.")
+@click.option("--quick", is_flag=True, help="Some minutes instead of half an hour: fewer and shorter rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print numbers instead of tables.")
 @click.option(
     "--output",

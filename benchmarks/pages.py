@@ -362,6 +362,9 @@ def excerpt(found: Found) -> str:
         [
             *_as_markdown(columns, rows),
             "",
+            "In order: rows neither shuffled nor gathered, as with the peers. Of the roof: the least time that the"
+            " machine could need for a step, over the time of ours.",
+            "",
             f"{facts['processor']}, {facts['cores']} cores; {facts['versions']}; {facts['date']}.",
             "",
         ]

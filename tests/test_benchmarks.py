@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from fastjac.benchmarks import bounds, pages, race, roof
+from fastjac.benchmarks import bounds, fits, pages, race, roof
 from fastjac.benchmarks.peers import PEERS, Fastjac
 from fastjac.benchmarks.roof import Bandwidth, Roof
 from fastjac.benchmarks.workloads import WORKLOADS, Workload
@@ -171,6 +171,16 @@ def test_every_layer_of_a_peer_begins_with_its_own_weights():
         assert np.allclose(found, given, atol=1e-9)
     first, second = fitted.coefs_[:2]
     assert not np.allclose(first, second)
+
+
+def test_many_partial_fits_are_raced(monkeypatch):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    monkeypatch.setattr(fits, "TASKS", {"partial": fits.TASKS["partial"]})
+    found = fits.measure(1, lambda _: None)
+    assert [one.dtype for one in found] == ["float64", "float32"]
+    for one in found:
+        assert one.target == 4 and one.ratio > 0
+        assert all(0.8 < score[0] < 1 for score in one.scores.values())  # they have learnt
 
 
 def test_a_race_has_both_of_our_lanes():
