@@ -27,11 +27,11 @@ class Order:
         self._before = self._now()
         self.within = False  # whether an epoch of the order drawn last is at work
 
-    def __call__(self, epoch: int) -> np.ndarray:
+    def __call__(self, first: int, count: int) -> np.ndarray:
         self._before = self._now()
         self._order = shuffle(self._order, random_state=self._random)
         self.within = True
-        return self._order
+        return self._order[np.newaxis]
 
     def _now(self) -> tuple[np.ndarray, Any]:
         return self._order, self._random.get_state()

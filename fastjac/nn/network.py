@@ -81,7 +81,7 @@ class Network(Strict, strict=True):
         self._lock = threading.RLock()
         self._trained_by: forks.Callers = {}  # "call": the thread that trains it, and its call
         forks.keep_whole(self)
-        # one 64-bit number for dropout, from all bits of the seed
+        # one 64-bit number for dropout and the order of rows, from all bits of the seed
         self._dropout_seed = int(np.random.SeedSequence(self._seed).generate_state(1, np.uint64)[0].astype(np.int64))
         rng = np.random.default_rng(self._seed)
         try:

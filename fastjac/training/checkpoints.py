@@ -17,7 +17,7 @@ from fastjac.support.errors import ModelFileError
 from fastjac.training.callbacks import Callback, Found, Logs
 from fastjac.training.loop import Loop
 
-_FORMAT = 2  # of what a checkpoint has besides a model
+_FORMAT = 3  # of what a checkpoint has besides a model, and of what is drawn from a seed as training goes on
 _RATES = 1000  # steps whose learning rates are compared, where there are more
 
 
@@ -132,7 +132,7 @@ class Checkpoint(Callback, strict=True):
             "learning_rate": "a schedule" if callable(self._rate) else self._rate,
             "l1": run.learner.l1,
             "l2": run.learner.l2,
-            "shuffle": run.order_of is not None,
+            "shuffle": run.orders is not None,
             "path": self.network.path,
             "data": _digests(run.samples),
             "validation": self._validation is not None,

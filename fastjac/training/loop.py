@@ -195,9 +195,10 @@ def fit(
     else:
         samples = Batch.checked(network.signature, chosen_loss, X, y, sample_weight, class_weight=class_weight)
         validation = _validation(network, chosen_loss, validation_data, epochs)
-        order_of = shuffled(network.seed, len(samples)) if shuffle else None
+        # a single batch has all rows, in any order: only that of its sums would be another
+        orders = shuffled(network.dropout_seed, len(samples)) if shuffle and batch_size < len(samples) else None
         steps = Steps(
-            network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads, l1, l2, order_of
+            network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads, l1, l2, orders
         )
     training = Loop(steps, epochs, all_callbacks, validation, chosen_loss.means)
     training.run(progress)

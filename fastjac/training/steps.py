@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastjac.kernels.arrays import address_of
 from fastjac.kernels.checked import penalize
 from fastjac.kernels.plan import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
+from fastjac.kernels.random import shuffle
 from fastjac.nn.batch import Batch
 from fastjac.nn.feed import Feed
 from fastjac.nn.layers import Dense
@@ -30,6 +32,8 @@ from fastjac.training.interrupt import check_that_python_goes_on
 _AS_BEFORE = "The network is as it was before that batch."
 _ADVICE = "A smaller learning rate, clip_norm or scaled inputs usually help."
 _SECONDS_A_CALL = 0.03  # how long compiled code runs before Python looks at Ctrl-C and the progress bar
+
+Orders = Callable[[int, int], np.ndarray]  # of some epochs, from a number on: (epochs, rows) of indices of rows
 
 
 class Progress(NamedTuple):
@@ -58,7 +62,7 @@ class Steps:
         threads: int | None,
         l1: float = 0.0,
         l2: float = 0.0,
-        order_of: Callable[[int], np.ndarray] | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self.network = network
         self.samples = samples
@@ -87,7 +91,7 @@ class Steps:
             keep_gradients=self.each_batch,  # a callback may look at them
         )
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
-        self.order_of = order_of
+        self.orders = orders
         self.order: np.ndarray | None = None  # of the rows in the epoch at hand
         self._seconds_a_step = 0.0
         self._batches: tuple[Batch, Batches] | None = None  # the samples, and how compiled code has them
@@ -95,8 +99,8 @@ class Steps:
     def epoch(self, workers: Workers) -> Iterator[Progress]:
         """Take all steps of an epoch, some at a time."""
         rows = len(self.samples.X)
-        if self.order_of is not None:
-            self.order = self.order_of(self.network.epochs_trained)
+        orders = self._orders(1)
+        self.order = None if orders is None else orders[0]
         self.position %= self.batches  # not 0 where a checkpoint was made within an epoch
         if self.position:
             yield Progress(self.sums[: self.position], self.position * self.batch_size, rows, False, True)
@@ -116,8 +120,7 @@ class Steps:
     def epochs(self, count: int, workers: Workers) -> np.ndarray:
         """Some whole epochs in one call, to the bit as one by one: (count, batches, 4) sums."""
         check_that_python_goes_on()
-        first, steps = self.network.epochs_trained, count * self.batches
-        orders = None if self.order_of is None else np.stack([self.order_of(first + k) for k in range(count)])
+        steps, orders = count * self.batches, self._orders(count)
         rates = self.optimizer.rates(int(self.learner.counters[0]), steps)
         begin = time.perf_counter()
         with self._stepping():
@@ -129,6 +132,15 @@ class Steps:
             self.order = None if orders is None else orders[done]
             raise NonFiniteError(self._what_broke(batch))
         return rows.reshape(count, self.batches, 4)
+
+    def _orders(self, count: int) -> np.ndarray | None:
+        """The orders of the rows in the next epochs; None for the order in which they are.
+
+        That is also that of a single batch, which has all rows in any order: nothing needs to be gathered. Whoever
+        draws the orders still does, so that what is drawn later stays the same.
+        """
+        orders = None if self.orders is None else self.orders(self.network.epochs_trained, count)
+        return orders if self.batches > 1 else None
 
     def steps(self, first: int, workers: Workers) -> np.ndarray:
         """Some steps from batch ``first`` on, as many as take a few hundredths of a second: a row of sums for each."""
@@ -299,9 +311,19 @@ class StreamSteps(Steps):
             yield Progress(sums, done, self._rows or done * len(self.feed) // self.before, batch is None)
 
 
-def shuffled(seed: int, rows: int) -> Callable[[int], np.ndarray]:
-    """The order of each epoch: a function of the seed and its number, so that a later fit goes on where this ends."""
-    return lambda epoch: np.random.default_rng([seed, epoch]).permutation(rows)
+def shuffled(seed: int, rows: int) -> Orders:
+    """The order of each epoch: a function of the seed and its number, so that a later fit goes on where this ends.
+
+    Args:
+        seed: 64 bits, such as ``Network.dropout_seed``.
+    """
+
+    def orders(first: int, count: int) -> np.ndarray:
+        found = np.empty((count, rows), np.int64)
+        shuffle(address_of(found), rows, seed, first, count)
+        return found
+
+    return orders
 
 
 def _all_finite(array: np.ndarray) -> bool:

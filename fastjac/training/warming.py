@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,12 +72,13 @@ def _use_a_network(dtype: str) -> None:
     """Everything that is compiled for networks, which is the same for all of them."""
     X, y = np.zeros((2, 3), dtype), np.zeros(2, np.int64)
     net = Network([Dense(3, 4, activation="tanh"), Dropout(0.5), Dense(4, 2)], seed=0, dtype=dtype)
-    loop.fit(net, X, y, loss="softmax_cross_entropy", epochs=1, validation_data=(X, y), threads=1, progress=False)
+    options: dict[str, Any] = {"loss": "softmax_cross_entropy", "batch_size": 1, "threads": 1, "progress": False}
+    loop.fit(net, X, y, validation_data=(X, y), **options)  # in two batches, for which rows are shuffled
     net.predict(X)
     net.backward(net.forward(X))
     optimizers.SGD().step(net)
     net.path = "unfused"  # layer by layer, a penalty is a kernel of its own
-    loop.fit(net, X, y, loss="softmax_cross_entropy", l2=1.0, threads=1, progress=False)
+    loop.fit(net, X, y, l2=1.0, **options)
 
 
 def _use_each_kernel(dtype: str) -> None:

@@ -139,6 +139,23 @@ def test_lbfgs_is_scikit_learns(problem, weighted):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("batch_size", ["auto", 100, 99, 7])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_random_numbers_are_drawn_as_scikit_learn_draws_them(method, batch_size, shuffle):
+    """Also for the shuffle of a single batch, which is not made: what is drawn later is the same."""
+    X, y = _digits(100)
+    drawn = []
+    for module in (estimators, neural_network):
+        random = np.random.RandomState(3)
+        one = module.MLPClassifier((6,), random_state=random, max_iter=4, batch_size=batch_size, shuffle=shuffle)
+        for _ in range(2):
+            getattr(one, method)(X, y, **({"classes": range(10)} if method == "partial_fit" else {}))
+        drawn.append((one.random_state.randint(2**31, size=20).tolist(), one.loss_curve_))
+    assert drawn[0][0] == drawn[1][0]
+    assert drawn[0][1] == pytest.approx(drawn[1][1], rel=1e-9)
+
+
 def test_float32_stays_float32_and_close_to_scikit_learns():
     X, y = _digits()
     settings = {"solver": "sgd", "max_iter": 5, "random_state": 0, "learning_rate_init": 0.01}

@@ -27,6 +27,7 @@ from fastjac.kernels.tile import SET
 import fastjac as fj
 import fastjac.nn.network
 import fastjac.nn.optimizers
+import fastjac.training.steps
 from fastjac.nn import program
 from fastjac.support.workers import Workers
 
@@ -444,6 +445,16 @@ def training(rng):
     yield run
 
 
+def shuffling(rng):
+    rows, count, seed = int(rng.choice([*SIZES, *MANY])), int(rng.choice([1, 2, 5])), int(rng.integers(2**62))
+    yield f"shuffle {rows} rows, {count} epochs, seed {seed}"
+
+    def run(memory, rng):
+        return [fastjac.training.steps.shuffled(seed, rows)(3, count)]
+
+    yield run
+
+
 # --- what a broken kernel does ------------------------------------------------------------------------------------
 
 
@@ -498,7 +509,8 @@ CASES = {
     learning: 0.15,
     packing: 0.05,
     passes: 0.08,
-    training: 0.12,
+    training: 0.1,
+    shuffling: 0.02,
 }
 
 # --- running them -------------------------------------------------------------------------------------------------
@@ -527,7 +539,10 @@ def _replaced():
         ),
     ]
     return [
-        *((module, "np", guarded.guarded_numpy) for module in (checked, program, fastjac.nn.optimizers)),
+        *(
+            (module, "np", guarded.guarded_numpy)
+            for module in (checked, program, fastjac.nn.optimizers, fastjac.training.steps)
+        ),
         (checked, "aligned", guarded.guarded_numbers),
         (program, "aligned", guarded.guarded_numbers),
         (fastjac.nn.network, "aligned", guarded.guarded_zeros),
@@ -535,6 +550,7 @@ def _replaced():
         (checked, "labels", guarded.guarded_result),
         (checked, "address_of", guarded.guarded_address),
         (program, "address_of", guarded.guarded_address),
+        (fastjac.training.steps, "address_of", guarded.guarded_address),
         (checked, "_ZEROS", lambda memory, old: {d: memory.array(blocking.ZEROS, d, 0, "_ZEROS") for d in old}),
         *((module, name, guarded.guarded_kernel) for module, name in entries),
     ]

@@ -548,6 +548,7 @@ HOSTILE = {
     "training that is a list": _set("training", [1]),
     "no format": _without("training", "format"),
     "another format": _set("training", "format", 1),
+    "the format of other orders of rows": _set("training", "format", 2),
 }
 
 
@@ -587,6 +588,16 @@ def test_a_hostile_checkpoint_is_refused_before_anything_is_changed(what, good, 
     assert optimizer.state(net).counters[0] == 0
     assert optimizer.learning_rate == 0.05
     assert early.best_epoch is None
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_with_what_to_do(good, tmp_path):
+    path = tmp_path / "run"
+    path.write_bytes(_changed(good, HOSTILE["the format of other orders of rows"]))
+    with pytest.raises(fj.ModelFileError, match=r"another version of fastjac: let that one end .* resume=False"):
+        _early(path=path)
+    early = fj.EarlyStopping("loss", patience=9)
+    _, history = _fit("sgd", [early, fj.Checkpoint(path, resume=False)], epochs=2)
+    assert len(history["loss"]) == 2
 
 
 def test_the_good_checkpoint_behind_the_hostile_ones_is_taken(good, tmp_path):

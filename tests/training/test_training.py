@@ -449,6 +449,51 @@ def test_every_epoch_has_an_order_of_its_own_and_every_row_comes_once():
             np.testing.assert_array_equal(orders[0], np.arange(50))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("batch_size", [50, 10_000])
+def test_a_single_batch_is_not_shuffled(batch_size, whole, monkeypatch):
+    """It has all rows, in whatever order."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 3)), rng.integers(0, 2, 50)
+    found, seen = [], []
+    train = Program.train
+
+    def spy(self, learner, batches, *more):
+        seen.append(batches.order)
+        return train(self, learner, batches, *more)
+
+    monkeypatch.setattr(Program, "train", spy)
+    for shuffle in (True, False):
+        net = fj.Sequential([fj.Dense(3, 9, activation="tanh"), fj.Dropout(0.2), fj.Dense(9, 2)], seed=0)
+        use_plan(whole, net)
+        history = net.fit(X, y, loss="softmax_cross_entropy", epochs=3, batch_size=batch_size, shuffle=shuffle)
+        found.append((history["loss"], net.parameters.tolist()))
+    assert found[0] == found[1]
+    assert seen == ([None] * len(seen))
+    assert bool(seen) == whole
+    net.fit(X, y, loss="softmax_cross_entropy", epochs=1, batch_size=49)
+    assert (seen[-1] is not None) == whole
+
+
+def test_the_order_of_an_epoch_goes_by_the_seed_and_its_number():
+    """So that a second ``fit``, a copy and a network of the same seed go on where the first has ended."""
+    X = np.arange(70.0).reshape(35, 2)
+    options = {"loss": "mean_squared_error", "optimizer": fj.SGD(1e-4), "batch_size": 8}
+
+    def network(seed):
+        return fj.Sequential([fj.Dense(2, 1)], seed=seed)
+
+    at_once, in_two, other = network(2**200), network(2**200), network(2**200 + 1)
+    other.parameters = at_once.parameters
+    at_once.fit(X, X[:, 0], epochs=5, **options)
+    in_two.fit(X, X[:, 0], epochs=2, **options)
+    in_two = in_two.clone()
+    in_two.fit(X, X[:, 0], epochs=3, **options)
+    other.fit(X, X[:, 0], epochs=5, **options)
+    np.testing.assert_array_equal(at_once.parameters, in_two.parameters)
+    assert not np.array_equal(at_once.parameters, other.parameters)
+
+
 # --- the history --------------------------------------------------------------------------------------------------
 
 
