@@ -19,6 +19,7 @@ from fastjac.benchmarks import roof
 from fastjac import kernels
 from fastjac.nn import activations
 from fastjac.paths import fused, reference, unfused
+from fastjac.training import steps
 
 SHAPES = [(8, 4, 3), (32, 32, 32), (64, 64, 128), (64, 784, 128), (128, 512, 512)]  # N, inputs, outputs
 DTYPES = ["float32", "float64"]
@@ -141,6 +142,17 @@ def test_product(benchmark: Any, library: str, shape: tuple[int, int, int], dtyp
     benchmark.extra_info["path"] = library
     benchmark(run)
     _note_roof(benchmark, "product", shape, dtype)
+
+
+@pytest.mark.parametrize("rows", [128, 1024, 8192, 60_000])
+@pytest.mark.parametrize("path", ["fused", "NumPy"])
+def test_order_of_an_epoch(benchmark: Any, path: str, rows: int) -> None:
+    benchmark.group = f"order of {rows} rows"
+    benchmark.extra_info["path"] = path
+    if path == "fused":
+        benchmark(partial(steps.shuffled(0, rows), 1, 1))
+    else:
+        benchmark(lambda: np.random.default_rng([0, 1]).permutation(rows))
 
 
 @pytest.mark.parametrize("shape", [(64, 128), (1000, 1000)], ids=lambda s: "x".join(map(str, s)))

@@ -110,7 +110,7 @@ class Sequential(Network, strict=True):
                 the optimizer's own and not in them.
             sample_weight: (N,) weights; the loss is the weighted mean over each batch.
             class_weight: {class: weight} or "balanced", for class indices; multiplies sample_weight.
-            shuffle: a new order of the rows for every epoch.
+            shuffle: a new order of the rows for every epoch, where it has more than one batch.
             threads: how many to use at most, as far as they pay and there are cores that this process may use; None
                 for as many as there are. The bits do not depend on it.
             progress: True, False, or "auto" for a bar where someone can see it.

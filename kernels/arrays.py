@@ -174,20 +174,23 @@ def rows(name: str, value: object, shape: Sequence[int | None], dtype: Float) ->
     return np.ascontiguousarray(floats(name, value, shape, dtype))
 
 
+def all_finite(array: np.ndarray) -> bool:
+    """Whether no entry is NaN or infinite."""
+    # a finite sum says so without a second array; one that is not may be mere overflow
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
+
+
 def finite(name: str, array: np.ndarray) -> np.ndarray:
     """The array, or ValueError naming the first entry that is NaN or infinite."""
-    # a finite sum proves all entries finite without a second array; an infinite one may be mere overflow
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = array.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        bad = ~np.isfinite(array)
-        if bad.any():
-            index = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"{name} has shape {array.shape} and {bad.sum()} entries that are NaN or infinity; the"
-                f" first is {array[index]} at {index}. Expected finite numbers."
-            )
-    return array
+    if all_finite(array):
+        return array
+    bad = ~np.isfinite(array)
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    raise ValueError(
+        f"{name} has shape {array.shape} and {bad.sum()} entries that are NaN or infinity; the"
+        f" first is {array[index]} at {index}. Expected finite numbers."
+    )
 
 
 def labels(name: str, value: object, samples: int, classes: int) -> np.ndarray:
@@ -207,7 +210,7 @@ def labels(name: str, value: object, samples: int, classes: int) -> np.ndarray:
     # The copy is looked at, and nobody else can write to it: kernels take these numbers for offsets in memory. Seen as
     # unsigned numbers, those below 0 are the largest, and so are those that int64 can't hold: one look instead of two.
     own = np.array(array, np.int64, order="C")
-    if own.size and own.view(np.uint64).max() >= classes:
+    if own.size and np.maximum.reduce(own.view(np.uint64)) >= classes:
         low, high = int(array.min()), int(array.max())
         wrong = low if low < 0 else high
         index = int(np.argmax(array == wrong))

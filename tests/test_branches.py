@@ -39,7 +39,8 @@ TABLE = [
     ("nn.program.threads_for: work >= enough", "thresholds of threads as shipped", "thresholds of threads as shipped"),
     ("training.loop.run: several > 1", "callbacks of epochs", "many short epochs"),
     ("training.steps.steps: self.each_batch", "in order", "callbacks of batches"),
-    ("training.steps.steps: self.network.program", "layer by layer", "in order"),
+    ("training.steps._next_orders: self.batches > 1", "callbacks of batches", "shuffled"),
+    ("training.steps._take: network.program", "layer by layer", "in order"),
     # a prediction: at once or by threads, a row alone
     ("nn.program.predict: threads == 1 or rows <= CHUNK", "predictions of two threads", "predictions of one thread"),
     ("dense.forward: n == 1 and team.parts == 1 and (layer.bias != 0)", "one row without bias", "one row"),

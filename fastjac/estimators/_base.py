@@ -29,6 +29,7 @@ from fastjac.estimators._lbfgs import Objective, minimizer
 from fastjac.estimators._stochastic import HeldOut, Order, Recorder, SklearnTasks, StoppingRules
 from fastjac.estimators._warnings import warn
 from fastjac.estimators._weights import are_views, build, checked, dense, views, widths
+from fastjac.kernels.arrays import all_finite
 from fastjac.kernels.optimizers import TABLE as RULES
 from fastjac.nn import activations, losses, optimizers
 from fastjac.nn.batch import Batch
@@ -214,7 +215,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             raise
         finally:
             self.__dict__.pop("_begun", None)
-        if not np.isfinite(self._network.parameters).all():
+        if not all_finite(self._network.parameters):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
@@ -497,13 +498,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
             held_out = (X_val, y_val, self._decoded(y_val), weight_val)
         batch_size = self._batch_size(len(X))
         network = self._network
-        loss, gradient_factor, _ = self._loss()
+        loss, gradient_factor, value_factor = self._loss()
         optimizer = self._make_optimizer(gradient_factor, incremental)
         # the gradient's factor goes into the rate (or into Adam's epsilon), and out of the penalty's
         l1, l2 = self.l1 / gradient_factor, self.alpha / gradient_factor
         samples = Batch.checked(network.signature, loss, X, self._targets(y), weight)
         held = None if held_out is None else HeldOut(self, loss, *held_out)
-        order = Order(len(X), self._random_state) if self.shuffle else None
+        checkpointed = any(_is_checkpoint(one) for one in callbacks)
+        order = Order(len(X), self._random_state, checkpointed) if self.shuffle else None
         recorder, rules = Recorder(self, len(X), order, held), StoppingRules(self)
         validation = None if held is None else Validation(held.figures, held.samples)
         self._begin_curves(held is not None)
@@ -512,14 +514,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         sizes = np.full(steps.batches, batch_size)
         sizes[-1] = len(X) - batch_size * (steps.batches - 1)
 
+        def columns(sums: np.ndarray) -> dict[str, list[float]]:
+            return {"loss": _mean_losses(sums, sizes, value_factor, gradient_factor)}
+
         def train(tasks: Tasks | None) -> None:
             self.n_iter_ = 0
             if first and self.early_stopping:  # where no score is better: a new network's first weights, and the last
                 recorder.best = network.parameters.copy()  # ones after a warm start, as scikit-learn
-            told = [] if tasks is None else [SklearnTasks(tasks)]
+            told = [SklearnTasks(tasks)] if tasks is not None and tasks.is_watched else []
             every = in_order([recorder, *callbacks, *told, rules])
             epochs = 1 if incremental else self.max_iter
-            loop = Loop(steps, epochs, every, validation, lambda sums: {"loss": self._mean_loss(sums, sizes)})
+            loop = Loop(steps, epochs, every, validation, columns)
             loop.run(self.progress)
             if self.early_stopping and recorder.best is not None and not incremental:
                 network.parameters[:] = recorder.best
@@ -533,15 +538,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 )
 
         return train
-
-    def _mean_loss(self, rows: np.ndarray, sizes: np.ndarray) -> float:
-        """The loss of batches as scikit-learn has it: each counts as many samples as it has, whatever their weights."""
-        _, gradient_factor, value_factor = self._loss()
-        with np.errstate(all="ignore"):  # where training diverges
-            of_batch = value_factor * rows[:, 0] + gradient_factor * rows[:, 3]
-            of_batch = np.divide(of_batch, rows[:, 2], out=np.zeros_like(of_batch), where=rows[:, 2] != 0)
-            sizes = sizes[: len(of_batch)]
-            return float((of_batch * sizes).sum() / sizes.sum())
 
     def _begin_curves(self, validated: bool) -> None:
         """The attributes that epochs write to, where an earlier fit with other parameters left none."""
@@ -726,6 +722,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
 
 def _is_checkpoint(callback: Callback) -> bool:
     return type(callback).attach is not Callback.attach
+
+
+def _mean_losses(sums: np.ndarray, sizes: np.ndarray, value_factor: float, gradient_factor: float) -> list[float]:
+    """The loss of epochs as scikit-learn has it: each batch counts as many samples as it has, whatever their weights.
+
+    Args:
+        sums: (epochs, batches, 4).
+        sizes: (batches,), or more.
+        value_factor, gradient_factor: what makes our losses and penalties theirs.
+    """
+    losses, _, weights, penalties = sums.transpose(2, 0, 1)
+    with np.errstate(all="ignore"):  # where training diverges
+        of_batch = value_factor * losses + gradient_factor * penalties
+        of_batch = np.divide(of_batch, weights, out=np.zeros_like(of_batch), where=weights != 0)
+        sizes = sizes[: sums.shape[1]]
+        means: list[float] = ((of_batch * sizes).sum(axis=1) / sizes.sum()).tolist()
+    return means
 
 
 class _Schedule(NamedTuple):

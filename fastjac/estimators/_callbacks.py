@@ -105,6 +105,11 @@ class Tasks:
             self._fit = estimator._init_callback_context(max_subtasks=most)
             self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody is to be told of epochs."""
+        return self._fit is not None
+
     def _state(self) -> dict[str, object]:
         """What makes a copy of the estimator one that is fitted as far as this one."""
         network = copy.deepcopy(self._estimator._network)

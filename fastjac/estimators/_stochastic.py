@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
-from sklearn.utils import shuffle
 
 from fastjac.estimators._callbacks import Estimator, Tasks
 from fastjac.nn.batch import Batch
@@ -19,26 +19,38 @@ _FIGURES = ("loss_", "n_iter_", "t_", "best_loss_", "best_validation_score_", "_
 
 
 class Order:
-    """The order of the rows in each epoch, drawn from the estimator's random numbers as scikit-learn draws it."""
+    """The order of the rows in each epoch, drawn from the estimator's random numbers as scikit-learn draws it.
 
-    def __init__(self, rows: int, random: np.random.RandomState) -> None:
+    Args:
+        rows: how many.
+        random: the estimator's random numbers.
+        remembers: whether ``state`` will be asked for.
+    """
+
+    def __init__(self, rows: int, random: np.random.RandomState, remembers: bool) -> None:
         self._order = np.arange(rows)
         self._random = random
-        self._before = self._now()
+        self._remembers = remembers
+        self._before: tuple[np.ndarray, Any] | None = None
         self.within = False  # whether an epoch of the order drawn last is at work
 
     def __call__(self, first: int, count: int) -> np.ndarray:
-        self._before = self._now()
-        self._order = shuffle(self._order, random_state=self._random)
+        orders = np.empty((count, len(self._order)), np.int64)
+        for order in orders:
+            self._before = self._now() if self._remembers else None
+            drawn = np.arange(len(order))
+            self._random.shuffle(drawn)  # as ``sklearn.utils.shuffle``, without its checks
+            order[:] = self._order[drawn]
+            self._order = order
         self.within = True
-        return self._order[np.newaxis]
+        return orders
 
     def _now(self) -> tuple[np.ndarray, Any]:
         return self._order, self._random.get_state()
 
     def state(self) -> dict[str, object]:
         """What the order of the epoch at hand is drawn from, or of the next."""
-        order, random = self._before if self.within else self._now()
+        order, random = self._before if self._before is not None and self.within else self._now()
         return {"order": order, "random": random[1], "random_position": int(random[2])}
 
     def restore(self, order: np.ndarray, random: np.ndarray, position: int) -> None:
@@ -66,6 +78,10 @@ class Recorder(Callback):
         self._estimator, self._rows, self._order, self._held = estimator, rows, order, held
         self.best: np.ndarray | None = None
 
+    @property
+    def epochs_ahead(self) -> float:
+        return math.inf if self._held is None else 1
+
     def on_epoch_begin(self, epoch: int) -> None:
         self._estimator._begun = True
 
@@ -77,7 +93,8 @@ class Recorder(Callback):
         estimator.t_ += self._rows
         estimator.loss_ = logs["loss"]
         estimator.loss_curve_.append(estimator.loss_)
-        say(estimator, f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         if self._held is not None:
             assert estimator.validation_loss_curve_ is not None
             estimator.validation_loss_curve_.append(logs["val_loss"])
@@ -146,6 +163,13 @@ class StoppingRules(Callback):
 
     def __init__(self, estimator: Estimator) -> None:
         self._estimator = estimator
+
+    @property
+    def epochs_ahead(self) -> float:
+        estimator = self._estimator
+        if estimator._schedule.name == "invscaling":
+            return 1
+        return max(1, estimator.n_iter_no_change + 1 - estimator._no_improvement_count)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         estimator = self._estimator

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastjac.estimators._base import BaseMLP, Samples
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import BinaryLogLoss, LogLoss
+from fastjac.estimators._plain import class_indices, is_plain
 from fastjac.nn import losses
 from fastjac.training.callbacks import Callbacks
 from fastjac.training.progress import ProgressLike
@@ -137,6 +138,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         self.threads = threads
 
     def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        if incremental and not reset and is_plain(X, self) and (chosen := self._chosen(y, len(X))) is not None:
+            return X, chosen
         rows, target = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset
         )
@@ -158,6 +161,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )
         return rows, self._label_binarizer.transform(target).astype(bool)
+
+    def _chosen(self, y: Samples, rows: int) -> np.ndarray | None:
+        """The rows of the label binarizer for y, where y is plain labels of known classes and there are two or more."""
+        count = len(self.classes_)
+        if count < 2 or self._label_binarizer.y_type_ not in ("binary", "multiclass"):
+            return None
+        indices = class_indices(y, rows, self.classes_)
+        if indices is None:
+            return None
+        chosen: np.ndarray = indices[:, np.newaxis] == (1 if count == 2 else np.arange(count))
+        return chosen
 
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
@@ -234,7 +248,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
             AttributeError: ``solver`` is "lbfgs", which has no epochs.
             ValueError: as ``fit``; no ``classes`` at the first call, or others later.
         """
-        if _check_partial_fit_first_call(self, classes):
+        known = classes is not None and np.array_equal(getattr(self, "classes_", None), classes)
+        if not known and _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, True, (X_val, y_val, sample_weight_val))

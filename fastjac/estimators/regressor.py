@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from fastjac.estimators._base import BaseMLP, GivenValidation, Samples
 from fastjac.estimators._callbacks import typed
 from fastjac.estimators._formulas import PoissonDeviance
+from fastjac.estimators._plain import are_plain_numbers, is_plain
 from fastjac.nn import losses
 from fastjac.training.callbacks import Callbacks
 from fastjac.training.progress import ProgressLike
@@ -133,6 +134,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         self.threads = threads
 
     def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
+        if incremental and not reset and is_plain(X, self) and are_plain_numbers(y, len(X)):
+            return X, y
         rows, target = validate_data(
             self,
             X,

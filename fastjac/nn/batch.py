@@ -40,14 +40,17 @@ class Batch:
         weight: np.ndarray | None,
         prefix: str = "",
     ) -> None:
-        given = {"X": X, "y": targets, "sample_weight": weight}
-        held = {name: Borrowed(prefix + name, array) for name, array in given.items() if array is not None}
-        self._held = list(held.values())
+        self._held: list[Borrowed] = []
         self._prefix = prefix
-        self.X = held["X"].array
+        self.X = self._hold("X", X)
         self.labels = labels
-        self.targets = held["y"].array if targets is not None else None
-        self.weight = held["sample_weight"].array if weight is not None else None
+        self.targets = None if targets is None else self._hold("y", targets)
+        self.weight = None if weight is None else self._hold("sample_weight", weight)
+
+    def _hold(self, name: str, array: np.ndarray) -> np.ndarray:
+        held = Borrowed(self._prefix + name, array)
+        self._held.append(held)
+        return held.array
 
     @classmethod
     def checked(

@@ -76,10 +76,24 @@ class Loss(Strict):
         Returns:
             {"loss": …, "accuracy": …}; no accuracy for the losses of regression.
         """
-        total = sums[:, 2].sum()
-        figures = {"loss": float((sums[:, 0].sum() + sums[:, 3].sum()) / total) if total else 0.0}
+        return {name: column[0] for name, column in self.columns(sums[np.newaxis]).items()}
+
+    def columns(self, sums: np.ndarray) -> dict[str, list[float]]:
+        """``means`` of some epochs, each to the bit as alone.
+
+        Args:
+            sums: (epochs, batches, 4), as there.
+
+        Returns:
+            A number for each epoch; 0 where nothing has any weight.
+        """
+        if sums.shape[1] == 1:
+            losses, hits, weights, penalties = sums[:, 0].T.tolist()
+        else:  # one after the other: along a row, where numbers lie apart, NumPy adds as it adds a row alone
+            losses, hits, weights, penalties = (sums[:, :, k].sum(axis=1).tolist() for k in range(4))
+        figures = {"loss": [(a + b) / w if w else 0.0 for a, b, w in zip(losses, penalties, weights, strict=True)]}
         if self.counts_hits:
-            figures["accuracy"] = float(sums[:, 1].sum() / total) if total else 0.0
+            figures["accuracy"] = [a / w if w else 0.0 for a, w in zip(hits, weights, strict=True)]
         return figures
 
     @checks_keywords

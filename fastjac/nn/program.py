@@ -110,7 +110,7 @@ class Learner:
     keep_gradients: bool = False
     goes_on: bool = False  # after a loss that is not finite
     # made by ``Program.train``, of what is above
-    own: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    partials: list[np.ndarray] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(4))
@@ -169,6 +169,7 @@ class Program:
         self._zeros = aligned(ZEROS, self.dtype)
         self._chunk_memory: list[_Memory] = []
         self._shared: list[_Memory] = []
+        self._loss_work: list[np.ndarray] = []  # of each thread
         self._batch_memory: _Memory | None = None
 
     def _number_of(self, operation: Operation) -> float:
@@ -336,16 +337,16 @@ class Program:
         count = learner.parameters.size
         learner.chunk_sums = np.zeros(2 * chunks)
         learner.numbers = np.array([learner.l1, learner.l2, learner.loss_parameter, float(learner.goes_on)])
-        learner.own = [
-            (aligned(count if by_rows and threads > 1 else 0, self.dtype), aligned(LOSS_WORK, self.dtype))
-            for _ in range(threads)
-        ]
+        apart = by_rows and threads > 1
+        learner.partials = [aligned(count, self.dtype) for _ in range(threads)] if apart else []
+        while len(self._loss_work) < threads:
+            self._loss_work.append(aligned(LOSS_WORK, self.dtype))
         learner.tables = [
             Table(
                 plans.Learning,
                 gradients=learner.gradients,
-                partial=partial,
-                work=work,
+                partial=learner.partials[part] if apart else None,
+                work=self._loss_work[part],
                 state=learner.state,
                 rates=None,  # new at every call, as the results
                 settings=learner.settings,
@@ -359,5 +360,5 @@ class Program:
                 seed=learner.seed,
                 keep_gradients=int(learner.keep_gradients),
             )
-            for partial, work in learner.own
+            for part in range(threads)
         ]

@@ -18,6 +18,8 @@ def count(name: str, value: SupportsIndex, least: int = 1, most: int | None = _L
         TypeError: not a whole number.
         ValueError: too small, or too large.
     """
+    if type(value) is int and least <= value <= _LARGEST == most:  # nearly always
+        return value
     if isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}, expected a whole number of at least {least}")
     try:
@@ -45,6 +47,8 @@ def real(name: str, value: object, low: float = 0.0, high: float = math.inf, *, 
         TypeError: not a number.
         ValueError: outside.
     """
+    if type(value) is float and low <= value < high:  # nearly always
+        return value
     wanted = f"a finite number in [{low:g}, {high:g}{')' if open_high else ']'}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}, expected {wanted}")

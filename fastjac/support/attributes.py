@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fastjac.kernels.arrays import nearest
@@ -74,20 +74,18 @@ def unexpected(of: str, name: str, known: Iterable[str], what: str = "keyword ar
 
 
 @functools.cache
-def _keywords(function: Callable[..., object]) -> tuple[str, ...] | None:
+def _keywords(function: Callable[..., object]) -> KeysView[str] | None:
     """The names that a function takes as keywords; None where it takes any."""
     kinds = inspect.signature(function).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in kinds):
         return None
-    return tuple(one.name for one in kinds if one.kind is not one.POSITIONAL_ONLY and one.name != "self")
+    return dict.fromkeys(one.name for one in kinds if one.kind is not one.POSITIONAL_ONLY and one.name != "self").keys()
 
 
-def _check_keywords(function: Callable[..., object], of: str, given: Iterable[str]) -> None:
+def _check_keywords(function: Callable[..., object], of: str, given: Mapping[str, object]) -> None:
     known = _keywords(function)
-    if known is not None:
-        for name in given:
-            if name not in known:
-                raise unexpected(f"{of}()", name, known)
+    if known is not None and not given.keys() <= known:
+        raise unexpected(f"{of}()", next(name for name in given if name not in known), known)
 
 
 def checks_keywords(function: Function) -> Function:

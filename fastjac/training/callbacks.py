@@ -50,6 +50,14 @@ class Callback(Strict):
         """Whether training must come back after every batch."""
         return type(self).on_batch_end is not Callback.on_batch_end
 
+    @property
+    def epochs_ahead(self) -> float:
+        """For fastjac's own: after how many more epochs, at the earliest, it may do anything but take note of them.
+
+        So many may run in one call before it is told of each.
+        """
+        return 1
+
     def attach(self, loop: Any) -> Found | None:
         """For fastjac's own checkpoints: a loop that begins. Returns what there is to go on from, changing nothing."""
         return None

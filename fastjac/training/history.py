@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from fastjac.training.callbacks import Logs
 
 
@@ -20,6 +22,11 @@ class History(dict[str, list[float]]):
         """One more epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
+
+    def extend(self, columns: Mapping[str, Iterable[float]]) -> None:
+        """Some more epochs: of each figure a number for each."""
+        for name, values in columns.items():
+            self.setdefault(name, []).extend(values)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _history_from, (dict(self), self.interrupted)

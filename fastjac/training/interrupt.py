@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# The interpreter's own functions: those of ``signal`` look for each handler among the names of an enumeration first,
+# which takes longer than a small step
+_getsignal = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+_signal = getattr(signal.signal, "__wrapped__", signal.signal)
+
 
 class Interruption:
     """Whether Ctrl-C was pressed, and whether training has begun: until then, kernels may be compiling."""
@@ -25,7 +30,7 @@ def interruptible() -> Iterator[Interruption]:
     """
     state = Interruption()
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if not main or _getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield state
         return
 
@@ -35,10 +40,10 @@ def interruptible() -> Iterator[Interruption]:
             raise KeyboardInterrupt
 
     try:
-        signal.signal(signal.SIGINT, note)  # here, because ``note`` may raise as soon as it is set
+        _signal(signal.SIGINT, note)  # here, because ``note`` may raise as soon as it is set
         yield state
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_that_python_goes_on() -> None:

@@ -23,7 +23,7 @@ from fastjac.support.workers import Workers
 from fastjac.training.callbacks import Callback, Callbacks, Logs, as_callbacks
 from fastjac.training.history import History
 from fastjac.training.interrupt import Interruption, interruptible
-from fastjac.training.progress import ProgressLike, Show, bar
+from fastjac.training.progress import Columns, ProgressLike, Show, bar
 from fastjac.training.steps import Steps, StreamSteps, shuffled
 
 
@@ -44,7 +44,7 @@ class Loop:
         epochs: how many at most; those that a checkpoint has behind it count.
         callbacks: in the order in which they are called.
         validation: what is looked at after each epoch, or None.
-        figures: what is told of some batches, from a row of sums for each: see ``Loss.means``.
+        columns: what is told of each of some epochs, from a row of sums for each of its batches: see ``Loss.columns``.
         history: what each epoch gave.
     """
 
@@ -52,8 +52,12 @@ class Loop:
     epochs: int
     callbacks: list[Callback]
     validation: Validation | None
-    figures: Callable[[np.ndarray], Logs]
+    columns: Callable[[np.ndarray], Columns]
     history: History = field(default_factory=History)
+
+    def figures(self, sums: np.ndarray) -> Logs:
+        """What is told of some batches, from a row of sums for each."""
+        return {name: column[0] for name, column in self.columns(sums[np.newaxis]).items()}
 
     def run(self, show_progress: ProgressLike) -> None:
         """Train. ``history.interrupted`` tells whether Ctrl-C has ended it."""
@@ -73,9 +77,10 @@ class Loop:
                         callback.on_train_begin()
                         begun.append(callback)
                     epoch = self._attach()
-                    nobody_looks = self.steps.goes_back and self.validation is None and not self.callbacks
+                    nobody_looks = self.steps.goes_back and self.validation is None
                     while epoch < self.epochs and not network.stop_training:
-                        several = self.steps.epochs_at_once(self.epochs - epoch) if nobody_looks else 1
+                        most = min((one.epochs_ahead for one in self.callbacks), default=self.epochs)
+                        several = self.steps.epochs_at_once(int(min(most, self.epochs - epoch))) if nobody_looks else 1
                         if several > 1:
                             self._epochs(epoch, several, show, workers)
                             finished = True
@@ -103,18 +108,23 @@ class Loop:
 
     def _epochs(self, first: int, count: int, show: Show, workers: Workers) -> None:
         """Some epochs that are too short to come back to Python for each."""
-        steps = self.steps
+        steps, epochs = self.steps, range(first, first + count)
+        for callback in self.callbacks:
+            for epoch in epochs:
+                callback.on_epoch_begin(epoch)
         begin = time.perf_counter()
         sums = steps.epochs(count, workers)
         steps.network.epochs_trained += count - 1  # only the last can have broken what its own losses do not show
         steps.check_parameters()
         steps.network.epochs_trained += 1
         seconds = (time.perf_counter() - begin) / count
-        rows = len(steps.samples)
-        for k in range(count):
-            logs = self.figures(sums[k])
-            self.history.add(logs | {"seconds": seconds})
-            show(first + k, logs, rows, rows, epoch_end=True)
+        columns = self.columns(sums)
+        self.history.extend(columns | {"seconds": [seconds] * count})
+        show.epochs(first, columns, len(steps.samples))
+        for k, epoch in enumerate(epochs if self.callbacks else ()):
+            logs = {name: column[k] for name, column in columns.items()}
+            for callback in self.callbacks:
+                callback.on_epoch_end(epoch, dict(logs))
 
     def _epoch(self, epoch: int, show: Show, workers: Workers, interruption: Interruption) -> bool:
         """One epoch and its validation; False when it was cut short."""
@@ -128,7 +138,6 @@ class Loop:
         for state in steps.epoch(workers):
             interruption.begun = True
             parts.append(state.sums)
-            so_far += state.sums.sum(0)
             batches += len(state.sums)
             if steps.each_batch and not state.before:
                 batch_logs = self.figures(state.sums)
@@ -137,9 +146,10 @@ class Loop:
             if not state.last:
                 if interruption.asked or (steps.each_batch and network.stop_training):
                     return False
+                so_far += state.sums.sum(0)
                 show(epoch, self.figures(so_far), state.done, state.total)
         steps.check_parameters()
-        logs = self.figures(np.concatenate(parts))
+        logs = self.figures(parts[0] if len(parts) == 1 else np.concatenate(parts))
         seconds = time.perf_counter() - begin
         network.epochs_trained += 1
         if self.validation is not None:
@@ -200,7 +210,7 @@ def fit(
         steps = Steps(
             network, samples, chosen_loss, chosen_optimizer, batch_size, all_callbacks, threads, l1, l2, orders
         )
-    training = Loop(steps, epochs, all_callbacks, validation, chosen_loss.means)
+    training = Loop(steps, epochs, all_callbacks, validation, chosen_loss.columns)
     training.run(progress)
     history = training.history
     if history.interrupted:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import builtins
+import os
 import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any, Literal, TextIO
 
-Show = Callable[..., None]
+Logs = dict[str, float]
+Columns = dict[str, list[float]]
 ProgressLike = bool | Literal["auto"]
 
 _SECONDS_BETWEEN = 0.1  # between two looks of the bar
 
 
-def _figures(logs: dict[str, float], rate: str = "", room: int = 1000) -> str:
+def _figures(logs: Logs, rate: str = "", room: int = 1000) -> str:
     """What fits of the figures; those of rows not trained on stay longest."""
     shown = {"rate": rate} if rate else {}
     shown |= {name: f"{name} {value:.4f}" for name, value in logs.items()}
@@ -26,8 +29,14 @@ def _figures(logs: dict[str, float], rate: str = "", room: int = 1000) -> str:
     return "  ".join(shown.values())
 
 
-def _nothing(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
-    """Nobody looks."""
+class Show:
+    """Called with the state of training; this one is for nobody to see."""
+
+    def __call__(self, epoch: int, logs: Logs, done: int, total: int, epoch_end: bool = False) -> None:
+        """``done`` of ``total`` rows of an epoch are behind, with these figures so far; a total of 0 is not known."""
+
+    def epochs(self, first: int, columns: Columns, rows: int) -> None:
+        """Some epochs of so many rows have ended at once; of each figure a number for each."""
 
 
 def _import_rich() -> None:
@@ -39,11 +48,8 @@ def _import_rich() -> None:
         random.setstate(before)
 
 
-@contextmanager
-def bar(progress: ProgressLike, epochs: int) -> Iterator[Show]:
-    """A function to call with the state of training: ``show(epoch, logs, done, total, epoch_end=False)``.
-
-    ``done`` of ``total`` rows of the epoch are behind; a total of 0 is not known yet.
+def bar(progress: ProgressLike, epochs: int) -> AbstractContextManager[Show]:
+    """What to call with the state of training.
 
     Args:
         progress: "auto" draws a bar where the output is a terminal or a notebook and rich is installed, and nothing
@@ -56,26 +62,31 @@ def bar(progress: ProgressLike, epochs: int) -> Iterator[Show]:
     """
     if progress not in ("auto", True, False):
         raise ValueError(f"progress is {progress!r}, expected True, False or 'auto'")
-    if not progress:
-        yield _nothing
-        return
+    if not progress or (progress == "auto" and not _may_be_seen()):
+        return nullcontext(Show())
+    return _shown(progress, epochs)
+
+
+@contextmanager
+def _shown(progress: ProgressLike, epochs: int) -> Iterator[Show]:
+    """What to call where rich decides who sees it."""
     try:
         _import_rich()
     except ImportError as error:
         if progress == "auto":
-            yield _nothing
+            yield Show()
             return
         raise ImportError("progress=True needs rich: pip install 'fastjac[cli]'") from error
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     if sys.stderr is None:  # closed
-        yield _nothing
+        yield Show()
         return
     console = Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]
     drawable = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))
     if not drawable:
-        yield _nothing if progress == "auto" else _lines(epochs)
+        yield Show() if progress == "auto" else _Lines(epochs)
         return
     bar_width = 30 if console.width >= 120 else 10
     room = console.width - bar_width - len(f"epoch {epochs}/{epochs}") - 11  # 11: time left, and spaces between
@@ -87,38 +98,66 @@ def bar(progress: ProgressLike, epochs: int) -> Iterator[Show]:
     )
     with Progress(*columns, console=console, refresh_per_second=10) as drawn:
         task = drawn.add_task("", total=epochs, epoch=1, figures="")
-        began: tuple[float, int] | None = None  # when and where the first look was: compiling is before it
-        drawn_at = 0.0
-        latest: tuple[float, int, int, dict[str, float]] | None = None
-
-        def draw(share: float, seen: int, epoch: int, logs: dict[str, float]) -> None:
-            nonlocal began
-            now = time.perf_counter()
-            began = began or (now, seen)
-            rate = f"{(seen - began[1]) / (now - began[0]):,.0f} samples/s" if seen > began[1] else ""
-            drawn.update(task, completed=share, epoch=epoch + 1, figures=_figures(logs, rate, room))
-
-        def show(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
-            nonlocal drawn_at, latest
-            state = epoch + (done / total if total else 0), epoch * total + done, epoch, logs
-            latest = state
-            if time.perf_counter() - drawn_at >= _SECONDS_BETWEEN:
-                draw(*state)
-                drawn_at, latest = time.perf_counter(), None
-
+        show = _Bar(lambda **state: drawn.update(task, **state), room)
         try:
             yield show
         finally:
-            if latest is not None:
-                draw(*latest)
+            show.draw()
 
 
-def _lines(epochs: int) -> Show:
-    def show(epoch: int, logs: dict[str, float], done: int, total: int, epoch_end: bool = False) -> None:
+def _may_be_seen() -> bool:
+    """Whether rich need be asked: False where it would say that nobody sees a bar, which takes it long."""
+    asked = any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"))
+    with suppress(AttributeError, ValueError, OSError):
+        asked = asked or sys.stderr.isatty()
+    return asked or hasattr(builtins, "get_ipython")  # a notebook's
+
+
+class _Bar(Show):
+    """What a bar shows: the latest state, ten times a second and at the end."""
+
+    def __init__(self, update: Callable[..., None], room: int) -> None:
+        self._update, self._room = update, room
+        self._began: tuple[float, int] | None = None  # when and where the first look was: compiling is before it
+        self._drawn_at = 0.0
+        self._latest: tuple[int, Logs, int, int] | None = None
+
+    def __call__(self, epoch: int, logs: Logs, done: int, total: int, epoch_end: bool = False) -> None:
+        self._latest = epoch, logs, done, total
+        if time.perf_counter() - self._drawn_at >= _SECONDS_BETWEEN:
+            self.draw()
+
+    def epochs(self, first: int, columns: Columns, rows: int) -> None:
+        last = {name: column[-1] for name, column in columns.items()}
+        self(first + len(columns["loss"]) - 1, last, rows, rows, epoch_end=True)
+
+    def draw(self) -> None:
+        """Show what has not been shown."""
+        if self._latest is None:
+            return
+        epoch, logs, done, total = self._latest
+        seen, now = epoch * total + done, time.perf_counter()
+        began = self._began = self._began or (now, seen)
+        rate = f"{(seen - began[1]) / (now - began[0]):,.0f} samples/s" if seen > began[1] else ""
+        figures = _figures(logs, rate, self._room)
+        self._update(completed=epoch + (done / total if total else 0), epoch=epoch + 1, figures=figures)
+        self._latest, self._drawn_at = None, time.perf_counter()
+
+
+class _Lines(Show):
+    """A line for each epoch that has ended."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def __call__(self, epoch: int, logs: Logs, done: int, total: int, epoch_end: bool = False) -> None:
         if epoch_end:
-            print(f"epoch {epoch + 1}/{epochs}  {_figures(logs)}", file=_Lenient(sys.stderr), flush=True)
+            line = f"epoch {epoch + 1}/{self._epochs}  {_figures(logs)}"
+            print(line, file=_Lenient(sys.stderr), flush=True)
 
-    return show
+    def epochs(self, first: int, columns: Columns, rows: int) -> None:
+        for k, figures in enumerate(zip(*columns.values(), strict=True)):
+            self(first + k, dict(zip(columns, figures, strict=True)), rows, rows, epoch_end=True)
 
 
 class _Lenient:

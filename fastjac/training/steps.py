@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
-from fastjac.kernels.arrays import address_of
+from fastjac.kernels.arrays import address_of, all_finite
 from fastjac.kernels.checked import penalize
 from fastjac.kernels.plan import AHEAD, NOT_FINITE, STEP, THE_GRADIENT
 from fastjac.kernels.random import shuffle
@@ -90,6 +89,7 @@ class Steps:
             l2,
             keep_gradients=self.each_batch,  # a callback may look at them
         )
+        self._rates = np.empty(0)  # of some steps, where they are all the same
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
         self.orders = orders
         self.order: np.ndarray | None = None  # of the rows in the epoch at hand
@@ -99,7 +99,7 @@ class Steps:
     def epoch(self, workers: Workers) -> Iterator[Progress]:
         """Take all steps of an epoch, some at a time."""
         rows = len(self.samples.X)
-        orders = self._orders(1)
+        orders = self._next_orders(1)
         self.order = None if orders is None else orders[0]
         self.position %= self.batches  # not 0 where a checkpoint was made within an epoch
         if self.position:
@@ -120,11 +120,10 @@ class Steps:
     def epochs(self, count: int, workers: Workers) -> np.ndarray:
         """Some whole epochs in one call, to the bit as one by one: (count, batches, 4) sums."""
         check_that_python_goes_on()
-        steps, orders = count * self.batches, self._orders(count)
-        rates = self.optimizer.rates(int(self.learner.counters[0]), steps)
+        steps, orders = count * self.batches, self._next_orders(count)
+        rates = self._next_rates(steps)
         begin = time.perf_counter()
-        with self._stepping():
-            rows = self._compiled(0, rates, workers, orders)
+        rows = self._take(0, rates, workers, orders)
         self._seconds_a_step = (time.perf_counter() - begin) / steps
         if len(rows) < steps:
             done, batch = divmod(len(rows), self.batches)
@@ -133,7 +132,7 @@ class Steps:
             raise NonFiniteError(self._what_broke(batch))
         return rows.reshape(count, self.batches, 4)
 
-    def _orders(self, count: int) -> np.ndarray | None:
+    def _next_orders(self, count: int) -> np.ndarray | None:
         """The orders of the rows in the next epochs; None for the order in which they are.
 
         That is also that of a single batch, which has all rows in any order: nothing needs to be gathered. Whoever
@@ -152,30 +151,39 @@ class Steps:
             count = max(1, min(count, int(_SECONDS_A_CALL / self._seconds_a_step)))
         else:
             count = min(count, 4)  # the first steps tell how long one takes
-        rates = self.optimizer.rates(int(self.learner.counters[0]), count)
+        rates = self._next_rates(count)
         if self.callbacks:  # which may have changed momentum, weight_decay, clip_norm … since
             self.learner.settings[:] = self.optimizer.settings()
             self.learner.set_loss_parameter(self.loss.parameter)
         begin = time.perf_counter()
-        with self._stepping():
-            if self.network.program:
-                rows = self._compiled(first, rates, workers, self.order)
-            else:
-                rows = self._by_layers(first, rates)
+        rows = self._take(first, rates, workers, self.order)
         self._seconds_a_step = (time.perf_counter() - begin) / count
         if len(rows) < count:
             raise NonFiniteError(self._what_broke(first + len(rows)))
         return rows
 
-    @contextmanager
-    def _stepping(self) -> Iterator[None]:
-        """Nobody else uses the network, and the steps of the optimizer are counted as the network's too."""
+    def _next_rates(self, count: int) -> np.ndarray:
+        """The learning rates of the next steps; a rate that stays is written down once."""
+        rate = self.optimizer.learning_rate
+        if callable(rate):
+            return self.optimizer.rates(int(self.learner.counters[STEP]), count)
+        if len(self._rates) < count or self._rates[0] != rate:
+            self._rates = np.full(count, rate)
+        return self._rates[:count]
+
+    def _take(self, first: int, rates: np.ndarray, workers: Workers, order: np.ndarray | None) -> np.ndarray:
+        """A step for each of the rates, while nobody else uses the network: a row of sums for each that was taken.
+
+        The steps of the optimizer are counted as the network's too.
+        """
         network, counters = self.network, self.learner.counters
         self.samples.check("the next step")
         with network._lock:
             counters[AHEAD] = network._training_step - counters[STEP]
             try:
-                yield
+                if network.program:
+                    return self._compiled(first, rates, workers, order)
+                return self._by_layers(first, rates)
             finally:
                 network._training_step = int(counters[AHEAD] + counters[STEP])
 
@@ -236,7 +244,7 @@ class Steps:
             return f"the gradient is not finite in {where}, though the loss is. {_AS_BEFORE} {_ADVICE}"
         as_before = (
             _AS_BEFORE
-            if _all_finite(self.network.parameters)
+            if all_finite(self.network._parameters)
             else (
                 "The parameters are not finite either: the batch before had a finite loss, and a step too large for"
                 f" {self.network.dtype}."
@@ -259,7 +267,7 @@ class Steps:
 
     def check_parameters(self) -> None:
         """Raise NonFiniteError where the last step of an epoch was too large: no loss of a next batch will tell."""
-        if not self.learner.goes_on and not _all_finite(self.network.parameters):
+        if not self.learner.goes_on and not all_finite(self.network._parameters):
             raise NonFiniteError(
                 f"the parameters are not finite after epoch {self.network.epochs_trained}: a batch had a finite loss,"
                 f" and a step too large for {self.network.dtype}. {_ADVICE}"
@@ -324,9 +332,3 @@ def shuffled(seed: int, rows: int) -> Orders:
         return found
 
     return orders
-
-
-def _all_finite(array: np.ndarray) -> bool:
-    """Whether no entry is NaN or infinite: a finite sum says so at once, an infinite one may be mere overflow."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())

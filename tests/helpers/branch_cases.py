@@ -235,7 +235,7 @@ def columns_of_x_apart():
 
 @case
 def columns_of_x_apart_and_shuffled():
-    fit(network(20, 3), 40, X=numbers(20, 40).T, shuffle=True)
+    fit(network(20, 3), 40, 16, X=numbers(20, 40).T, shuffle=True)
 
 
 @case

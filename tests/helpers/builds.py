@@ -32,7 +32,16 @@ COMPILED = (
 PYTHON = {  # and of the library the functions that decide how training runs, not those that check arguments
     "fastjac.nn.program": None,
     "fastjac.training.loop": {"run", "fit", "_epoch"},
-    "fastjac.training.steps": {"epoch", "epochs_at_once", "epochs", "steps", "_by_layers", "_rows_of"},
+    "fastjac.training.steps": {
+        "epoch",
+        "epochs_at_once",
+        "epochs",
+        "steps",
+        "_next_orders",
+        "_take",
+        "_by_layers",
+        "_rows_of",
+    },
 }
 MARKS = {"kernel", "inline", "always_inline"}
 

@@ -100,6 +100,25 @@ def test_targets_of_one_output_may_be_a_vector(name):
     np.testing.assert_array_equal(one[1], other[1])
 
 
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "huber"])
+@pytest.mark.parametrize("epochs", [1, 2, 9, 300])
+@pytest.mark.parametrize("batches", [1, 2, 3, 7, 8, 9, 16, 127, 128, 129, 1000])
+def test_the_means_of_many_epochs_are_those_of_each_to_the_bit(batches, epochs, name):
+    """And those of NumPy's sums of one epoch, which the history has had from the beginning."""
+    loss = losses.get(name)
+    sums = np.random.default_rng(batches).lognormal(0, 5, (epochs, batches, 4))
+    sums[epochs // 2, :, 2] = 0  # no weights
+    columns = loss.columns(sums)
+    assert all(len(column) == epochs for column in columns.values())
+    for k, of_epoch in enumerate(sums):
+        a, hits, weights, penalties = (of_epoch[:, j].sum() for j in range(4))
+        wanted = {"loss": (a + penalties) / weights if weights else 0.0}
+        if name == "softmax_cross_entropy":
+            wanted["accuracy"] = hits / weights if weights else 0.0
+        assert loss.means(of_epoch) == wanted == {name: column[k] for name, column in columns.items()}
+        assert all(type(one) is float for one in loss.means(of_epoch).values())
+
+
 def test_means_are_over_samples_or_over_samples_and_outputs():
     assert fj.SoftmaxCrossEntropy()(np.zeros((5, 4)), [0] * 5)[0] == pytest.approx(math.log(4))
     assert fj.BinaryCrossEntropy()(np.zeros((5, 4)), np.ones((5, 4)))[0] == pytest.approx(math.log(2))

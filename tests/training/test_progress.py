@@ -1,5 +1,6 @@
 """The progress bar: who sees what."""
 
+import os
 import subprocess
 import sys
 
@@ -92,6 +93,39 @@ def test_without_rich_auto_is_silent_and_true_says_what_to_install(monkeypatch, 
         fit(progress=True)
 
 
+def test_many_epochs_in_one_call_are_shown_like_any_others(terminal, capsys, monkeypatch):
+    net = fj.Sequential([fj.Dense(2, 2)], seed=0)
+    X, y = np.random.default_rng(0).normal(size=(8, 2)), np.arange(8) % 2
+    history = net.fit(X, y, loss="softmax_cross_entropy", epochs=400, batch_size=3, progress=True)
+    line = last_line(capsys.readouterr().err)
+    assert "epoch 400/400" in line
+    assert f"loss {history['loss'][-1]:.4f}" in line
+    monkeypatch.delenv("FORCE_COLOR")
+    monkeypatch.delenv("TTY_COMPATIBLE")
+    history = net.fit(X, y, loss="softmax_cross_entropy", epochs=400, batch_size=3, progress=True)
+    figures = zip(history["loss"], history["accuracy"], strict=True)
+    wanted = [f"epoch {k}/400  loss {a:.4f}  accuracy {b:.4f}" for k, (a, b) in enumerate(figures, 1)]
+    assert capsys.readouterr().err.splitlines() == wanted
+
+
+def test_where_nobody_sees_a_bar_nothing_is_imported_for_it():
+    code = """
+import sys
+import numpy as np
+import fastjac as fj
+net = fj.Sequential([fj.Dense(2, 2)], seed=0)
+net.fit(np.zeros((8, 2)), np.zeros(8, int), loss="softmax_cross_entropy")
+assert "rich" not in sys.modules
+sys.stderr.close()
+net.fit(np.zeros((8, 2)), np.zeros(8, int), loss="softmax_cross_entropy")
+sys.stderr = None
+net.fit(np.zeros((8, 2)), np.zeros(8, int), loss="softmax_cross_entropy")
+assert "rich" not in sys.modules
+"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, stderr=subprocess.PIPE, env=environment)
+
+
 def test_the_first_fit_draws_none_of_the_programs_random_numbers():
     """It imports rich, which does."""
     code = """
@@ -105,7 +139,8 @@ fj.Sequential([fj.Dense(2, 2)], seed=0).fit(np.zeros((8, 2)), np.zeros(8, int), 
 assert "rich.style" in sys.modules
 assert random.getstate() == before
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    environment = os.environ | {"TTY_COMPATIBLE": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
 
 
 @pytest.mark.parametrize("asked", ["yes", None, 2])

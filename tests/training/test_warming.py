@@ -33,6 +33,9 @@ def test_every_kernel_is_compiled_for_both_types():
     found = entries()
     assert len(found) >= 13
     for name, dispatcher in found.items():
+        assert dispatcher.signatures, name
+        if name == ("fastjac.kernels.random", "shuffle"):  # of no numbers but whole ones
+            continue
         for number in ("float32", "float64"):
             taken = {str(kind.dtype) for one in dispatcher.signatures for kind in one if hasattr(kind, "dtype")}
             assert number in taken, (name, dispatcher.signatures)
@@ -79,7 +82,7 @@ def test_by_command():
     fj.warm_up()
     command = [sys.executable, "-m", "fastjac", "info", "--warm-up"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0 and done.stdout.startswith("0 kernels compiled and 28 loaded in "), done
+    assert done.returncode == 0 and done.stdout.startswith("0 kernels compiled and 29 loaded in "), done
     assert done.stderr == "compiling all kernels, which takes up to a minute the first time\n"
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=300, check=False)
     report = json.loads(done.stdout)
