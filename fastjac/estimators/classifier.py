@@ -248,7 +248,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
             AttributeError: ``solver`` is "lbfgs", which has no epochs.
             ValueError: as ``fit``; no ``classes`` at the first call, or others later.
         """
-        known = classes is not None and np.array_equal(getattr(self, "classes_", None), classes)
+        known = classes is not None and hasattr(self, "classes_") and np.array_equal(self.classes_, classes)
         if not known and _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)

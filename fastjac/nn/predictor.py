@@ -48,7 +48,8 @@ class Predictor:
     ) -> None:
         X, output = np.zeros((rows or 1, of.inputs), of.dtype), np.zeros((rows or 1, of.outputs), of.dtype)
         self._lock, self._run = lock, prepare(X, output)
-        self._X, self._output = (X[0], output[0]) if rows is None else (X, output)
+        self._X: np.ndarray = X[0] if rows is None else X
+        self._output: np.ndarray = output[0] if rows is None else output
         self._dtype = of.dtype
         self.shape = self._X.shape
 

@@ -32,7 +32,7 @@ def call_every_kernel(dtype):
     net.backward(net.forward(X))
     net.predict(X)
     fj.SGD().step(net)
-    net.fit(X, X, loss="mean_squared_error")
+    net.fit(X, X, loss="mean_squared_error", batch_size=2)  # which shuffles
     net.path = "unfused"
     net.fit(X, X, loss="mean_squared_error", l2=1.0)
 
@@ -77,7 +77,7 @@ def test_every_kernel_is_read(modules):
     }
     read = collections.Counter(name.partition(".")[2] for name, _ in modules)
     assert set(read) == marked
-    assert min(read.values()) >= 2  # both types
+    assert {name for name, types in read.items() if types < 2} == {"shuffle"}  # all others in both types
     assert len(marked) >= 12
 
 

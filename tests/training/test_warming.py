@@ -86,7 +86,7 @@ def test_by_command():
     assert done.stderr == "compiling all kernels, which takes up to a minute the first time\n"
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=300, check=False)
     report = json.loads(done.stdout)
-    assert (report["warmed_up"]["compiled"], report["warmed_up"]["loaded"]) == (0, 28)
+    assert (report["warmed_up"]["compiled"], report["warmed_up"]["loaded"]) == (0, 29)
     assert report["cache"]["enabled"] and report["cache"]["guarded"] is (os.name == "posix")
 
 
