@@ -42,7 +42,8 @@ TABLE = [
     ("training.steps._next_orders: self.batches > 1", "callbacks of batches", "shuffled"),
     ("training.steps._take: network.program", "layer by layer", "in order"),
     # a prediction: at once or by threads, a row alone
-    ("nn.program.predict: threads == 1 or rows <= CHUNK", "predictions of two threads", "predictions of one thread"),
+    ("nn.program.predict: rows <= CHUNK", "predictions of one thread", "one row"),
+    ("nn.program.predict: threads == 1", "predictions of two threads", "predictions of one thread"),
     ("dense.forward: n == 1 and team.parts == 1 and (layer.bias != 0)", "one row without bias", "one row"),
     ("gemm.row: columns - done >= 8 * width", "one row", "one row"),
     ("gemm.row: columns - done >= 4 * width", "one row", "one row"),
