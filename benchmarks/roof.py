@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from fastjac.kernels import threads as meeting
-from fastjac.kernels._jit import kernel
+from fastjac.kernels._jit import inline, kernel
 from fastjac.kernels.arrays import aligned
 from fastjac.kernels.simd import (
     Vector,
@@ -47,18 +47,22 @@ def best(run: Callable[[], object], seconds: float = 0.5) -> float:
     return shortest
 
 
-@kernel
-def _multiply_add(values, count):
-    p = address(values)
-    a, b = load(p, 0), load(p, lanes(p))
-    s0, s1, s2, s3 = splat(p, 0.0), splat(p, 1.0), splat(p, 2.0), splat(p, 3.0)
-    s4, s5, s6, s7 = splat(p, 4.0), splat(p, 5.0), splat(p, 6.0), splat(p, 7.0)
-    s8, s9, t0, t1 = splat(p, 8.0), splat(p, 9.0), splat(p, 10.0), splat(p, 11.0)
+@inline
+def _chains(a, b, count):
+    s0, s1, s2, s3 = splat(a, 0.0), splat(a, 1.0), splat(a, 2.0), splat(a, 3.0)
+    s4, s5, s6, s7 = splat(a, 4.0), splat(a, 5.0), splat(a, 6.0), splat(a, 7.0)
+    s8, s9, t0, t1 = splat(a, 8.0), splat(a, 9.0), splat(a, 10.0), splat(a, 11.0)
     for _ in range(count):
         s0, s1, s2, s3 = fma(a, s0, b), fma(a, s1, b), fma(a, s2, b), fma(a, s3, b)
         s4, s5, s6, s7 = fma(a, s4, b), fma(a, s5, b), fma(a, s6, b), fma(a, s7, b)
         s8, s9, t0, t1 = fma(a, s8, b), fma(a, s9, b), fma(a, t0, b), fma(a, t1, b)
     return sum_across(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + t0 + t1)
+
+
+@kernel
+def _multiply_add(values, count):
+    p = address(values)
+    return _chains(load(p, 0), load(p, lanes(p)), count)
 
 
 @intrinsic
@@ -76,15 +80,7 @@ def _half(typingctx, x):
 @kernel
 def _multiply_add_halves(values, count):
     p = address(values)
-    a, b = _half(load(p, 0)), _half(load(p, lanes(p)))
-    s0, s1, s2, s3 = splat(a, 0.0), splat(a, 1.0), splat(a, 2.0), splat(a, 3.0)
-    s4, s5, s6, s7 = splat(a, 4.0), splat(a, 5.0), splat(a, 6.0), splat(a, 7.0)
-    s8, s9, t0, t1 = splat(a, 8.0), splat(a, 9.0), splat(a, 10.0), splat(a, 11.0)
-    for _ in range(count):
-        s0, s1, s2, s3 = fma(a, s0, b), fma(a, s1, b), fma(a, s2, b), fma(a, s3, b)
-        s4, s5, s6, s7 = fma(a, s4, b), fma(a, s5, b), fma(a, s6, b), fma(a, s7, b)
-        s8, s9, t0, t1 = fma(a, s8, b), fma(a, s9, b), fma(a, t0, b), fma(a, t1, b)
-    return sum_across(s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + t0 + t1)
+    return _chains(_half(load(p, 0)), _half(load(p, lanes(p))), count)
 
 
 @kernel

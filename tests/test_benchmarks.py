@@ -1,7 +1,6 @@
 """``benchmarks/``: a step's roof by hand, the loops that measure a machine, peers that learn the same, the pages."""
 
 import dataclasses
-import importlib.util
 import json
 import math
 import warnings
@@ -143,11 +142,10 @@ def test_a_workloads_data_are_learnt_by_its_loss(name, monkeypatch):
 @pytest.mark.parametrize("name", ["regress", "policy", "odd", "tiny4"])
 @pytest.mark.parametrize("peer", ["PyTorch", "JAX jit", "JAX scan", "scikit-learn"])
 def test_peers_learn_the_same(peer, name, monkeypatch):
-    module, kind = PEERS[peer]
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
     monkeypatch.setenv("FASTJAC_BENCH_THREADS", "1")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    module, kind = PEERS[peer]
+    pytest.importorskip(module, reason=f"{module} is not installed")
     losses = []
     for one in (Fastjac, kind):
         made = one(short(name))

@@ -1,7 +1,7 @@
 """``Sequential.predictor``: the bits of ``predict``, for all that a network can be, and clear errors."""
 
 import copy
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -145,16 +145,10 @@ def test_rows_is_a_count(rows, error):
 
 def test_threads_may_share_one():
     net, X = network(), rows(8)
-    predictor, wanted, wrong = net.predictor(), net.predict(X), []
+    predictor, wanted = net.predictor(), net.predict(X)
 
-    def ask(k):
-        for _ in range(500):
-            if not (predictor(X[k]) == wanted[k]).all():
-                wrong.append(k)
+    def all_are_right(k):
+        return all(np.array_equal(predictor(X[k]), wanted[k]) for _ in range(500))
 
-    threads = [threading.Thread(target=ask, args=(k,)) for k in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert not wrong
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(all_are_right, range(8)))
