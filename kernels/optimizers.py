@@ -22,11 +22,12 @@ from .simd import (
     fma,
     lanes,
     largest,
+    least_kept,
     least_root,
     load,
     load_head,
     newton_steps,
-    reciprocal_estimate,
+    quotient,
     reciprocal_root_estimate,
     splat,
     sqrt,
@@ -161,21 +162,26 @@ def _sgd(change, weight, gradient, velocity, unused):
 # epoch of digits took three times as long from the 50th on.
 
 
+# Adam's states are kept as m/(1 - β₁) and v/(1 - β₂): what is added to them is then not multiplied by anything, and its
+# time is that of its multiplications where a core begins one of those a cycle. ``units`` of a rule are these 1 - β.
+
+
 @inline
 def _numbers_of_adam(settings, rate, step, decay, shrink):
-    spread = 1.0 / math.sqrt(1.0 - settings[BETA_2] ** step)
+    one_step = 1.0 - settings[MOMENTUM], 1.0 - settings[BETA_2]
+    spread = math.sqrt((1.0 - settings[BETA_2] ** step) / one_step[1])  # √v̂ is the root of what is kept, over this
     epsilon = settings[EPSILON]
     if settings[EPSILON_BIASED] != 0.0:  # it is added to √v as it is, before its start bias is taken away
-        epsilon *= spread
+        epsilon /= math.sqrt(1.0 - settings[BETA_2] ** step)
     return Numbers(
         decay=decay,
         shrink=shrink,
         momentum=settings[MOMENTUM],
         nesterov=settings[NESTEROV],
-        step_size=rate / (1.0 - settings[MOMENTUM] ** step),
+        step_size=rate * spread * one_step[0] / (1.0 - settings[MOMENTUM] ** step),
         beta_2=settings[BETA_2],
         spread=spread,
-        epsilon=epsilon,
+        epsilon=epsilon * spread,
     )
 
 
@@ -195,37 +201,44 @@ def _always(change):
 
 
 @inline
+def _root(v):
+    """√v of multiples of ``least_kept``: the machine's, or where it has an estimate of 1/√v that and Newton steps.
+
+    The last step is one to √v itself, one operation less. An infinite v gives NaN there.
+    """
+    steps = newton_steps(v)
+    if steps > 0:
+        positive = where(v > least_kept(v), v, least_kept(v))  # of which there is an inverse; √v is v times it
+        inverse = reciprocal_root_estimate(positive)
+        for _ in range(steps - 1):
+            inverse = inverse * fma(positive * inverse, inverse * -0.5, 1.5)
+        first = v * inverse
+        root = fma(inverse * 0.5, fma(-first, first, v), first)
+    else:
+        root = sqrt(v)
+    return root
+
+
+@inline
 def _adam(change, weight, gradient, m, v):
     """m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; w -= rate·m̂ / (√v̂ + ε), m̂ and v̂ without their start bias.
 
-    Without the divider where there are estimates, for it would cost more than all else together:
-    1/√v and 1/(√v·spread + ε) are of 14 bits and Newton steps, within 4 units in the last place. An infinite v, which
-    they cannot take, leaves w as it is. v is kept to multiples of 8 times the smallest normal number: the root of one
-    is added to ε, or a v rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in float32 and 4e-154
-    in float64.)
+    m and v come and go in their units, as β₁·m + g and β₂·v + g²; ``spread`` and the step make up for that.
+
+    A v that is infinite leaves w as it is, for good. v is kept to multiples of 8 times the smallest normal number: the
+    root of one is added to ε, or a v rounded to 0 beside a tiny ε would make a huge step. (That root is 3e-19 in
+    float32 and 4e-154 in float64.)
     """
     own, floor, ceiling = change.own, floor_of_normals(v), largest(v)
     if change.plain == 0:
         gradient = fma(gradient * change.first_factor, change.factor, own.decay * weight)
         weight = weight * own.shrink
-    m = fma(m, own.momentum, fma(gradient, 1.0 - own.momentum, floor)) - floor
-    raised = fma(v, own.beta_2, fma(gradient * (1.0 - own.beta_2), gradient, floor))
+    m = fma(m, own.momentum, gradient + floor) - floor
+    raised = fma(v, own.beta_2, fma(gradient, gradient, floor))
     v = raised - floor
-    steps = newton_steps(v)
-    if steps > 0:
-        inverse_root = reciprocal_root_estimate(raised)  # of more than 0; √v is v times it, so 0 for 0
-        for _ in range(steps - 1):
-            inverse_root = inverse_root * fma(raised * inverse_root, inverse_root * -0.5, 1.5)
-        root = v * inverse_root
-        root = fma(inverse_root * 0.5, fma(-root, root, v), root)  # the last one to √v itself: one operation less
-    else:
-        root = sqrt(v)
-    bottom = fma(root, own.spread, own.epsilon + own.spread * least_root(v))
-    inverse = reciprocal_estimate(bottom)
-    for _ in range(steps):
-        inverse = inverse * fma(-bottom, inverse, 2.0)
-    inverse = where(raised > ceiling, 0.0, inverse)
-    return fma(m * -own.step_size, inverse, weight), m, v
+    epsilon = least(own.epsilon + own.spread * least_root(v), 0.5 * ceiling)  # an infinite one has no inverse
+    ratio = where(raised > ceiling, 0.0, quotient(m, _root(v) + epsilon))
+    return fma(ratio, -own.step_size, weight), m, v
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -245,9 +258,11 @@ class Rule(NamedTuple):
     numbers: Callable[..., Any]
     expression: Callable[..., Any]
     keeps: Callable[..., Any] = _always  # whether this step uses the states: else they are neither read nor written
+    units: tuple[int, ...] = ()  # settings β: the states are kept divided by 1 - β, each by its own
 
 
 _OF_ADAM = {"beta_1": MOMENTUM, "beta_2": BETA_2, "epsilon": EPSILON, "weight_decay": WEIGHT_DECAY}
+_UNITS_OF_ADAM = (MOMENTUM, BETA_2)
 TABLE = (
     Rule(
         "sgd",
@@ -257,8 +272,8 @@ TABLE = (
         _sgd,
         _has_momentum,
     ),
-    Rule("adam", _OF_ADAM, 2, _adam_numbers, _adam),
-    Rule("adamw", _OF_ADAM, 2, _adamw_numbers, _adam),
+    Rule("adam", _OF_ADAM, 2, _adam_numbers, _adam, units=_UNITS_OF_ADAM),
+    Rule("adamw", _OF_ADAM, 2, _adamw_numbers, _adam, units=_UNITS_OF_ADAM),
 )
 CODES = {row.name: code for code, row in enumerate(TABLE)}
 

@@ -429,8 +429,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         network._training_step = before._training_step
         optimizer = vars(self).get("_optimizer")
         if optimizer is not None:
-            old, new = optimizer.state(before), optimizer.state(network)
-            new.moments[:], new.counters[:] = old.moments, old.counters
+            optimizer.state(network).take(optimizer.state(before))
 
     def _start(
         self, coefs: Sequence[ArrayLike] | None, intercepts: Sequence[ArrayLike] | None

@@ -23,23 +23,43 @@ Rate = float | Callable[[int], float]
 
 
 class _State:
-    """What an optimizer remembers of one network: its moments and how many steps it has taken."""
+    """What an optimizer remembers of one network: its moments and how many steps it has taken.
 
-    def __init__(self, size: int, dtype: np.dtype) -> None:
+    Attributes:
+        moments: each vector of them divided by its unit: Adam's by 1 - β₁ and 1 - β₂, see ``rules``.
+        units: one for each vector.
+        counters: steps first; the others are the kernel's own.
+    """
+
+    def __init__(self, size: int, dtype: np.dtype, units: tuple[float, ...]) -> None:
         self.moments = aligned(size, dtype)
-        self.counters = np.zeros(COUNTERS, np.int64)  # steps first; the others are the kernel's own
+        self.units = units
+        self.counters = np.zeros(COUNTERS, np.int64)
+
+    def convert(self, units: tuple[float, ...]) -> None:
+        """Have the same moments in other units: those that other settings take them in."""
+        if units != self.units:
+            if self.counters[0] > 0:  # else they are 0 in all units
+                for moment, old, new in zip(np.split(self.moments, len(units)), self.units, units, strict=True):
+                    moment *= moment.dtype.type(old / new)
+            self.units = units
+
+    def take(self, other: _State) -> None:
+        """Become as another of the same size is."""
+        self.moments[:], self.units, self.counters[0] = other.moments, other.units, other.counters[0]
 
     def copy(self) -> _State:
-        other = _State(self.moments.size, self.moments.dtype)
-        other.moments[:], other.counters[0] = self.moments, self.counters[0]
-        return other
+        new = _State(self.moments.size, self.moments.dtype, self.units)
+        new.take(self)
+        return new
 
-    def __getstate__(self) -> tuple[np.ndarray, int]:
-        return self.moments, int(self.counters[0])
+    def __getstate__(self) -> tuple[np.ndarray, tuple[float, ...], int]:
+        return self.moments, self.units, int(self.counters[0])
 
-    def __setstate__(self, kept: tuple[np.ndarray, int]) -> None:
-        moments, steps = kept
-        self.__init__(moments.size, moments.dtype)  # type: ignore[misc]  # in memory that begins where kernels want it
+    def __setstate__(self, kept: tuple[np.ndarray, tuple[float, ...], int]) -> None:
+        moments, units, steps = kept
+        # in memory that begins where kernels want it
+        self.__init__(moments.size, moments.dtype, units)  # type: ignore[misc]
         self.moments[:], self.counters[0] = moments, steps
 
 
@@ -120,6 +140,15 @@ class Optimizer(Strict):
             values[index] = getattr(self, name)
         return values
 
+    def settings_for(self, network: Network) -> np.ndarray:
+        """``settings``, and the moments of this network brought into the units that these take them in."""
+        values, state = self.settings(), self.state(network)
+        row = rules.TABLE[self.rule]
+        if row.units:
+            with network._lock:
+                state.convert(tuple(float(1.0 - values[beta]) for beta in row.units))
+        return values
+
     def state(self, network: Network) -> _State:
         """The state for this network; new where there is none yet."""
         try:
@@ -129,10 +158,11 @@ class Optimizer(Strict):
         if state is None:
             if not hasattr(network, "parameters") or not hasattr(network, "gradients"):
                 raise TypeError(f"an optimizer steps a network, fastjac.Sequential, not {type(network).__name__}")
-            size = rules.TABLE[self.rule].states * rules.padded_count(network._parameters.size)
+            states = rules.TABLE[self.rule].states
+            size = states * rules.padded_count(network._parameters.size)
             state = self._of_copies.pop(network._identity, None)
             if state is None or state.moments.size != size or state.moments.dtype != network.dtype:
-                state = _State(size, network._dtype)
+                state = _State(size, network._dtype, (1.0,) * states)
             self._states[network] = state
         if self._counters is not state.counters:
             self._counters = state.counters
@@ -185,9 +215,8 @@ class Optimizer(Strict):
         """``step`` with a learning rate that is known already. False, and no step, where ``clip_norm`` is set and the
         gradient is not finite."""
         state = self.state(network)
-        settings = self.settings()
         with network._lock:
-            step = int(state.counters[0])
+            settings, step = self.settings_for(network), int(state.counters[0])
             done: bool = optimizer_update(
                 self.rule, network._parameters, network._gradients, state.moments, rate, settings, step + 1
             )

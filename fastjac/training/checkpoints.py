@@ -178,6 +178,7 @@ class Checkpoint(Callback, strict=True):
                 "arguments": self._fixed,
                 "learning_rate": self._rate_now(),
                 "steps": steps,
+                "units": run.optimizer.state(self.network).units,  # of the moments
                 "epoch": epoch,
                 "position": run.position % run.batches,
                 "callbacks": callbacks,
@@ -210,6 +211,7 @@ class Checkpoint(Callback, strict=True):
         try:
             self._check_arguments(saved["arguments"], saved["learning_rate"])
             epoch, position, steps = (_count(saved[name], name) for name in ("epoch", "position", "steps"))
+            units = _units(saved["units"], len(run.optimizer.state(network).units))
             moments, sums, rates = (tensors[f"training.{name}"] for name in ("moments", "sums", "rates"))
             for name, found, wanted in (("moments", moments, run.learner.state), ("sums", sums, run.sums)):
                 if found.shape != wanted.shape or found.dtype != wanted.dtype:
@@ -249,6 +251,7 @@ class Checkpoint(Callback, strict=True):
                 for name, value in network.tensors().items():
                     value[...] = own[name]
             run.learner.state[:] = moments
+            run.optimizer.state(network).units = units
             run.learner.counters[0] = steps
             run.sums[:] = sums
             run.position = position
@@ -335,6 +338,14 @@ def _count(value: object, name: str) -> int:
     if type(value) is not int or not 0 <= value < 2**62:
         raise ValueError(f"its {name} is {str(value)[:40]!r}")
     return value
+
+
+def _units(value: object, count: int) -> tuple[float, ...]:
+    if type(value) is not list or len(value) != count:
+        raise ValueError(f"its units are {str(value)[:40]!r}, expected {count} numbers")
+    if not all(type(one) is float and 0 < one <= 1 for one in value):
+        raise ValueError(f"its units are {str(value)[:80]!r}, expected numbers in (0, 1]")
+    return tuple(value)
 
 
 def _history(columns: Iterable[tuple[object, object]], epochs: int, expected: list[str]) -> dict[str, list[float]]:

@@ -79,7 +79,7 @@ class Steps:
             network._parameters,
             network._gradients,
             state.moments,
-            optimizer.settings(),
+            optimizer.settings_for(network),
             optimizer.rule,
             loss.code(samples.labels),
             loss.parameter,
@@ -153,7 +153,7 @@ class Steps:
             count = min(count, 4)  # the first steps tell how long one takes
         rates = self._next_rates(count)
         if self.callbacks:  # which may have changed momentum, weight_decay, clip_norm … since
-            self.learner.settings[:] = self.optimizer.settings()
+            self.learner.settings[:] = self.optimizer.settings_for(self.network)
             self.learner.set_loss_parameter(self.loss.parameter)
         begin = time.perf_counter()
         rows = self._take(first, rates, workers, self.order)

@@ -101,6 +101,84 @@ def test_steps_are_those_of_pytorch(kind, settings):
     np.testing.assert_allclose(net.parameters, leaf.detach().numpy(), rtol=1e-12, atol=1e-13)
 
 
+# --- the units in which moments are kept --------------------------------------------------------------------------
+
+
+def moments_of(optimizer, net):
+    """m and v as in the formula."""
+    state = optimizer.state(net)
+    parts = np.split(state.moments, 2)
+    return [part[: net.parameters.size] * unit for part, unit in zip(parts, state.units, strict=True)]
+
+
+def adam_by_formula(w, steps):
+    """w, m and v after some steps, each with a gradient, β₁ and β₂ of its own."""
+    w, m, v = w.copy(), np.zeros_like(w), np.zeros_like(w)
+    for t, (g, beta_1, beta_2) in enumerate(steps, start=1):
+        m = beta_1 * m + (1 - beta_1) * g
+        v = beta_2 * v + (1 - beta_2) * g * g
+        w = w - 0.01 * (m / (1 - beta_1**t)) / (np.sqrt(v / (1 - beta_2**t)) + 1e-8)
+    return w, m, v
+
+
+BETAS = [(0.9, 0.999), (0.9, 0.999), (0.5, 0.999), (0.5, 0.9), (0.0, 0.0), (0.9, 0.5), (0.99, 0.9999), (0.9, 0.999)]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
+def test_moments_are_those_of_the_formula_where_betas_change_between_steps(dtype, tolerance):
+    net, adam = quadratic(dtype), fj.Adam(0.01)
+    start = net.parameters.astype(float)
+    gradients = np.random.default_rng(1).normal(size=(len(BETAS), 37)).astype(dtype)
+    for k, (g, betas) in enumerate(zip(gradients, BETAS, strict=True), start=1):
+        net.gradients[:] = g
+        adam.beta_1, adam.beta_2 = betas
+        adam.step(net)
+        steps = [(g.astype(float), *betas) for g, betas in zip(gradients[:k], BETAS, strict=False)]
+        w, m, v = adam_by_formula(start, steps)
+        np.testing.assert_allclose(net.parameters, w, rtol=0, atol=tolerance)
+        for found, wanted in zip(moments_of(adam, net), (m, v), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("path", ["fused", "reference"])
+@pytest.mark.parametrize("how", ["by a callback", "between fits", "in a copy"])
+def test_betas_may_change_as_training_goes_on(how, path):
+    """As in a loop by hand, whose moments are in the formula's terms above."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(32, 4)), rng.normal(size=(32, 2))
+    first, second = (0.9, 0.999), (0.6, 0.95)
+
+    def network():
+        net = fj.Sequential([fj.Dense(4, 8, activation="tanh"), fj.Dense(8, 2)], seed=0, dtype="float64")
+        net.path = path
+        return net
+
+    wanted, adam = network(), fj.Adam(0.01)
+    for betas in (first, first, second, second):
+        adam.beta_1, adam.beta_2 = betas
+        wanted.backward(fj.MeanSquaredError()(wanted.forward(X), y)[1])
+        adam.step(wanted)
+
+    net, other = network(), fj.Adam(0.01)
+    settings = {"loss": "mean_squared_error", "batch_size": 32, "shuffle": False, "progress": False}
+
+    def change(epoch, logs):
+        if epoch == 1:
+            other.beta_1, other.beta_2 = second
+
+    if how == "by a callback":
+        net.fit(X, y, optimizer=other, epochs=4, callbacks=change, **settings)
+    else:
+        net.fit(X, y, optimizer=other, epochs=2, **settings)
+        if how == "in a copy":
+            net, other = pickle.loads(pickle.dumps((net, other)))
+        other.beta_1, other.beta_2 = second
+        net.fit(X, y, optimizer=other, epochs=2, **settings)
+    np.testing.assert_allclose(net.parameters, wanted.parameters, rtol=0, atol=1e-14)
+    for found, by_hand in zip(moments_of(other, net), moments_of(adam, wanted), strict=True):
+        np.testing.assert_allclose(found, by_hand, rtol=1e-10, atol=1e-16)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("length", [0.5, 3.0])
 def test_a_gradient_longer_than_clip_norm_is_scaled_down(dtype, length):
@@ -426,6 +504,30 @@ def test_adam_never_takes_a_huge_step_for_a_tiny_gradient(epsilon, size, dtype):
             np.testing.assert_allclose(step, size / (size + epsilon), rtol=2e-5)
 
 
+@pytest.mark.parametrize("size", [2e-20, 1e-19, 2.1e-19, 2.4e-19, 3e-19, 5e-19, 1e-18, 1e-17, 1e-15, 1e-13])
+def test_nor_in_the_long_run(size):
+    """Where a mean square is no more than some multiples of what is kept of it, it stays too small for good."""
+    net = fj.Sequential([fj.Dense(17, 1, bias=False)], seed=0)
+    optimizer = fj.Adam(1.0, epsilon=0)
+    net.gradients[:] = size
+    for step in range(5000):
+        net.parameters[:] = 0
+        optimizer.step(net)
+        assert np.abs(net.parameters).max() <= 1.01, step
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("epsilon", [1e30, 1e37, 3e38, 1e300])
+def test_an_epsilon_near_the_largest_numbers_stops_adam(epsilon, dtype):
+    """Divided by what √v is kept in, it is one that float32 does not have."""
+    net, adam = quadratic(dtype), fj.Adam(0.1, epsilon=epsilon)
+    before = net.parameters.copy()
+    for _ in range(3):
+        net.gradients[:] = 1
+        adam.step(net)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 @pytest.mark.parametrize("make", [lambda: fj.SGD(0.1), lambda: fj.SGD(0.1, momentum=0.9), lambda: fj.Adam(0.1)])
 def test_numbers_below_the_normal_ones_count_as_0_in_a_loop_by_hand_as_in_fit(make):
     tiny = float(np.finfo(np.float32).tiny)
@@ -467,17 +569,21 @@ def test_a_gradient_that_passes_below_the_normal_numbers_on_its_way_down_is_0_by
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e25), ("float64", 1e200)])
-def test_a_gradient_whose_square_overflows_moves_adam_no_more(dtype, large):
-    """As in PyTorch and by the formula: m / √inf is 0, now and in all steps to come."""
+@pytest.mark.parametrize("often", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "large"), [("float32", 1e25), ("float32", 3e38), ("float64", 1e200), ("float64", 1.7e308)]
+)
+def test_a_gradient_whose_square_overflows_moves_adam_no_more(dtype, large, often):
+    """As in PyTorch and by the formula: m / √inf is 0, now and in all steps to come. The sum of gradients that is kept
+    for m may overflow as well, to both sides."""
     net = fj.Sequential([fj.Dense(19, 3)], dtype=dtype, seed=0)
     adam = fj.Adam(0.1)
-    net.gradients[:] = 1
-    net.gradients[7] = large
     start = net.parameters.copy()
-    for _ in range(3):
-        adam.step(net)
+    for k in range(12):
         net.gradients[:] = 1
+        if k < often or k > 9:
+            net.gradients[7] = large if k < 9 else -large
+        adam.step(net)
     assert net.parameters[7] == start[7]
     assert (np.delete(net.parameters - start, 7) < -0.1).all()
 
@@ -497,7 +603,7 @@ def test_a_gradient_near_the_largest_numbers_is_clipped_to_the_limit(make, limit
         np.testing.assert_allclose(net.parameters, [-limit / 2, limit / 2] * 2, rtol=1e-6)
     else:
         assert (np.sign(net.parameters) == [-1, 1, -1, 1]).all()
-        m = optimizer.state(net).moments[:4]
+        m, _ = moments_of(optimizer, net)
         np.testing.assert_allclose(m, np.array([limit / 2, -limit / 2] * 2) * 0.1, rtol=1e-5)
 
 

@@ -94,6 +94,49 @@ def test_going_on_gives_the_bits_of_never_having_stopped(optimizer, stop, tmp_pa
     assert net.epochs_trained == whole.epochs_trained == 7
 
 
+class Betas(fj.Callback):
+    """Changes how long Adam remembers, from the third epoch on, in the process that gets there."""
+
+    def __init__(self, adam):
+        self.adam = adam
+
+    def on_epoch_begin(self, epoch):
+        if epoch >= 2:
+            self.adam.beta_1, self.adam.beta_2 = 0.7, 0.99
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+def test_moments_are_taken_up_in_the_units_they_were_written_in(epochs, tmp_path):
+    """Adam's are kept divided by 1 - β: where β has changed before the file was written, with the new one."""
+
+    def fit(epochs, *more):
+        net, adam = _network(), fj.Adam(0.01)
+        net.fit(
+            X,
+            Y,
+            loss="softmax_cross_entropy",
+            optimizer=adam,
+            batch_size=20,
+            epochs=epochs,
+            progress=False,
+            callbacks=[Betas(adam), *more],
+        )
+        return net, adam.state(net)
+
+    whole, state = fit(7)
+    fit(epochs, fj.Checkpoint(tmp_path / "run"))
+    net, other = fit(7, fj.Checkpoint(tmp_path / "run"))
+    assert other.units == state.units == (1 - 0.7, 1 - 0.99)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+    np.testing.assert_array_equal(other.moments, state.moments)
+
+
 def test_early_stopping_is_taken_up_too(tmp_path):
     def early():
         return fj.EarlyStopping(patience=3, min_delta=0.02)
@@ -534,6 +577,14 @@ HOSTILE = {
     "position a fraction": _set("training", "position", 0.5),
     "steps beyond 64 bits": _set("training", "steps", 2**64),
     "steps in words": _set("training", "steps", "many"),
+    "no units": _without("training", "units"),
+    "units that are a number": _set("training", "units", 1.0),
+    "a unit more": _set("training", "units", [1.0, 1.0]),
+    "a unit of 0": _set("training", "units", [0.0]),
+    "a unit above 1": _set("training", "units", [1.5]),
+    "a unit that is no number": _set("training", "units", [float("nan")]),
+    "a unit in words": _set("training", "units", ["1"]),
+    "a unit that is true": _set("training", "units", [True]),
     "rates where there is no schedule": _tensor("training.rates", np.zeros(3)),
     "no rates": _tensor("training.rates", None),
     "no moments": _tensor("training.moments", None),
