@@ -419,7 +419,7 @@ def test_processors_with_less(processor, features):
 @pytest.mark.parametrize("processor", ["skylake-avx512", "sapphirerapids", "znver4"])
 def test_processors_with_avx512(processor):
     """This file's other tests where a quotient is a division, and where it is an estimate with its corrections."""
-    _elsewhere(processor, None)
+    _elsewhere(processor, None, "-k", "not either_kind")
 
 
 # --- quotients, divided or estimated ------------------------------------------------------------------------------
@@ -473,6 +473,6 @@ def test_quotients(dtype):
 @X86
 @AVX512
 @pytest.mark.parametrize("processor", ["skylake-avx512", "znver4"])
-def test_quotients_of_either_kind(processor):
-    """The two tests that differ most, for the kind of processor that this one is not, as well as for its own."""
-    _elsewhere(processor, None, "-k", "test_quotients or test_some_blocks and (tanh or sigmoid)")
+def test_tanh_and_sigmoid_by_either_kind_of_quotient(processor):
+    """For the kind of processor that this one is not, as well as for its own."""
+    _elsewhere(processor, None, "-k", "test_quotients or (test_some_blocks and (tanh or sigmoid))")
