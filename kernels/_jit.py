@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numba
 import numpy as np
 from numba import njit
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
 from ._cache import CacheInfo, CacheWarning, Statistics, cache_info, clear_cache, statistics
 from ._cache import install as _install
@@ -35,6 +35,7 @@ __all__ = [
     "CacheWarning",
     "Statistics",
     "always_inline",
+    "by_types",
     "cache_info",
     "clear_cache",
     "compiled_by",
@@ -116,6 +117,24 @@ def one_of(functions: Sequence[Callable[..., Any]], parameters: str) -> Any:
     scope: dict[str, Any] = {"__name__": __name__}
     exec(compile("\n".join(lines), "<one_of>", "exec"), scope)
     return inline(scope["make"](*functions))
+
+
+def by_types(choose: Callable[..., Any]) -> Any:
+    """Let kernels call one of some helpers with the same parameters: ``choose``, called with the types of the
+    arguments, gives the one for them. What it does not choose is not compiled.
+
+    >>> @by_types
+    ... def middle(a, b):
+    ...     return (lambda a, b: (a + b) // 2) if a == b == numba.types.int64 else (lambda a, b: 0.5 * (a + b))
+    """
+
+    def helper(*_: Any) -> Any:
+        raise TypeError(f"{choose.__name__} is for compiled callers")
+
+    functools.update_wrapper(helper, choose)
+    _name_apart(helper)
+    overload(helper, jit_options={**_FOR_HELPERS, **_ANYWHERE}, strict=False)(choose)
+    return helper
 
 
 def _helper(function: Function, **options: Any) -> Function:

@@ -126,14 +126,22 @@ def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
             dw = Rows(advance(gradient.w, row * o + column), o)
             tiles(turned, panel, dw, init, rows, columns, depth, adding)
             t += blocks(rows, TILE_ROWS)
-        begin, end = share_of(team, gradient.bias * across)
-        for t in range(begin, end):
-            for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
-                tail = least(lanes(zeros), o - column)
-                total = column_sum(rows_from(dz_chunk, 0, column), depth)
-                if adding != 0:
-                    total = load_head(gradient.b, column, tail) + total
-                store_head(gradient.b, column, total, tail)
+        bias_gradient(dz_chunk, gradient, Sizes(depth, i, o), adding, zeros, team)
+
+
+@inline
+def bias_gradient(dz, gradient, sizes, adding, zeros, team):
+    """db = Σ dZ over rows, where there is a bias."""
+    n, i, o = sizes
+    width, across = tile_columns(zeros, i, o, team.parts)
+    begin, end = share_of(team, gradient.bias * across)
+    for t in range(begin, end):
+        for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
+            tail = least(lanes(zeros), o - column)
+            total = column_sum(rows_from(dz, 0, column), n)
+            if adding != 0:
+                total = load_head(gradient.b, column, tail) + total
+            store_head(gradient.b, column, total, tail)
 
 
 @inline

@@ -57,6 +57,14 @@ def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
         first = row * o
         optimizers.add_penalty(change.l1, change.l2, advance(layer.w, first), dw, rows * o)
         optimizers.update(change, advance(layer.w, first), dw, advance(state, first), apart, rows * o)
+    learn_biases(dz, layer, change, state, apart, sizes, zeros, buffer, team)
+
+
+@inline
+def learn_biases(dz, layer, change, state, apart, sizes, zeros, buffer, team):
+    """db and its step. buffer: a vector."""
+    n, i, o = sizes
+    width, across = tile_columns(zeros, i, o, 1)
     beside = distance(layer.w, layer.b)
     begin, end = share_of(team, layer.bias * across)
     for t in range(begin, end):

@@ -9,13 +9,15 @@ operation at hand, because whatever wrote it has already multiplied it with that
 
 from typing import Any, NamedTuple
 
-from . import dense, optimizers
-from ._jit import inline, kernel
+from numba import types
+
+from . import dense, learning, optimizers, rounded
+from ._jit import by_types, inline, kernel
 from .activations import IDENTITY, Slope, activate, multiply_by_slope, slope_from
+from .bfloat16 import WORD
 from .counting import blocks, least, padded_row
 from .dense import Layer
 from .gemm import copy_rows
-from .learning import learn
 from .losses import softmax, softmax_backward
 from .matrix import Function, Matrix, Rows, Sizes, alone, as_matrix, matrix_from, rows_from, share_of
 from .plan import (
@@ -52,7 +54,8 @@ from .simd import (
 from .threads import barrier
 from .tile import SET
 
-plan_at, memory_at, _given_at = reader(Plan), reader(Memory), reader(Given)
+plan_at, _given_at = reader(Plan), reader(Given)
+_memory, _memory_of_words = reader(Memory), reader(Memory, rounded=True)
 
 
 class Masks(NamedTuple):
@@ -76,6 +79,48 @@ class Destination(NamedTuple):
     change: Any
     state: Any
     apart: int
+
+
+# --- the products, of numbers as they are or of numbers rounded to bfloat16: only one of both is compiled ----------
+
+
+@inline
+def _usual_memory(address, w, products):
+    return _memory(address, w)
+
+
+@inline
+def _rounded_memory(address, w, products):
+    return _memory_of_words(address, w)
+
+
+@by_types
+def memory_at(address, w, products):
+    """The table, as a kernel takes it. products: what entry functions are told, None, or a number for words."""
+    return _usual_memory if products == types.none else _rounded_memory
+
+
+@by_types
+def _forward(x, layer, z, a, sizes, function, buffer, team):
+    return rounded.forward if buffer.dtype == WORD else dense.forward
+
+
+@by_types
+def _backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
+    return rounded.backward_input if buffer.dtype == WORD else dense.backward_input
+
+
+@by_types
+def _backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
+    return rounded.backward_parameters if buffer.dtype == WORD else dense.backward_parameters
+
+
+@by_types
+def _learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
+    return rounded.learn if buffer.dtype == WORD else learning.learn
+
+
+# --- what the plan says ----------------------------------------------------------------------------------------
 
 
 @inline
@@ -137,7 +182,7 @@ def forward_block(plan, w, memory, x, n, masks, team):
         given, above, line = Rows(source.at, source.row), matrix_from(source, first, 0), rows_from(value, first, 0)
         if kind == DENSE:
             sizes, layer = Sizes(n, row[INPUTS], o), _layer(row, w, memory.zeros)
-            dense.forward(source, layer, kept, value, sizes, function, memory.panel, team)
+            _forward(source, layer, kept, value, sizes, function, memory.panel, team)
         elif kind == ACTIVATION:
             activate(function, rows_from(given, first, 0), line, last - first, o)
         elif kind == SOFTMAX:
@@ -211,13 +256,13 @@ def backward_block(plan, w, memory, x, n, dropout, to, input_gradient, team):
                 slope = Slope(Function(IDENTITY, 0.0), dx, dx)
                 if op > 0:
                     slope = _slope_of(plan, memory, op - 1, x)
-                dense.backward_input(d, advance(w, row[WEIGHT]), dx, sizes, slope, zeros, panel, team)
+                _backward_input(d, advance(w, row[WEIGHT]), dx, sizes, slope, zeros, panel, team)
                 barrier(team.sync, team.parts)  # nobody needs W any more
             if to.fused:
                 state = advance(to.state, row[WEIGHT])
-                learn(source, d, _layer(row, w, w), to.change, state, to.apart, sizes, zeros, panel, team)
+                _learn(source, d, _layer(row, w, w), to.change, state, to.apart, sizes, zeros, panel, team)
             else:
-                dense.backward_parameters(source, d, _layer(row, to.g, to.g), sizes, to.add, zeros, panel, team)
+                _backward_parameters(source, d, _layer(row, to.g, to.g), sizes, to.add, zeros, panel, team)
         else:
             line = rows_from(d, first, 0)
             if kind == SOFTMAX:
@@ -243,14 +288,14 @@ def _given(array, given_address):
 
 
 @kernel
-def predict(parameters, plan_address, memory_address, X, given, out, part, parts):
+def predict(parameters, plan_address, memory_address, X, given, out, part, parts, products):
     """Forward without dropout, chunk by chunk, into ``out`` (n, outputs), contiguous; -0.0 is written as +0.0.
 
     X, given: see ``_given``. Each thread has scratch memory of its own, and takes every chunk number ``part`` of
     ``parts``.
     """
     w = address(parameters)
-    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
+    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w, products)
     x, n = _given(X, given), out.shape[0]
     outputs = last_row(plan)[OUTPUTS]
     masks = Masks(False, 0, 0, 0)
@@ -274,10 +319,10 @@ def write_rows(source, out, rows, columns):
 
 
 @kernel
-def forward(parameters, plan_address, memory_address, X, given, out, dropout, seed, step):
+def forward(parameters, plan_address, memory_address, X, given, out, dropout, seed, step, products):
     """Forward of one batch with every value kept for ``backward``; the result into ``out`` (n, outputs), contiguous."""
     w = address(parameters)
-    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
+    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w, products)
     n = out.shape[0]
     before = flush_subnormals()
     forward_block(plan, w, memory, _given(X, given), n, Masks(dropout, seed, step, 0), alone(memory.sync))
@@ -286,11 +331,11 @@ def forward(parameters, plan_address, memory_address, X, given, out, dropout, se
 
 
 @kernel
-def backward(parameters, plan_address, memory_address, X, given, D, d_given, gradients, out, dropout):
+def backward(parameters, plan_address, memory_address, X, given, D, d_given, gradients, out, dropout, products):
     """From dA of the last operation, D (n, outputs), to the flat gradients, and dX into ``out`` (n, inputs),
     contiguous, after ``forward``."""
     w, g = address(parameters), address(gradients)
-    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
+    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w, products)
     x, n = _given(X, given), out.shape[0]
     d = gradient_rows(plan, memory, 0, last_row(plan)[STRIDE])
     before = flush_subnormals()

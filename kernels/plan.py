@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .arrays import address_of
+from .bfloat16 import WORD
 
 # Kinds of operation
 DENSE, ACTIVATION, SOFTMAX, DROPOUT = 0, 1, 2, 3
@@ -48,6 +49,10 @@ class Integers:
     """… int64."""
 
 
+class Operands:
+    """… what products read: numbers of the network's type, or words (``bfloat16``)."""
+
+
 class Parameters:
     """The network's parameters: the pointer that a reader is given, and no field of the table."""
 
@@ -68,7 +73,7 @@ class Memory(NamedTuple):
     """Where to compute it. Threads share all of it, or ``zeros`` and ``sync``; ``panel`` is always a thread's own."""
 
     scratch: Numbers  # (capacity · units,)
-    panel: Numbers  # (learning.learn_memory of the widest,): what the products keep in the cache
+    panel: Operands  # (learning.learn_memory, or rounded.words_memory, of the widest,): what products keep in the cache
     zeros: Numbers  # one tile row of zeros
     scales: Numbers  # (capacity,) each row's share of the mean
     labels: Integers  # (capacity,)
@@ -165,17 +170,19 @@ def _number(value: Any) -> int:
 _INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
 
 
-def reader(kind: Any) -> Callable[..., Any]:
+def reader(kind: Any, rounded: bool = False) -> Callable[..., Any]:
     """A compiled function from the address of a table, and the pointer to the parameters, to what it says.
 
-    One piece of code for all fields: a function for each would be compiled for each.
+    One piece of code for all fields: a function for each would be compiled for each. ``rounded``: operands are words.
     """
     index = _INDEX[kind]
 
     @intrinsic
     def read(typingctx, address, parameters):
         numbers = own = parameters
+        operands = types.CPointer(WORD) if rounded else numbers
         read_as = {Numbers: numbers, Doubles: _DOUBLES, Integers: _INTEGERS, int: types.int64, Parameters: own}
+        read_as[Operands] = operands
         found = [read_as[what] for what in kind.__annotations__.values()]
 
         def codegen(context, builder, sig, args):

@@ -13,6 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import always_inline, inline
+from .bfloat16 import WORD, llvm_add_products
 from .blocking import MOST_VECTORS, TILE_ROWS
 from .counting import blocks
 from .matrix import matrix_from, rows_from
@@ -38,14 +39,15 @@ def one_tile(rows, vectors, copying=False):
 
     a: Matrix (rows, depth).  b, c, init: Rows of ``vectors`` vectors; of the last one only ``tail`` lanes of C and init
     are touched, but all of B's. With ``copying``, the rows of B are written to ``copy`` as they are read, one after the
-    other. C may be init, and overlaps neither A nor B.
+    other. C may be init, and overlaps neither A nor B. Where A and B are words of two bfloat16 each (``bfloat16``), a
+    step of k takes one.
     """
 
     @intrinsic
     def tile(typingctx, a, b, c, init, depth, tail, add, copy):
         n = types.intp
         signature = types.void(a, b, c, init, n, n, n, copy)
-        element = copy.dtype
+        element, operand = c.types[0].dtype, copy.dtype
 
         def codegen(context, builder, sig, args):
             *matrices, depth, tail, add, copy = args
@@ -54,6 +56,7 @@ def one_tile(rows, vectors, copying=False):
                 for one, kind in zip(matrices, sig.args, strict=False)
             )
             vector = context.get_value_type(vector_of(element))
+            factor = context.get_value_type(vector_of(operand))
             alignment = element.bitwidth // 8
             fused = f"llvm.fmuladd.{llvm_suffix(vector)}"
             inside = llvm_head(builder, tail, vector.count)
@@ -83,15 +86,18 @@ def one_tile(rows, vectors, copying=False):
             k = builder.phi(depth.type)
             a_now, b_now, copy_now = [builder.phi(a.type) for _ in a_start], builder.phi(b.type), builder.phi(b.type)
             sums = {cell: builder.phi(vector) for cell in cells}
-            b_row = [llvm_load(builder, entry(b_now, b_k, 0, j), vector, alignment) for j in range(vectors)]
+            b_row = [llvm_load(builder, entry(b_now, b_k, 0, j), factor, alignment) for j in range(vectors)]
             if copying:
                 for j in range(vectors):
                     llvm_store(builder, b_row[j], entry(copy_now, k, 0, j), alignment)
             after = {}
             for i in range(rows):
-                number = llvm_splat(builder, builder.load(entry(a_now[i // group], a_row, i % group, 0)), vector)
+                number = llvm_splat(builder, builder.load(entry(a_now[i // group], a_row, i % group, 0)), factor)
                 for j in range(vectors):
-                    after[i, j] = llvm_call(builder, fused, vector, [number, b_row[j], sums[i, j]])
+                    if operand == WORD:
+                        after[i, j] = llvm_add_products(builder, number, b_row[j], sums[i, j])
+                    else:
+                        after[i, j] = llvm_call(builder, fused, vector, [number, b_row[j], sums[i, j]])
             following = builder.add(k, constant(1))
             for phi, first, then in (
                 (k, constant(0), following),

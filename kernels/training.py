@@ -183,18 +183,29 @@ def _train_chunk(plan, memory, learning, data, chunk, to, team):
 
 @kernel
 def train(
-    parameters, plan_address, memory_address, learning_address, data_address, first_batch, steps, by_rows, part, parts
+    parameters,
+    plan_address,
+    memory_address,
+    learning_address,
+    data_address,
+    first_batch,
+    steps,
+    by_rows,
+    part,
+    parts,
+    products,
 ):
     """``steps`` batches from number ``first_batch`` of an epoch on: forward, loss, backward and update of each.
 
     After an epoch's last batch comes the next one's first; ``data.order`` has a row for each epoch.
 
-    Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``.
+    Every thread runs this with its own ``part``; each has its own scratch memory when ``by_rows``. products: None, or a
+    number where operands are rounded to bfloat16; each is a compilation of its own.
     Ends early, before the update, when a batch's loss is not finite, or a gradient that is to be clipped, unless it is
     told to go on.
     """
     w = address(parameters)
-    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w)
+    plan, memory = plan_at(plan_address, w), memory_at(memory_address, w, products)
     learning, data = _learning_at(learning_address, w), _data_at(data_address, w)
     before = flush_subnormals()
     _train(plan, memory, learning, data, first_batch, steps, by_rows, Team(part, parts, memory.sync))

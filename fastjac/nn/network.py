@@ -16,6 +16,8 @@ from numpy.typing import DTypeLike
 
 from fastjac.files import container
 from fastjac.kernels.arrays import ArrayLike, Borrowed, Float, aligned, float_type, floats, unknown
+from fastjac.kernels.bfloat16 import has_bfloat16
+from fastjac.kernels.simd import compiler_target
 from fastjac.nn import description, losses
 from fastjac.nn.batch import Batch, Signature
 from fastjac.nn.feed import Batches, Feed
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
 _BUILT_IN = tuple(BUILT_IN.values())
+_WITHOUT_BFLOAT16 = (
+    f"{compiler_target()[0]} has no AVX512_BF16, with which bfloat16 numbers are multiplied (fastjac.has_bfloat16())"
+)
 _OURS = (*_BUILT_IN, Elementwise)  # layers that leave alone what they are given
 
 
@@ -64,9 +69,11 @@ class Network(Strict, strict=True):
         dtype: DTypeLike = "float32",
         *,
         inputs: int | None = None,
+        products: str | None = None,
     ) -> None:
         self._layers = _as_layers(layers)
         self._dtype = float_type(dtype)
+        self._products = _checked_products(products, self._dtype, self._layers)
         self._seed = _new_seed() if seed is None else arguments.count("seed", seed, 0, description.LARGEST_SEED)
         self._inputs = self._build(None if inputs is None else arguments.count("inputs", inputs))
         self._outputs = self._widths[-1]
@@ -134,7 +141,7 @@ class Network(Strict, strict=True):
             operations.append(layer.operation(offsets))
         self._program: Program | None = None  # a user's layer is run by itself, and so are those beside it
         if all(type(layer) in _BUILT_IN for layer in self._layers):
-            self._program = Program([o for o in operations if o is not None], self._dtype)
+            self._program = Program([o for o in operations if o is not None], self._dtype, self._products)
         for layer in self._layers:
             layer._network = True  # type: ignore[attr-defined]
 
@@ -159,6 +166,11 @@ class Network(Strict, strict=True):
     @property
     def seed(self) -> int:
         return self._seed
+
+    @property
+    def products(self) -> str | None:
+        """What the operands of products are rounded to: "bfloat16", or None."""
+        return self._products
 
     @property
     def signature(self) -> Signature:
@@ -604,6 +616,25 @@ def _as_layers(given: Iterable[Layer]) -> tuple[Layer, ...]:
         if getattr(layer, "_network", None) is not None:
             raise ValueError(f"layers[{k}] already belongs to a network; make a new one for each network")
     return layers
+
+
+def _checked_products(products: str | None, dtype: Float, layers: Sequence[Layer]) -> str | None:
+    """``products``, where this network and this processor know it."""
+    if products is None:
+        return None
+    if products != "bfloat16":
+        raise unknown("products", products, ["bfloat16"])
+    if dtype != np.float32:
+        raise ValueError(f"products is 'bfloat16' and dtype {str(dtype)!r}, expected dtype 'float32'")
+    for k, layer in enumerate(layers):
+        if type(layer) not in _BUILT_IN:
+            raise TypeError(
+                f"products is 'bfloat16' and layers[{k}] {layer.describe()}, expected built-in layers: others are run"
+                " one by one, whose products know float32 alone"
+            )
+    if not has_bfloat16():
+        raise RuntimeError(f"products is 'bfloat16', expected None on this processor: {_WITHOUT_BFLOAT16}")
+    return products
 
 
 def _new_seed() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from fastjac.kernels.checked import kernel_parameter
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.learning import learn_memory
 from fastjac.kernels.plan import Table
+from fastjac.kernels.rounded import words_memory
 from fastjac.kernels.threads import STATE_SIZE
 from fastjac.nn.activations import IDENTITY, ActivationFunction
 from fastjac.support.cores import threads_at_most
@@ -123,8 +125,9 @@ class Learner:
 class Program:
     """The plan of one network, and the memory it runs in."""
 
-    def __init__(self, operations: list[Operation], dtype: np.dtype) -> None:
+    def __init__(self, operations: list[Operation], dtype: np.dtype, products: str | None = None) -> None:
         self.dtype = np.dtype(dtype)
+        self._products = None if products is None else 1  # as kernels are told
         self.inputs = operations[0].inputs
         self.outputs = operations[-1].outputs
         table = np.zeros((len(operations), plans.COLUMNS), np.int64)
@@ -148,7 +151,10 @@ class Program:
         targets = gathered + padded_row(self.inputs)
         gradient = targets + padded_row(self.outputs)
         self._units = gradient + 3 * widest
-        self._panel = max(learn_memory(o.outputs) for o in operations)
+        if products is None:
+            self._panel = partial(aligned, max(learn_memory(o.outputs) for o in operations), self.dtype)
+        else:
+            self._panel = partial(aligned, max(words_memory(o.inputs, o.outputs) for o in operations), np.uint32)
         self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == plans.DENSE)
         self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == plans.DENSE)
         self._gathers = operations[0].kind != plans.DENSE
@@ -186,7 +192,7 @@ class Program:
         return _Memory(
             capacity,
             scratch=aligned(capacity * self._units, self.dtype),
-            panel=aligned(self._panel, self.dtype),
+            panel=self._panel(),
             zeros=self._zeros,
             scales=aligned(capacity, self.dtype),
             labels=np.zeros(capacity, np.int64),
@@ -205,7 +211,7 @@ class Program:
         if not self._shared:
             self._shared.append(first)
         while len(self._shared) < count:
-            self._shared.append(first.with_panel(aligned(self._panel, self.dtype)))
+            self._shared.append(first.with_panel(self._panel()))
         return self._shared[:count]
 
     def _given(self, array: np.ndarray) -> tuple[np.ndarray, Table]:
@@ -229,14 +235,24 @@ class Program:
         array, given = self._given(X)
         if rows <= CHUNK:  # at once: a single row takes less time than what is below
             memory = (self._chunk_memory or self._memories(1))[0]
-            network.predict(parameters, self.plan.address, memory.address, array, given.address, out, 0, 1)
+            network.predict(
+                parameters, self.plan.address, memory.address, array, given.address, out, 0, 1, self._products
+            )
             return out
         threads = min(self.threads_for(rows, threads), -(-rows // CHUNK))
         memories = self._memories(threads)
 
         def part_of(part: int, out: np.ndarray = out) -> None:
             network.predict(
-                parameters, self.plan.address, memories[part].address, array, given.address, out, part, threads
+                parameters,
+                self.plan.address,
+                memories[part].address,
+                array,
+                given.address,
+                out,
+                part,
+                threads,
+                self._products,
             )
 
         if threads == 1:
@@ -250,7 +266,7 @@ class Program:
     def prepared(self, parameters: np.ndarray, X: np.ndarray, out: np.ndarray) -> Callable[[], None]:
         """What predicts X into ``out`` on one thread, whenever it is called: arrays of ours, contiguous and apart."""
         memory = self._memories(1)[0]
-        given = parameters, self.plan.address, memory.address, X, _AS_IT_IS.address, out, 0, 1
+        given = parameters, self.plan.address, memory.address, X, _AS_IT_IS.address, out, 0, 1, self._products
 
         def run() -> None:
             network.predict(*given)
@@ -264,7 +280,8 @@ class Program:
             self._batch_memory = self._memory(rows)
         out = np.empty((rows, self.outputs), self.dtype)
         memory, (array, given) = self._batch_memory.address, self._given(X)
-        network.forward(parameters, self.plan.address, memory, array, given.address, out, dropout, seed, step)
+        tables = self.plan.address, memory
+        network.forward(parameters, *tables, array, given.address, out, dropout, seed, step, self._products)
         return out
 
     def backward(
@@ -275,7 +292,8 @@ class Program:
         dX = np.empty((len(X), self.inputs), self.dtype)
         (x, given), (above, d_given) = self._given(X), self._given(d)  # X and d stay, whose memory the tables name
         tables = self.plan.address, self._batch_memory.address
-        network.backward(parameters, *tables, x, given.address, above, d_given.address, gradients, dX, dropout)
+        given_d = above, d_given.address
+        network.backward(parameters, *tables, x, given.address, *given_d, gradients, dX, dropout, self._products)
         return dX
 
     def threads_for(self, batch_size: int, threads: int | None) -> int:
@@ -323,7 +341,7 @@ class Program:
 
         def part_of(part: int, steps: int = steps) -> None:
             tables = self.plan.address, memories[part].address, learner.tables[part].address, data.address
-            training.train(learner.parameters, *tables, first_batch, steps, int(by_rows), part, threads)
+            training.train(learner.parameters, *tables, first_batch, steps, int(by_rows), part, threads, self._products)
 
         if threads > 1:
             # no step: load the kernel here, which takes a stack that other threads may not have, and memory that may
