@@ -34,6 +34,7 @@ _PLACES = {
         "inspection.checks": "check_gradients",
         "inspection.comparison": "compare",
         "inspection.explain": "explain",
+        "kernels.bfloat16": "has_bfloat16",
         "nn.activations": "elu leaky_relu relu",
         "nn.layers": "Activation Dense Dropout Elementwise Layer Softmax",
         "nn.losses": "BinaryCrossEntropy CategoricalCrossEntropy Huber MeanAbsoluteError MeanSquaredError Poisson"
@@ -65,6 +66,7 @@ if TYPE_CHECKING:  # the same names for type checkers, editors and the reference
     from fastjac.inspection.checks import check_gradients as check_gradients
     from fastjac.inspection.comparison import compare as compare
     from fastjac.inspection.explain import explain as explain
+    from fastjac.kernels.bfloat16 import has_bfloat16 as has_bfloat16
     from fastjac.nn import activations as activations
     from fastjac.nn import layers as layers
     from fastjac.nn import losses as losses

@@ -127,7 +127,14 @@ def _all(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(
-    inputs: int, outputs: int, hidden: list[int], activation: str, dropout: float, seed: int, dtype: str
+    inputs: int,
+    outputs: int,
+    hidden: list[int],
+    activation: str,
+    dropout: float,
+    seed: int,
+    dtype: str,
+    products: str | None = None,
 ) -> fj.Sequential:
     """A network of dense layers."""
     layers: list[fj.Layer] = []
@@ -137,7 +144,7 @@ def network(
         if dropout:
             layers.append(fj.Dropout(dropout))
         width = size
-    return fj.Sequential([*layers, fj.Dense(width, outputs)], seed=seed, dtype=dtype)
+    return fj.Sequential([*layers, fj.Dense(width, outputs)], seed=seed, dtype=dtype, products=products)
 
 
 def scores(net: fj.Sequential, learnt: fj.Preprocessing, X: np.ndarray, y: np.ndarray) -> dict[str, float]:

@@ -36,7 +36,7 @@ def _ready(source: sources.Source, net: fj.Sequential) -> float:
     cache = cache_info()
     if not Path(cache.folder, cache.version).is_dir():
         output.note("compiling kernels, which takes some seconds the first time")
-    small = fj.Sequential([fj.Dense(net.inputs, net.outputs)], seed=0, dtype=net.dtype)
+    small = fj.Sequential([fj.Dense(net.inputs, net.outputs)], seed=0, dtype=net.dtype, products=net.products)
     one = source.split.X[:1], source.split.y[:1]
     loss = source.preprocessing.loss
     if small.fit(*one, loss=loss, epochs=1, validation_data=one, progress=False).interrupted:
@@ -115,6 +115,11 @@ def _check_paths(save: str | None, plot: str | None) -> None:
     show_default=True,
     help="Type of all numbers.",
 )
+@click.option(
+    "--products",
+    type=click.Choice(["bfloat16"]),
+    help="Round the operands of matrix products: faster for wide layers, where the processor can.  [they are exact]",
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads to use at most.  [as many as pay]")
 @click.option("--progress/--no-progress", default=True, help="Show a progress bar, or a line an epoch in a file.")
 @click.option("--save", metavar="PATH", help="Write the network here, with what was learnt of the table's columns.")
@@ -133,6 +138,7 @@ def train(
     test: float | None,
     seed: int,
     dtype: str,
+    products: str | None,
     threads: int | None,
     progress: bool,
     save: str | None,
@@ -150,7 +156,7 @@ def train(
     source = sources.open_source(data, test, seed=seed, dtype=dtype, **columns)
     split, learnt = source.split, source.preprocessing
     widths = source.hidden if hidden is None else hidden
-    net = sources.network(learnt.inputs, learnt.outputs, widths, activation, dropout, seed, dtype)
+    net = sources.network(learnt.inputs, learnt.outputs, widths, activation, dropout, seed, dtype, products)
     kept = save is not None or plot not in (None, "-")  # something is, whoever reads what is printed
     if not as_json:
         with output.needed(not kept):

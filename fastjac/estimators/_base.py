@@ -94,6 +94,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         "callbacks": [None, list, tuple, Callback, callable],
         "progress": ["boolean", StrOptions({"auto"})],
         "threads": [None, Interval(Integral, 1, None, closed="left")],
+        "products": [None, StrOptions({"bfloat16"})],
     }
 
     loss: str
@@ -262,6 +263,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         self._random_state = check_random_state(self.random_state)
         # SciPy's solver ends with weights in float64, whatever those are that it starts from
         dtype = np.dtype("f8") if self.solver == "lbfgs" else rows.dtype
+        if self.products is not None and dtype != np.float32:
+            raise ValueError(f"products is {self.products!r}, which is for float32 rows, and X has the type {dtype}")
         start_type = rows.dtype if first else self._network.dtype
         if first:
             self._initialize([rows.shape[1], *hidden, self.n_outputs_], dtype, rows.dtype)
@@ -294,6 +297,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
                 raise ValueError("solver='lbfgs' needs the same loss at every call, so dropout must be 0")
             if self.clip_norm is not None:
                 raise ValueError("solver='lbfgs' needs the whole gradient, so clip_norm must be None")
+            if self.products is not None:
+                raise ValueError("solver='lbfgs' needs exact gradients, so products must be None")
             if self.early_stopping and validation[0] is not None:
                 raise ValueError(
                     f"early_stopping is for the solvers {_STOCHASTIC}; with 'lbfgs' and X_val,"
@@ -370,7 +375,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         self.out_activation_ = self._out_activation()
         # draws nothing from the generator where there is nothing to be decided by it
         seed = int(self._random_state.randint(2**31)) if self.dropout else 0
-        network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype)
+        network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype, self.products)
         self.coefs_, self.intercepts_ = views(network)  # other lists than those of the network before
         self._take(network)
         factor = 2.0 if self.activation == "logistic" else 6.0
@@ -391,7 +396,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         """Make this the network, of which ``coefs_`` and ``intercepts_`` are views, in the lists that there are: who
         keeps one has the estimator's own, as in scikit-learn."""
         self._network = network
-        self._made_of = self._activation_key(), self.dropout
+        self._made_of = self._activation_key(), self.dropout, self.products
         for name, arrays in zip(("coefs_", "intercepts_"), views(network), strict=True):
             kept = vars(self).get(name)
             if isinstance(kept, list):
@@ -406,17 +411,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         """The network, with the weights, activations and dropout that the estimator has now.
 
         ``coefs_`` and ``intercepts_`` may have been replaced since it was used last, as a whole or in parts, and
-        ``activation`` and ``dropout`` been set.
+        ``activation``, ``dropout`` and ``products`` been set.
         """
         network: Sequential | None = vars(self).get("_network")
-        made_of = self._activation_key(), self.dropout
+        made_of = self._activation_key(), self.dropout, self.products
         if network is not None and made_of == self._made_of and are_views(network, self.coefs_, self.intercepts_):
             return network
         weights, biases, dtype = checked(self.coefs_, self.intercepts_)
         units = [len(weights[0]), *(weight.shape[1] for weight in weights)]
         if network is None or made_of != self._made_of or dtype != network.dtype or units != widths(network):
             before, seed = network, 0 if network is None else network.seed
-            network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype)
+            network = build(units, self._activation_names(len(units) - 2), self.dropout, seed, dtype, self.products)
             if before is not None and units == widths(before):
                 self._go_on_with(before, network)
         for own, value in zip(chain(*views(network)), [*weights, *biases], strict=True):

@@ -16,7 +16,9 @@ from fastjac.nn.layers import Dense, Dropout, Layer
 from fastjac.sequential import Sequential
 
 
-def build(units: list[int], activations: list[str], dropout: float, seed: int, dtype: np.dtype) -> Sequential:
+def build(
+    units: list[int], activations: list[str], dropout: float, seed: int, dtype: np.dtype, products: str | None = None
+) -> Sequential:
     """A network of dense layers, with dropout after each hidden one."""
     layers: list[Layer] = []
     for k, (i, o) in enumerate(pairwise(units)):
@@ -24,7 +26,7 @@ def build(units: list[int], activations: list[str], dropout: float, seed: int, d
         layers.append(Dense(i, o, activation=activations[k] if hidden else None))
         if dropout and hidden:
             layers.append(Dropout(dropout))
-    return Sequential(layers, seed=seed, dtype=dtype)
+    return Sequential(layers, seed=seed, dtype=dtype, products=products)
 
 
 def dense(network: Sequential) -> list[Dense]:

@@ -46,6 +46,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         progress: True, False, or "auto" for a bar where someone can see it.
         threads: how many to use at most, as far as they pay; None for as many as there are. Training with "lbfgs" is on
             one thread, and ``threads`` is for ``predict`` then.
+        products: "bfloat16" rounds the operands of matrix products, for float32 rows and wide layers, as in
+            ``fastjac.Sequential``; None: they are as they are.
 
     Apart from ``threads``, such a parameter that would have no effect is refused, as ``weight_decay`` with another
     solver.
@@ -103,6 +105,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         callbacks: Callbacks | None = None,
         progress: ProgressLike = False,
         threads: int | None = None,
+        products: str | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -136,6 +139,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc,unused-ignor
         self.callbacks = callbacks
         self.progress = progress
         self.threads = threads
+        self.products = products
 
     def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
         if incremental and not reset and is_plain(X, self) and (chosen := self._chosen(y, len(X))) is not None:

@@ -39,7 +39,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         activation, solver: as for ``MLPClassifier``.
         delta: where "huber" turns from a square to a line, above 0.
         quantile: which quantile "quantile" learns, in (0, 1).
-        dropout, l1, weight_decay, clip_norm, early_stopping_metric, callbacks, progress, threads: as for
+        dropout, l1, weight_decay, clip_norm, early_stopping_metric, callbacks, progress, threads, products: as for
             ``MLPClassifier``.
 
     Attributes:
@@ -97,6 +97,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         callbacks: Callbacks | None = None,
         progress: ProgressLike = False,
         threads: int | None = None,
+        products: str | None = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -132,6 +133,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc,unused-ignore]
         self.callbacks = callbacks
         self.progress = progress
         self.threads = threads
+        self.products = products
 
     def _validate_input(self, X: Samples, y: Samples, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
         if incremental and not reset and is_plain(X, self) and are_plain_numbers(y, len(X)):

@@ -22,12 +22,13 @@ _DTYPES = ("float32", "float64")
 KINDS = " or ".join([", ".join(list(BUILT_IN)[:-1]), list(BUILT_IN)[-1]])
 
 
-def describe(layers: Sequence[Layer], dtype: Float, **numbers: int) -> dict[str, Any]:
+def describe(layers: Sequence[Layer], dtype: Float, products: str | None, **numbers: int) -> dict[str, Any]:
     """The architecture, as ``layers_of`` takes it: plain numbers, texts and lists.
 
     Args:
         layers: those of a network.
         dtype: its type.
+        products: what operands of products are rounded to; None, which is not written down: for nothing.
         numbers: inputs, seed, epochs_trained, training_step.
 
     Raises:
@@ -46,7 +47,8 @@ def describe(layers: Sequence[Layer], dtype: Float, **numbers: int) -> dict[str,
                 f"layers[{k}] is {kind}, which is code of your own and can't be put into a model file: expected {KINDS}"
             )
         described.append({"kind": kind, **layer.config()})
-    description = {"dtype": str(dtype), **numbers, "layers": described}
+    rounded = {} if products is None else {"products": products}
+    description = {"dtype": str(dtype), **rounded, **numbers, "layers": described}
     try:
         parameter_shapes(description)
     except ValueError as error:
@@ -63,6 +65,8 @@ def parameter_shapes(description: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     expect(isinstance(description, dict), "the network is not described")
     dtype = description.get("dtype")
     expect(isinstance(dtype, str) and dtype in _DTYPES, f"dtype is {str(dtype)[:40]!r}")
+    products = description.get("products")
+    expect(products is None or (products == "bfloat16" and dtype == "float32"), f"products is {str(products)[:40]!r}")
     whole(description.get("seed"), "seed", 0, LARGEST_SEED)
     for name in ("epochs_trained", "training_step"):
         whole(description.get(name), name)

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -541,6 +542,7 @@ class Network(Strict, strict=True):
         return description.describe(
             self._layers,
             self._dtype,
+            self._products,
             inputs=self._inputs,
             seed=self._seed,
             epochs_trained=self.epochs_trained,
@@ -559,17 +561,22 @@ class Network(Strict, strict=True):
             for k, layer in enumerate(self.layers)
         ]
         size = self.parameters.size
-        title = f"{type(self).__name__}: {size:,} parameters, {self.dtype}, {self.parameters.nbytes / 1024:,.1f} KiB"
+        kind = f"{self.dtype}{self._of_products()}"
+        title = f"{type(self).__name__}: {size:,} parameters, {kind}, {self.parameters.nbytes / 1024:,.1f} KiB"
         print(report.table(title, ["", "Layer", "Output shape", "Parameters"], rows))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}([{'; '.join(layer.describe() for layer in self.layers)}], dtype={self.dtype})"
+        layers = "; ".join(layer.describe() for layer in self.layers)
+        return f"{type(self).__name__}([{layers}], dtype={self.dtype}{self._of_products()})"
+
+    def _of_products(self) -> str:
+        return "" if self._products is None else f", products={self._products}"
 
     def clone(self, dtype: DTypeLike | None = None) -> Self:
         """A network of the same layers, values and path that shares no memory with this one.
 
         Args:
-            dtype: "float32" or "float64", or None for the same.
+            dtype: "float32" or "float64", or None for the same. In float64, products are exact.
 
         Returns:
             The new network; what ``forward`` has kept is not copied.
@@ -582,7 +589,8 @@ class Network(Strict, strict=True):
         for layer in layers:
             layer.parameters, layer.gradients = {}, {}  # the clone's own will take their place
         kind = self._dtype if dtype is None else float_type(dtype)
-        twin.__setstate__(self.__getstate__() | {"_layers": tuple(layers), "_dtype": kind})
+        products = self._products if kind == np.float32 else None
+        twin.__setstate__(self.__getstate__() | {"_layers": tuple(layers), "_dtype": kind, "_products": products})
         return twin
 
     def __getstate__(self) -> dict[str, object]:
@@ -593,6 +601,7 @@ class Network(Strict, strict=True):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         values = state.pop("_parameters")
+        state["_products"] = products_here(state.get("_products"), "a network from another machine")
         vars(self).update(state, _seen=None, _kept=None, _lock=threading.RLock(), _trained_by={})
         forks.keep_whole(self)
         self._allocate()
@@ -635,6 +644,18 @@ def _checked_products(products: str | None, dtype: Float, layers: Sequence[Layer
     if not has_bfloat16():
         raise RuntimeError(f"products is 'bfloat16', expected None on this processor: {_WITHOUT_BFLOAT16}")
     return products
+
+
+def products_here(products: str | None, whose: str) -> str | None:
+    """What a network that was made elsewhere multiplies here; it warns where that is something else."""
+    if products is None or has_bfloat16():
+        return products
+    warnings.warn(
+        f"{whose} has products={products!r}: here they are of float32, for {_WITHOUT_BFLOAT16}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return None
 
 
 def _new_seed() -> int:

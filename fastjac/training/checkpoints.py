@@ -202,11 +202,11 @@ class Checkpoint(Callback, strict=True):
         own = {name: value for name, value in tensors.items() if name[:1].isdigit()}
         description.check_tensors(own, header.get("network"), self.path)
         mine = network.configuration()
-        for name in ("layers", "dtype", "inputs", "seed"):
-            if header["network"][name] != mine[name]:
+        for name in ("layers", "dtype", "products", "inputs", "seed"):
+            if header["network"].get(name) != mine.get(name):
                 raise ValueError(
                     f"{self.path} is a checkpoint of another network: its {name} are"
-                    f" {header['network'][name]!r}, expected {mine[name]!r}"
+                    f" {header['network'].get(name)!r}, expected {mine.get(name)!r}"
                 )
         try:
             self._check_arguments(saved["arguments"], saved["learning_rate"])
