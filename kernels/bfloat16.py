@@ -90,17 +90,3 @@ def as_numbers(typingctx, words, like):
         return builder.bitcast(args[0], context.get_value_type(sig.return_type))
 
     return types.CPointer(like.dtype)(words, like), codegen
-
-
-@intrinsic
-def prefetch(typingctx, pointer, index):
-    """Ask for the cache line of a number that will be needed soon."""
-
-    def codegen(context, builder, sig, args):
-        anything = ir.PointerType(ir.IntType(8))
-        at = builder.bitcast(builder.gep(args[0], [args[1]]), anything)
-        reading, level, data = (ir.Constant(ir.IntType(32), k) for k in (0, 2, 1))
-        llvm_call(builder, "llvm.prefetch.p0", ir.VoidType(), [at, reading, level, data])
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.intp), codegen

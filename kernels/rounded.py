@@ -16,7 +16,7 @@ many rows there are, as in ``tile``.
 from . import dense, optimizers
 from ._jit import inline
 from .activations import activate, multiply_by_slope, slope_from
-from .bfloat16 import as_numbers, prefetch, words_in_row, words_of_rows
+from .bfloat16 import as_numbers, words_in_row, words_of_rows
 from .blocking import CHUNK, DEPTH, DEPTH_OF_MOST, LEARN_ROWS, PANEL, PANEL_COLUMNS, TILE_ROWS
 from .counting import PADDING, blocks, least, padded_row
 from .gemm import pack_transposed
@@ -211,12 +211,10 @@ def pair_rows(source, target, rows, columns):
 # --- blocks of B, and the tiles below each other ---------------------------------------------------------------
 
 
-def _product(pack, piece):
+def _product(pack):
     """C = init + A·B for a column of tiles, B rounded a block at a time by ``pack``.
 
-    While tiles are computed, the cache is asked for the next block: ``piece`` gives the part of B from number ``first``
-    of k on, as it lies in memory. Where W does not stay in the second-level cache from one use to the next, as in a
-    step, 128 × 784 × 512 took a fifth longer without.
+    (To ask the cache for the next block meanwhile, as W comes from the third level, made a step of medium no faster.)
     """
 
     @inline
@@ -230,15 +228,7 @@ def _product(pack, piece):
             this = least(size, half - first)
             panel = Rows(block, width)
             pack(b, panel, 2 * first, least(2 * this, depth - 2 * first), columns)
-            ahead, lines, line = piece(b, 2 * (first + size), 2 * size, depth, columns, width)
-            share, asked = blocks(lines, blocks(rows, TILE_ROWS)), 0
-            for r in range(0, rows, TILE_ROWS):
-                some, to, begin = least(TILE_ROWS, rows - r), rows_from(c, r, 0), rows_from(start, r, 0)
-                tiles(matrix_from(a, r, first), panel, to, begin, some, columns, this, SET)
-                for one in range(asked, least(lines, asked + share)):
-                    for j in range(0, line, PADDING):
-                        prefetch(ahead.at, one * ahead.row + j)
-                asked += share
+            tiles(matrix_from(a, 0, first), panel, c, start, rows, columns, this, SET)
 
     return product
 
@@ -250,28 +240,13 @@ def _pack_w(w, panel, first, depth, columns):
 
 
 @inline
-def _piece_of_w(w, first, count, depth, columns, width):
-    """Rows, how many and how long: of this column of tiles, or of the next."""
-    if first < depth:
-        return rows_from(w, first, 0), least(count, depth - first), columns
-    return rows_from(w, 0, width), least(count, depth), columns
-
-
-@inline
 def _pack_turned(w, panel, first, depth, columns):
     """W's rows rounded, then turned. w: Rows (columns, k)."""
     rounded = round_rows(as_matrix(rows_from(w, 0, first)), advance(panel.at, PANEL), columns, depth)
     pack_transposed(Rows(rounded.at, rounded.row), panel, columns, blocks(depth, 2))
 
 
-@inline
-def _piece_of_turned(w, first, count, depth, columns, width):
-    if first < depth:
-        return rows_from(w, 0, first), columns, least(count, depth - first)
-    return rows_from(w, width, 0), columns, least(count, depth)
-
-
-_times_w, _times_turned = _product(_pack_w, _piece_of_w), _product(_pack_turned, _piece_of_turned)
+_times_w, _times_turned = _product(_pack_w), _product(_pack_turned)
 
 
 @inline

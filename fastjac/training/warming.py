@@ -47,7 +47,8 @@ class WarmUp:
 def warm_up() -> WarmUp:
     """Compile all kernels, for float32 and float64, or load those that an earlier process compiled.
 
-    Later processes of the same user, with the same versions and on the same kind of processor, then compile nothing.
+    Later processes of the same user, with the same versions and on the same kind of processor, then compile nothing,
+    but the kernels of ``products="bfloat16"`` when a network first asks for them.
     Call it, or ``fastjac info --warm-up``, when an image of a container is made. It takes up to a minute the first
     time, and part of a second when all is there.
 
