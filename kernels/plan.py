@@ -153,7 +153,9 @@ class Table:
                 wrong = sorted(fields.keys() ^ index.keys())
                 raise TypeError(f"{kind.__name__} has the fields {', '.join(index)}; missing or unknown: {wrong}")
             fields = {name: fields[name] for name in index}
-        self._fields = np.array([_number(one) for one in fields.values()], np.int64)
+        # most are whole numbers or nothing, and a table is made for each fit
+        numbers = [0 if one is None else one if type(one) is int else _number(one) for one in fields.values()]
+        self._fields = np.array(numbers, np.int64)
         self.address = address_of(self._fields)
 
     def __setitem__(self, field: str, value: Any) -> None:

@@ -513,8 +513,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         recorder, rules = Recorder(self, len(X), order, held), StoppingRules(self)
         validation = None if held is None else Validation(held.figures, held.samples)
         self._begin_curves(held is not None)
-        steps = Steps(network, samples, loss, optimizer, batch_size, callbacks, self.threads, l1, l2, order)
-        steps.learner.goes_on = True  # as scikit-learn does, which looks at the weights when all is done
+        steps = Steps(
+            network,
+            samples,
+            loss,
+            optimizer,
+            batch_size,
+            callbacks,
+            self.threads,
+            l1,
+            l2,
+            order,
+            goes_on=True,  # as scikit-learn does, which looks at the weights when all is done
+        )
         sizes = np.full(steps.batches, batch_size)
         sizes[-1] = len(X) - batch_size * (steps.batches - 1)
 

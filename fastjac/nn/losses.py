@@ -91,9 +91,10 @@ class Loss(Strict):
             losses, hits, weights, penalties = sums[:, 0].T.tolist()
         else:  # one after the other: along a row, where numbers lie apart, NumPy adds as it adds a row alone
             losses, hits, weights, penalties = (sums[:, :, k].sum(axis=1).tolist() for k in range(4))
-        figures = {"loss": [(a + b) / w if w else 0.0 for a, b, w in zip(losses, penalties, weights, strict=True)]}
+        epochs = range(len(sums))
+        figures = {"loss": [(losses[k] + penalties[k]) / weights[k] if weights[k] else 0.0 for k in epochs]}
         if self.counts_hits:
-            figures["accuracy"] = [a / w if w else 0.0 for a, w in zip(hits, weights, strict=True)]
+            figures["accuracy"] = [hits[k] / weights[k] if weights[k] else 0.0 for k in epochs]
         return figures
 
     @checks_keywords

@@ -15,6 +15,7 @@ from fastjac.kernels.arrays import aligned, unknown
 from fastjac.kernels.checked import optimizer_update
 from fastjac.kernels.plan import COUNTERS
 from fastjac.nn.network import Network
+from fastjac.nn.program import Learner
 from fastjac.support import arguments
 from fastjac.support.attributes import Strict, checks_keywords, refuse_own_code
 from fastjac.support.errors import NonFiniteError
@@ -29,12 +30,14 @@ class _State:
         moments: each vector of them divided by its unit: Adam's by 1 - β₁ and 1 - β₂, see ``rules``.
         units: one for each vector.
         counters: steps first; the others are the kernel's own.
+        learner: what the last fit has prepared; never of a copy.
     """
 
     def __init__(self, size: int, dtype: np.dtype, units: tuple[float, ...]) -> None:
         self.moments = aligned(size, dtype)
         self.units = units
         self.counters = np.zeros(COUNTERS, np.int64)
+        self.learner: Learner | None = None
 
     def convert(self, units: tuple[float, ...]) -> None:
         """Have the same moments in other units: those that other settings take them in."""

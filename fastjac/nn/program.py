@@ -6,6 +6,7 @@ nothing: whoever calls has checked shapes, types and ranges, and keeps the array
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,6 +76,7 @@ class Batches:
 
     def table(self, gathers: bool) -> Table:
         """As kernels take it. ``gathers``: whether the network's first operation needs its rows together."""
+        gather = int(gathers or self.order is not None)
         if self._table is None:
             row, column = strides(self.X)
             self._table = Table(
@@ -85,12 +87,13 @@ class Batches:
                 labels=self.labels,
                 targets=self.targets,
                 weights=self.weights,
-                order=None,
+                order=self.order,
                 samples=len(self.X),
                 batch_size=self.batch_size,
-                gather=0,
+                gather=gather,
             )
-        self._table["order"], self._table["gather"] = self.order, int(gathers or self.order is not None)
+        else:
+            self._table["order"], self._table["gather"] = self.order, gather
         return self._table
 
 
@@ -116,6 +119,12 @@ class Learner:
     tables: list[Table] = field(default_factory=list)
     chunk_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(4))
+
+    def is_made_of(self, arrays: tuple[np.ndarray, ...], numbers: tuple[float, ...]) -> bool:
+        """Whether it learns in these very arrays, the first four, and by these numbers."""
+        own = self.parameters, self.gradients, self.state, self.counters
+        by = self.rule, self.loss, self.seed, self.l1, self.l2, self.keep_gradients, self.goes_on
+        return numbers == by and all(map(operator.is_, arrays, own))
 
     def set_loss_parameter(self, value: float) -> None:
         """From the next step on."""

@@ -135,7 +135,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._workers: list[_Worker] = []
-        self._process = os.getpid()
+        self._process = 0  # that has started them
 
     def __enter__(self) -> Workers:
         return self
@@ -145,6 +145,8 @@ class Workers:
 
     def close(self) -> None:
         """End the threads."""
+        if not self._workers:  # as for most small networks, and asking for the process is a call of the system
+            return
         _dismiss(self._workers)
         if self._process == os.getpid():
             for worker in self._workers:

@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
-# The interpreter's own functions: those of ``signal`` look for each handler among the names of an enumeration first,
-# which takes longer than a small step
-_getsignal = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-_signal = getattr(signal.signal, "__wrapped__", signal.signal)
+# The interpreter's own functions: those of ``signal``, which are made of them, look for each handler among the names of
+# an enumeration first, which takes longer than a small step
+_own = sys.modules.get("_signal", signal)
+_getsignal, _signal = _own.getsignal, _own.signal
 
 
 class Interruption:
-    """Whether Ctrl-C was pressed, and whether training has begun: until then, kernels may be compiling."""
-
-    asked = False
-    begun = False
-
-
-@contextmanager
-def interruptible() -> Iterator[Interruption]:
     """Make Ctrl-C set a flag instead of raising wherever Python happens to be.
 
     It raises at once before the first steps have been taken, when there is nothing to keep in order, and the second
     time. Only where Ctrl-C would raise KeyboardInterrupt in this thread; a program's own handler is left alone.
+
+    Attributes:
+        asked: whether Ctrl-C was pressed.
+        begun: whether training has begun: until then, kernels may be compiling.
     """
-    state = Interruption()
-    main = threading.current_thread() is threading.main_thread()
-    if not main or _getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield state
-        return
 
-    def note(number: int, frame: FrameType | None) -> None:
-        again, state.asked = state.asked, True
-        if again or not state.begun:
+    asked = False
+    begun = False
+    _is_set = False
+
+    def __enter__(self) -> Interruption:
+        main = threading.current_thread() is threading.main_thread()
+        if main and _getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._is_set = True
+            try:
+                _signal(signal.SIGINT, self._note)
+            except BaseException:  # which it may raise as soon as it is set
+                self.__exit__()
+                raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_set:
+            _signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        if again or not self.begun:
             raise KeyboardInterrupt
-
-    try:
-        _signal(signal.SIGINT, note)  # here, because ``note`` may raise as soon as it is set
-        yield state
-    finally:
-        _signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_that_python_goes_on() -> None:

@@ -22,7 +22,7 @@ from fastjac.support import arguments
 from fastjac.support.workers import Workers
 from fastjac.training.callbacks import Callback, Callbacks, Logs, as_callbacks
 from fastjac.training.history import History
-from fastjac.training.interrupt import Interruption, interruptible
+from fastjac.training.interrupt import Interruption
 from fastjac.training.progress import Columns, ProgressLike, Show, bar
 from fastjac.training.steps import Steps, StreamSteps, shuffled
 
@@ -69,7 +69,7 @@ class Loop:
             with (
                 Workers() as workers,
                 bar(show_progress, self.epochs) as show,
-                interruptible() as interruption,
+                Interruption() as interruption,
             ):
                 begun: list[Callback] = []
                 try:
@@ -91,9 +91,11 @@ class Loop:
                             break
                         epoch += several
                 finally:
-                    with ExitStack() as ends:  # which goes on with the others where one raises
-                        for callback in reversed(begun):
-                            ends.callback(callback.on_train_end)
+                    if begun:
+                        with ExitStack() as ends:  # which goes on with the others where one raises
+                            for callback in reversed(begun):
+                                ends.callback(callback.on_train_end)
+            self.steps.end()
         except KeyboardInterrupt:
             history.interrupted = True
 

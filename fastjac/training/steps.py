@@ -62,6 +62,7 @@ class Steps:
         l1: float = 0.0,
         l2: float = 0.0,
         orders: Orders | None = None,
+        goes_on: bool = False,
     ) -> None:
         self.network = network
         self.samples = samples
@@ -74,27 +75,45 @@ class Steps:
         self.sums = np.zeros((self.batches, 4))  # of the batches of this epoch so far, which are ``position``
         self.position = 0
         self.each_batch = any(one.wants_batches for one in callbacks)
-        state = optimizer.state(network)
-        self.learner = Learner(
-            network._parameters,
-            network._gradients,
-            state.moments,
-            optimizer.settings_for(network),
-            optimizer.rule,
-            loss.code(samples.labels),
-            loss.parameter,
-            network._dropout_seed,
-            state.counters,
-            l1,
-            l2,
-            keep_gradients=self.each_batch,  # a callback may look at them
-        )
+        self.learner = self._learner(l1, l2, goes_on)
         self._rates = np.empty(0)  # of some steps, where they are all the same
         self.threads = network.program.threads_for(self.batch_size, threads) if network.program else 1
         self.orders = orders
         self.order: np.ndarray | None = None  # of the rows in the epoch at hand
         self._seconds_a_step = 0.0
         self._batches: tuple[Batch, Batches] | None = None  # the samples, and how compiled code has them
+
+    def _learner(self, l1: float, l2: float, goes_on: bool) -> Learner:
+        """What compiled code learns by: that of the fit before, made of the same arrays and numbers, or a new one."""
+        network, loss, optimizer = self.network, self.loss, self.optimizer
+        state = optimizer.state(network)
+        arrays = network._parameters, network._gradients, state.moments, state.counters
+        code = loss.code(self.samples.labels)
+        numbers = optimizer.rule, code, network._dropout_seed, l1, l2, self.each_batch, goes_on
+        learner, state.learner = state.learner, None  # one training has it at a time: see ``end``
+        if learner is not None and learner.is_made_of(arrays, numbers):
+            learner.settings[:] = optimizer.settings_for(network)
+            learner.set_loss_parameter(loss.parameter)
+            return learner
+        return Learner(
+            network._parameters,
+            network._gradients,
+            state.moments,
+            optimizer.settings_for(network),
+            optimizer.rule,
+            code,
+            loss.parameter,
+            network._dropout_seed,
+            state.counters,
+            l1,
+            l2,
+            keep_gradients=self.each_batch,  # a callback may look at them
+            goes_on=goes_on,
+        )
+
+    def end(self) -> None:
+        """The training has ended as it should: let the next one have what this one prepared."""
+        self.optimizer.state(self.network).learner = self.learner
 
     def epoch(self, workers: Workers) -> Iterator[Progress]:
         """Take all steps of an epoch, some at a time."""

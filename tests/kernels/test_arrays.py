@@ -185,3 +185,48 @@ def test_weights_whose_sum_is_no_usual_number_are_refused_before_anything_change
     np.testing.assert_array_equal(net.parameters, before)
     net.fit(X, y, loss="softmax_cross_entropy", sample_weight=[1e-290, 1e-290])
     assert not np.array_equal(net.parameters, before)
+
+
+# --- checks of numbers ------------------------------------------------------------------------------------------------
+
+SIZES = [1, arrays._FEW, arrays._FEW + 1]  # both ways to look at them
+
+
+@pytest.mark.parametrize("dtype", [F4, F8])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_number_that_is_not_finite_is_seen_wherever_it_is(bad, size, dtype):
+    for place in {0, size // 2, size - 1}:
+        array = np.zeros(size, dtype)
+        array[place] = bad
+        assert not arrays.all_finite(array)
+        with pytest.raises(ValueError, match=rf"X has shape \({size},\) and 1 entries .* at \({place},\)"):
+            arrays.finite("X", array)
+
+
+@pytest.mark.parametrize("dtype", [F4, F8])
+@pytest.mark.parametrize("size", [0, *SIZES])
+def test_the_largest_numbers_are_finite_and_nobody_is_warned(size, dtype, recwarn):
+    assert arrays.all_finite(np.full(size, np.finfo(dtype).max))
+    assert arrays.all_finite(np.full((2, size), np.finfo(dtype).min)[:, ::2])
+    opposite = np.full(size, np.finfo(dtype).max)
+    opposite[::2] *= -1
+    assert arrays.all_finite(opposite)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("size", [1, 9, 1000])
+@pytest.mark.parametrize("wrong", [-1, -(2**63), 3, 2**62])
+def test_one_class_index_out_of_range_is_seen_wherever_it_is(wrong, size):
+    for place in {0, size // 2, size - 1}:
+        given = np.arange(size) % 3
+        given[place] = wrong
+        with pytest.raises(ValueError, match=rf"y has shape \({size},\) and the class index {wrong} at {place},"):
+            arrays.labels("y", given, size, 3)
+    assert (arrays.labels("y", np.arange(size) % 3, size, 3) == np.arange(size) % 3).all()
+
+
+def test_a_class_index_that_int64_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match=f"the class index {2**64 - 1} at 1"):
+        arrays.labels("y", np.array([0, 2**64 - 1], np.uint64), 2, 3)
+    assert arrays.labels("y", np.zeros(0, np.int8), 0, 3).shape == (0,)
