@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastjac import estimators
 from fastjac.estimators import MLPClassifier, MLPRegressor
+from fastjac.estimators._base import _mean_losses
 from fastjac.nn.program import Program
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -225,3 +226,81 @@ def test_scikit_learn_may_be_told_to_assume_that_all_is_finite():
 def test_a_convergence_warning_is_still_given():
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         MLPClassifier((4,), max_iter=5, random_state=0).fit(*_classes(30))
+
+
+# --- random numbers that nobody sees ----------------------------------------------------------------------------------
+
+
+def _partial_fits(seed, rows, turns=3, **parameters):
+    X, y = _classes(rows)
+    one = MLPClassifier((5,), random_state=seed, **parameters).partial_fit(X, y, classes=range(3))
+    for _ in range(turns):
+        one.partial_fit(X, y)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "seen"), [(200, "auto", False), (201, "auto", True), (30, 30, False), (31, 30, True)]
+)
+def test_partial_fit_of_a_single_batch_begins_no_random_numbers_that_nobody_sees(rows, batch_size, seen, monkeypatch):
+    one = _partial_fits(0, rows, turns=0, batch_size=batch_size)
+    asked = []
+    usual = sklearn.utils.check_random_state
+    monkeypatch.setattr("fastjac.estimators._base.check_random_state", lambda seed: asked.append(seed) or usual(seed))
+    one.partial_fit(*_classes(rows))
+    assert asked == ([0] if seen else [])
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(60, "auto"), (60, 60), (60, 59), (60, 7)])
+def test_partial_fit_gives_the_same_whether_random_numbers_begin_anew_from_a_number_or_an_object(rows, batch_size):
+    X, y = _classes(rows)
+    found = []
+    for make in (int, np.random.RandomState):  # the second always draws
+        one = MLPClassifier((5,), random_state=make(3), batch_size=batch_size).partial_fit(X, y, classes=range(3))
+        for _ in range(3):
+            one.set_params(random_state=make(3)).partial_fit(X, y)
+        found.append(_fitted(one))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["an object", "NumPy's own"])
+def test_random_numbers_that_others_see_are_drawn_as_in_scikit_learn(own):
+    X, y = _classes(40)
+    left = []
+    numpys = sklearn.utils.check_random_state(None)  # that of ``np.random.rand``
+    before = numpys.get_state()
+    try:
+        for kind in (MLPClassifier, neural_network.MLPClassifier):
+            numpys.seed(5)
+            given = np.random.RandomState(5) if own else None
+            one = kind((5,), random_state=given)
+            for _ in range(3):
+                one.partial_fit(X, y, classes=range(3))
+            left.append((given or numpys).randint(2**31, size=4).tolist())
+    finally:
+        numpys.set_state(before)
+    assert left[0] == left[1]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, "zero", 1.5])
+def test_a_seed_that_is_none_is_refused_in_partial_fit_too(seed):
+    X, y = _classes(40)
+    one = MLPClassifier((5,), random_state=0).partial_fit(X, y, classes=range(3))
+    before = _fitted(one)
+    with pytest.raises(ValueError, match=r"[sS]eed"):
+        one.set_params(random_state=seed).partial_fit(X, y)
+    assert _fitted(one) == before
+
+
+@pytest.mark.parametrize("factors", [(1.0, 1.0), (0.5, 3.0)])
+def test_the_loss_of_a_single_batch_is_that_of_one_among_others(factors):
+    rng = np.random.default_rng(0)
+    value, gradient = factors
+    sums = rng.normal(size=(50, 1, 4)) * 10.0 ** rng.integers(-300, 300, (50, 1, 1))
+    sums[:, :, 2] = rng.integers(0, 3, (50, 1)) * 0.7  # weights, some of them 0
+    sums[3, 0, 0], sums[4, 0, 0] = np.inf, np.nan
+    # a second batch of no rows, which weighs nothing
+    both = np.concatenate([sums, np.zeros_like(sums)], axis=1)
+    alone = _mean_losses(sums, np.array([7]), value, gradient)
+    np.testing.assert_array_equal(alone, _mean_losses(both, np.array([7, 0]), value, gradient))
+    assert all(type(one) is float for one in alone)
