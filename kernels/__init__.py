@@ -3,7 +3,11 @@
 What is exported here checks its arguments; the compiled functions behind it, in the other files, do not.
 """
 
-from . import _interrupts as _interrupts  # the first that imports Numba
+from ._garbage import importing as _importing
+
+with _importing():
+    from . import _interrupts as _interrupts  # the first that imports Numba
+    from . import checked as checked
 from .checked import absolute_error as absolute_error
 from .checked import activation_backward as activation_backward
 from .checked import activation_forward as activation_forward

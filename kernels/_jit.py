@@ -13,10 +13,7 @@ in the cache does not.
 """
 
 import functools
-import gc
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numba
@@ -28,6 +25,7 @@ from ._cache import CacheInfo, CacheWarning, Statistics, cache_info, clear_cache
 from ._cache import install as _install
 from ._cache import name_apart as _name_apart
 from ._cache import warn as _warn
+from ._garbage import without_collections as _without_collections
 from ._interrupts import compiling as _compiling
 
 __all__ = [
@@ -159,39 +157,6 @@ def _uninterrupted(dispatcher: Any) -> Any:
 
     dispatcher.compile = compile
     return dispatcher
-
-
-_paused = False
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """What a compilation makes lives until its end: looking for garbage in it took 7 % of its time, 1.7 of 23.5 s.
-
-    It needs a third more memory without (350 MB in all, and 265). Where nobody collects anyhow, nothing is changed.
-    """
-    global _paused
-    if not gc.isenabled():
-        yield
-        return
-    try:
-        _paused = True
-        gc.disable()
-        yield
-    finally:
-        gc.enable()
-        _paused = False
-
-
-def _collect_again() -> None:
-    global _paused
-    if _paused:
-        gc.enable()
-        _paused = False
-
-
-if hasattr(os, "register_at_fork"):  # the child of a fork in another thread: what it would end is not in it
-    os.register_at_fork(after_in_child=_collect_again)
 
 
 # --- which way ----------------------------------------------------------------------------------------------

@@ -317,3 +317,38 @@ def test_garbage_is_collected_after_a_compilation_as_it_was_before(collecting):
     here, forked, after = json.loads(done.stdout)
     assert here == [False, False] and after == [collecting, collecting]
     assert forked == [collecting, collecting] or not hasattr(os, "fork")
+
+
+IMPORTING = """
+import gc, json, sys
+collecting, freezing = (one == "True" for one in sys.argv[1:])
+found = []
+
+class Look:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("numba", "llvmlite", "fastjac.kernels.checked", "fastjac.kernels.simd"):
+            found.append(gc.isenabled())
+
+sys.meta_path.insert(0, Look())
+if not collecting:
+    gc.disable()
+if freezing:
+    gc.freeze()
+frozen = gc.get_freeze_count()
+import fastjac.kernels
+old = {id(one) for one in gc.get_objects(generation=2)}
+is_old = id(fastjac.kernels.__dict__) in old and id(sys.modules["numba"].__dict__) in old
+print(json.dumps([found, gc.isenabled(), gc.get_freeze_count() == frozen, (frozen > 0) == freezing, is_old]))
+"""
+
+
+@pytest.mark.parametrize(("collecting", "freezing"), [(True, False), (False, False), (True, True)])
+def test_no_garbage_is_looked_for_while_numba_and_the_kernels_are_imported(collecting, freezing):
+    """What is imported counts as old then, unless there is something that would be thawed."""
+    command = [sys.executable, "-c", IMPORTING, str(collecting), str(freezing)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found, enabled, as_frozen, frozen, is_old = json.loads(done.stdout)
+    assert found == [False] * 4 and enabled == collecting
+    assert as_frozen and frozen
+    assert is_old or not collecting or freezing

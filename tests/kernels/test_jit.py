@@ -117,7 +117,16 @@ class Toy:
         self.cache = home / "cache"
         self.package = home / "toykernels"
         self.package.mkdir()
-        for name in ("_jit.py", "_cache.py", "_interrupts.py", "_lock.py", "_pipeline.py", "_private.py", "_target.py"):
+        for name in (
+            "_jit.py",
+            "_cache.py",
+            "_garbage.py",
+            "_interrupts.py",
+            "_lock.py",
+            "_pipeline.py",
+            "_private.py",
+            "_target.py",
+        ):
             shutil.copy(KERNELS / name, self.package)
         self.write("__init__", "")
         self.write("helpers", HELPERS)
