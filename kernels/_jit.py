@@ -13,6 +13,8 @@ in the cache does not.
 """
 
 import functools
+import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,8 +39,10 @@ __all__ = [
     "cache_info",
     "clear_cache",
     "compiled_by",
+    "compiling_for",
     "inline",
     "kernel",
+    "kernels",
     "one_of",
     "statistics",
     "transient",
@@ -72,7 +76,16 @@ def kernel(function: Callable[..., Any]) -> Any:
     if compiled is function:  # Numba is told to compile nothing
         return _refuser(function)
     _install(compiled, _ways)
+    _kernels.append(compiled)
     return _uninterrupted(compiled)
+
+
+_kernels: list[Any] = []
+
+
+def kernels() -> dict[str, int]:
+    """By its name, for how many combinations of types each kernel has been compiled or loaded in this process."""
+    return {f"{one.py_func.__module__}.{one.py_func.__qualname__}": len(one.signatures) for one in _kernels}
 
 
 def _refuser(function: Callable[..., Any]) -> Any:
@@ -153,10 +166,29 @@ def _uninterrupted(dispatcher: Any) -> Any:
 
     def compile(signature: Any) -> Any:
         with _compiling(), _without_collections():
-            return usual(signature)
+            begun = time.monotonic()
+            try:
+                _begun.append(begun)
+                return usual(signature)
+            finally:
+                if begun in _begun:  # not where Ctrl-C came first
+                    _begun.remove(begun)
 
     dispatcher.compile = compile
     return dispatcher
+
+
+_begun: list[float] = []  # when each compilation began that has not ended, in any thread
+
+
+def compiling_for() -> float | None:
+    """Seconds since the first of the compilations at hand began; None where there is none. Any thread may ask."""
+    begun = min(_begun.copy(), default=None)
+    return None if begun is None else time.monotonic() - begun
+
+
+if hasattr(os, "register_at_fork"):  # a compilation in another thread does not go on in the child
+    os.register_at_fork(after_in_child=_begun.clear)
 
 
 # --- which way ----------------------------------------------------------------------------------------------

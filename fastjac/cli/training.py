@@ -25,12 +25,13 @@ from fastjac.kernels._jit import cache_info
 from fastjac.nn import activations, optimizers
 from fastjac.support import atomic, report
 from fastjac.training.callbacks import CallbackLike
+from fastjac.training.progress import compiling
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # typing's own from Python 3.11 on
 
 
-def _ready(source: sources.Source, net: fj.Sequential) -> float:
+def _ready(source: sources.Source, net: fj.Sequential, progress: bool) -> float:
     """Compile or load every kernel that training needs, by training a small network; the seconds it took."""
     begin = time.perf_counter()
     cache = cache_info()
@@ -39,8 +40,9 @@ def _ready(source: sources.Source, net: fj.Sequential) -> float:
     small = fj.Sequential([fj.Dense(net.inputs, net.outputs)], seed=0, dtype=net.dtype, products=net.products)
     one = source.split.X[:1], source.split.y[:1]
     loss = source.preprocessing.loss
-    if small.fit(*one, loss=loss, epochs=1, validation_data=one, progress=False).interrupted:
-        raise KeyboardInterrupt
+    with compiling("auto" if progress else False):
+        if small.fit(*one, loss=loss, epochs=1, validation_data=one, progress=False).interrupted:
+            raise KeyboardInterrupt
     return time.perf_counter() - begin
 
 
@@ -171,7 +173,7 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an interruption is reported below
         begin = time.perf_counter()
-        ready = _ready(source, net)
+        ready = _ready(source, net, progress)
         history = net.fit(
             split.X,
             split.y,

@@ -10,7 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from fastjac.kernels._jit import compiling_for
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Logs = dict[str, float]
 Columns = dict[str, list[float]]
@@ -48,6 +53,11 @@ def _import_rich() -> None:
         random.setstate(before)
 
 
+def _check(progress: object) -> None:
+    if progress not in ("auto", True, False):
+        raise ValueError(f"progress is {progress!r}, expected True, False or 'auto'")
+
+
 def bar(progress: ProgressLike, epochs: int) -> AbstractContextManager[Show]:
     """What to call with the state of training.
 
@@ -60,41 +70,89 @@ def bar(progress: ProgressLike, epochs: int) -> AbstractContextManager[Show]:
         ValueError: ``progress`` is something else.
         ImportError: ``progress`` is True and rich is not installed.
     """
-    if progress not in ("auto", True, False):
-        raise ValueError(f"progress is {progress!r}, expected True, False or 'auto'")
+    _check(progress)
     if not progress or (progress == "auto" and not _may_be_seen()):
         return nullcontext(Show())
     return _shown(progress, epochs)
 
 
-@contextmanager
-def _shown(progress: ProgressLike, epochs: int) -> Iterator[Show]:
-    """What to call where rich decides who sees it."""
+def _console(progress: ProgressLike) -> Console | None:
+    """rich's console, where it is installed and there is something to write to; else None."""
     try:
         _import_rich()
     except ImportError as error:
         if progress == "auto":
-            yield Show()
-            return
+            return None
         raise ImportError("progress=True needs rich: pip install 'fastjac[cli]'") from error
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    if sys.stderr is None:  # closed
+    return None if sys.stderr is None else Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]
+
+
+def _is_drawable(console: Console) -> bool:
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
+@contextmanager
+def compiling(progress: ProgressLike, how_far: Callable[[], str] = str) -> Iterator[None]:
+    """A line that moves while kernels are compiled within, where someone can see it, and is gone afterwards.
+
+    Args:
+        progress: as for ``bar``; elsewhere nothing is shown, whatever it is.
+        how_far: what to say of it beside the seconds.
+
+    Raises:
+        ValueError, ImportError: as ``bar``.
+    """
+    _check(progress)
+    console = _console(progress) if progress is True or (progress and _may_be_seen()) else None
+    if console is None or not _is_drawable(console):
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    class Words(TextColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"compiling kernels{how_far()}")
+
+    columns = SpinnerColumn(), Words(""), TimeElapsedColumn()
+    # what others print goes where it always goes: a handler of Ctrl-C, for one, waits for no lock of rich's
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False, refresh_per_second=10
+    ) as drawn:
+        drawn.add_task("", total=None)
+        yield
+
+
+@contextmanager
+def _shown(progress: ProgressLike, epochs: int) -> Iterator[Show]:
+    """What to call where rich decides who sees it."""
+    console = _console(progress)
+    if console is None:
         yield Show()
         return
-    console = Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]
-    drawable = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))
-    if not drawable:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    if not _is_drawable(console):
         yield Show() if progress == "auto" else _Lines(epochs)
         return
+
+    class Figures(TextColumn):
+        """And before there are any, what training waits for."""
+
+        def render(self, task: Any) -> Text:
+            seconds = compiling_for()
+            return super().render(task) if seconds is None else Text(f"compiling kernels, {seconds:.0f} s")
+
     bar_width = 30 if console.width >= 120 else 10
     room = console.width - bar_width - len(f"epoch {epochs}/{epochs}") - 11  # 11: time left, and spaces between
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
         BarColumn(bar_width),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        Figures("{task.fields[figures]}"),
     )
     with Progress(*columns, console=console, refresh_per_second=10) as drawn:
         task = drawn.add_task("", total=epochs, epoch=1, figures="")

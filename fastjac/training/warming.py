@@ -10,10 +10,12 @@ import numpy as np
 
 import fastjac.kernels as kernels
 from fastjac.kernels._jit import CacheInfo, cache_info, statistics
+from fastjac.kernels._jit import kernels as kernels_here
 from fastjac.nn import optimizers
 from fastjac.nn.layers import Dense, Dropout
 from fastjac.nn.network import Network
 from fastjac.training import loop
+from fastjac.training.progress import ProgressLike, compiling
 
 DTYPES = ("float32", "float64")
 
@@ -44,7 +46,7 @@ class WarmUp:
         return f"{self.compiled} kernels compiled and {self.loaded} loaded in {self.seconds:.1f} s; {kept}"
 
 
-def warm_up() -> WarmUp:
+def warm_up(progress: ProgressLike = "auto") -> WarmUp:
     """Compile all kernels, for float32 and float64, or load those that an earlier process compiled.
 
     Later processes of the same user, with the same versions and on the same kind of processor, then compile nothing,
@@ -52,8 +54,15 @@ def warm_up() -> WarmUp:
     Call it, or ``fastjac info --warm-up``, when an image of a container is made. It takes up to a minute the first
     time, and part of a second when all is there.
 
+    Args:
+        progress: True, False, or "auto" for a line that counts the kernels and the seconds where someone can see it.
+
     Returns:
         How many kernels were compiled and loaded, the seconds, and where they are kept. ``print`` it.
+
+    Raises:
+        ValueError: ``progress`` is something else.
+        ImportError: ``progress`` is True and rich is not installed.
 
     Example:
         >>> import fastjac as fj
@@ -62,11 +71,18 @@ def warm_up() -> WarmUp:
         True
     """
     begin, before = time.perf_counter(), statistics()
-    for dtype in DTYPES:
-        _use_a_network(dtype)
-        _use_each_kernel(dtype)
+    with compiling(progress, _how_far):
+        for dtype in DTYPES:
+            _use_a_network(dtype)
+            _use_each_kernel(dtype)
     after = statistics()
     return WarmUp(after.compiles - before.compiles, after.hits - before.hits, time.perf_counter() - begin, cache_info())
+
+
+def _how_far() -> str:
+    """How many of all there are, compiled and loaded; that of the order of rows knows whole numbers alone."""
+    have = kernels_here()
+    return f", {sum(have.values())} of {len(have) * len(DTYPES) - (len(DTYPES) - 1)}"
 
 
 def _use_a_network(dtype: str) -> None:

@@ -1,11 +1,15 @@
 """The progress bar: who sees what."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
+from fastjac.kernels import _interrupts
 
 import fastjac as fj
 from fastjac.training import progress
@@ -147,3 +151,89 @@ assert random.getstate() == before
 def test_other_values_are_refused(asked):
     with pytest.raises(ValueError, match="True, False or 'auto'"):
         fit(progress=asked)
+    with pytest.raises(ValueError, match="True, False or 'auto'"), progress.compiling(asked):
+        pass
+
+
+# --- while kernels are compiled ---------------------------------------------------------------------------------------
+
+
+def test_a_bar_without_figures_says_what_it_waits_for_and_counts_the_seconds(terminal, capsys, monkeypatch):
+    waited = iter([*[0.4] * 3, *[7.0] * 1000])
+    monkeypatch.setattr(progress, "compiling_for", lambda: next(waited))
+    with progress.bar("auto", 3):
+        time.sleep(0.5)
+    shown = capsys.readouterr().err
+    assert "compiling kernels, 0 s" in shown and "compiling kernels, 7 s" in shown
+    monkeypatch.setattr(progress, "compiling_for", lambda: None)
+    with progress.bar("auto", 3) as show:
+        show(0, LOGS, 10, 100)
+    shown = capsys.readouterr().err
+    assert "compiling" not in shown and "loss 0.5000" in shown
+
+
+@pytest.mark.parametrize("asked", ["auto", True])
+def test_a_line_moves_where_someone_sees_it_and_is_gone_in_the_end(terminal, capsys, asked):
+    done = iter(range(1000))
+    with progress.compiling(asked, lambda: f", {next(done)} of 1000"):
+        time.sleep(0.5)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = [line for line in shown.err.split("\r") if "compiling kernels, " in line]
+    assert len({line.split("compiling")[0] for line in lines}) > 1  # it turns
+    assert len({line.split(" of 1000")[0] for line in lines}) > 1  # and counts
+    assert shown.err.endswith("\x1b[2K")  # the line was cleared
+
+
+@pytest.mark.parametrize("asked", ["auto", True, False])
+def test_where_nobody_sees_it_no_line_is_written(capsys, asked):
+    with progress.compiling(asked, lambda: "never asked"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_false_shows_no_line(terminal, capsys):
+    with progress.compiling(False):
+        time.sleep(0.2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_rich_there_is_no_line(terminal, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich"] + ["rich", "rich.console"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with progress.compiling("auto"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(ImportError, match=r"fastjac\[cli\]"), progress.compiling(True):
+        pass
+
+
+def test_an_error_goes_on_through_the_line(terminal, capsys):
+    with pytest.raises(ZeroDivisionError), progress.compiling("auto"):
+        raise ZeroDivisionError
+    assert capsys.readouterr().err.endswith("\x1b[2K")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_waits_for_a_compilation_below_the_line_as_without_it(terminal, capsys):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended = []
+
+    def work():
+        with progress.compiling("auto"), _interrupts.compiling():
+            time.sleep(0.2)
+            signal.raise_signal(signal.SIGINT)
+            ended.append("the compilation")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == ["the compilation"]
+    assert "Ctrl-C waits for the end of a compilation" in capsys.readouterr().err
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("rich"):
+            thread.join(10)
+            assert not thread.is_alive()

@@ -1,11 +1,13 @@
 """``fj.warm_up`` and ``fastjac info --warm-up`` leave nothing to compile."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,8 @@ def test_every_kernel_is_compiled_for_both_types():
     assert str(done).startswith(f"{done.compiled} kernels compiled and {done.loaded} loaded in ")
     again = fj.warm_up()
     assert (again.compiled, again.loaded) == (0, 0)
+    have, of, all_there_are = warming._how_far().removeprefix(", ").split()
+    assert have == all_there_are and of == "of"
 
 
 USE = """
@@ -88,6 +92,47 @@ def test_by_command():
     report = json.loads(done.stdout)
     assert (report["warmed_up"]["compiled"], report["warmed_up"]["loaded"]) == (0, 29)
     assert report["cache"]["enabled"] and report["cache"]["guarded"] is (os.name == "posix")
+
+
+def test_other_values_of_progress_are_refused():
+    with pytest.raises(ValueError, match="True, False or 'auto'"):
+        fj.warm_up(progress="yes")
+
+
+def on_a_terminal(*arguments):
+    """What a command writes to its standard output, and what a terminal, its standard error, shows meanwhile."""
+    master, slave = os.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastjac", *arguments], stdout=subprocess.PIPE, stderr=slave, env=environment
+    ) as running:
+        os.close(slave)
+        shown = []
+
+        def read():
+            with contextlib.suppress(OSError):  # the other end is closed
+                while part := os.read(master, 4096):
+                    shown.append(part)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        out = running.communicate(timeout=300)[0]
+        reader.join(60)
+    os.close(master)
+    assert running.returncode == 0, shown
+    return out.decode(), b"".join(shown).decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="terminals of POSIX")
+def test_a_terminal_sees_that_kernels_are_compiled_and_how_many():
+    fj.warm_up()
+    out, shown = on_a_terminal("info", "--warm-up")
+    assert "compiling kernels, 29 of 29" in shown and "compiling kernels," not in out
+    assert "29 loaded" in out
+    out, shown = on_a_terminal("train", "digits", "--epochs", "1")
+    assert "compiling kernels" in shown and "compiling" not in out
+    out, shown = on_a_terminal("train", "digits", "--epochs", "1", "--no-progress")
+    assert "compiling" not in shown
 
 
 def test_by_command_where_nothing_can_be_kept(tmp_path):
