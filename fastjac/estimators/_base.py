@@ -576,7 +576,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc,unused-
         than the step.
         """
         seed = self.random_state
-        private = isinstance(seed, Integral) and 0 <= seed < 2**32  # what ``check_random_state`` takes
+        private = isinstance(seed, Integral) and 0 <= int(seed) < 2**32  # what ``check_random_state`` takes
         return incremental and private and samples <= (200 if self.batch_size == "auto" else self.batch_size)
 
     def _batch_size(self, samples: int) -> int:
