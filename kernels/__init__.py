@@ -7,8 +7,7 @@ from ._garbage import importing as _importing
 
 with _importing():
     from . import _interrupts as _interrupts  # the first that imports Numba
-    from . import checked as checked
-from .checked import absolute_error as absolute_error
+    from .checked import absolute_error as absolute_error
 from .checked import activation_backward as activation_backward
 from .checked import activation_forward as activation_forward
 from .checked import binary_cross_entropy as binary_cross_entropy
