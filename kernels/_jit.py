@@ -144,7 +144,8 @@ def by_types(choose: Callable[..., Any]) -> Any:
 
     functools.update_wrapper(helper, choose)
     _name_apart(helper)
-    overload(helper, jit_options={**_FOR_HELPERS, **_ANYWHERE}, strict=False)(choose)
+    options: Any = {**_FOR_HELPERS, **_ANYWHERE}
+    overload(helper, jit_options=options, strict=False)(choose)
     return helper
 
 

@@ -28,7 +28,7 @@ def has_bfloat16() -> bool:
 WORD = types.uint32
 
 
-class _BFloat(ir.Type):
+class _BFloat(ir.Type):  # type: ignore[misc]
     """LLVM's type, which llvmlite does not know."""
 
     null = "0.0"
@@ -49,9 +49,10 @@ _WORDS = ir.VectorType(ir.IntType(32), 16)
 
 
 def llvm_add_products(builder, a, b, sums):
-    """sums + a_0·b_0 + a_1·b_1, lane by lane: registers of words, and of float32."""
-    pairs = [builder.bitcast(words, _PAIRS) for words in (a, b)]
-    return llvm_call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", sums.type, [sums, *pairs])
+    """sums + a_0·b_0 + a_1·b_1, lane by lane: registers of words, and of float32; or halves of such."""
+    lanes = sums.type.count
+    pairs = [builder.bitcast(words, ir.VectorType(_BFloat(), 2 * lanes)) for words in (a, b)]
+    return llvm_call(builder, f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}", sums.type, [sums, *pairs])
 
 
 def _rounded(builder, low, high):

@@ -67,13 +67,22 @@ STRIP = 4 * CHUNK
 FEW_COLUMNS = 160
 
 # Columns of W up to which dW is computed as its transpose, whose rows fill registers: the gradient of 4 outputs of
-# expm's 16 units takes 12 µs a step instead of 29.
+# expm's 16 units takes 12 µs a step instead of 29. More are few where they take no more than half a register.
 NARROW = 4
+
+# Rows whose dot products with the column of a layer of one output are taken together, as many chains of sums; and how
+# much of them at a time where X's columns lie apart.
+DOTS, DOTS_DEPTH = 8, 512
 
 # Columns up to which softmax with cross-entropy takes a vector of rows at a time, and the numbers it keeps meanwhile:
 # a vector for each column, and four more.
 NARROW_LOSS = 32
-LOSS_WORK = (NARROW_LOSS + 4) * MOST_LANES
+
+# Rows of at most a vector that a mean over the outputs takes at a time. It keeps four numbers for each of theirs; eight
+# rows are added at a time, so that up to seven behind the last are read, and whole vectors are written behind it.
+FLAT_ROWS = 32
+FLAT = (FLAT_ROWS + 8) * MOST_LANES
+LOSS_WORK = 4 * FLAT
 
 # Vectors of a gradient that one thread's share of an optimizer step is a multiple of.
 UPDATE_VECTORS = 16
@@ -124,11 +133,19 @@ def check(blocks: Blocks) -> None:
             ("NARROW", NARROW, columns),  # and `dense.narrow` keeps a transposed tile there
         ):
             demand(depth * wide <= PANEL, f"PANEL is {PANEL}, expected {name} times a tile's columns, {depth * wide}")
+        # of one output, ``dense.forward`` keeps the sums of a chunk of rows, and beside them rows of X
+        multiple("DOTS_DEPTH", DOTS_DEPTH, "the lanes", lanes)
+        room = CHUNK + DOTS * DOTS_DEPTH
+        demand(room <= PANEL, f"PANEL is {PANEL}, expected {room} for dot products")
         # dZ as panels: the last one may be partly beside it
         demand(columns <= PANEL_COLUMNS, f"PANEL_COLUMNS is {PANEL_COLUMNS}, expected a tile row of {columns}")
         work = (NARROW_LOSS + 4) * lanes
         demand(work <= LOSS_WORK, f"LOSS_WORK is {LOSS_WORK}, expected {work}")
+        flat = (FLAT_ROWS + 8) * lanes
+        demand(flat <= FLAT, f"FLAT is {FLAT}, expected {flat}")
     multiple("STRIP", STRIP, "CHUNK", CHUNK)
+    demand(DOTS == 8, f"DOTS is {DOTS}, expected 8: `dots.dots` is made for that")
+    multiple("CHUNK", CHUNK, "DOTS", DOTS)
 
 
 for _one in (MANY, FEW):

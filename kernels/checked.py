@@ -150,7 +150,7 @@ def _dense_backward(x, d, slope, w, dx, gradient, sizes, zeros, dz, panel):
         copy_rows(matrix_from(above, first, 0), chunk, part.rows, o)
         multiply_by_slope(slope_from(own, first, 0), chunk, part.rows, o)
         add = ADD if first > 0 else SET
-        dense.backward_parameters(matrix_from(inputs, first, 0), chunk, to, part, add, empty, buffer, team)
+        dense.backward_parameters(matrix_from(inputs, first, 0), i, chunk, to, part, add, empty, buffer, team)
         if dx != 0:
             target = rows_from(below, first, 0)
             nothing = Slope(Function(IDENTITY, 0.0), target, target)

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from . import gemm
 from ._jit import inline
 from .activations import activate, multiply_by_slope, slope_from
-from .blocking import CHUNK, NARROW, STRIP, TILE_ROWS
+from .blocking import CHUNK, DOTS, MOST_VECTORS, NARROW, STRIP, TILE_ROWS
 from .counting import blocks, least
+from .dots import dots
 from .matrix import Matrix, Rows, Sizes, as_matrix, matrix_from, rows_from, share_of, transposed
 from .simd import advance, get, lanes, load, load_head, put, splat, store_head
 from .tile import ADD, SET, tile_columns, tiles
@@ -35,6 +36,9 @@ def forward(x, layer, z, a, sizes, function, buffer, team):
     x: Matrix.  z, a: Rows; the same where nobody needs Z, and neither overlaps X.  buffer: see ``gemm.panel``.
     """
     n, i, o = sizes
+    if o == 1:
+        _forward_one(x, layer, z, a, sizes, function, buffer, team)
+        return
     width, across = tile_columns(z.at, n, o, team.parts)
     down = blocks(n, TILE_ROWS)
     begin, end = share_of(team, down * across)
@@ -49,7 +53,7 @@ def forward(x, layer, z, a, sizes, function, buffer, team):
         last = least(i, first + depth)
         t = begin
         while t < end:
-            column, row, rows = _strip(t, end, down, n, width)
+            column, row, rows = strip(t, end, down, n, width)
             columns = least(width, o - column)
             target = rows_from(z, row, column)
             b = Rows(advance(layer.b, column * layer.bias), 0)
@@ -61,7 +65,24 @@ def forward(x, layer, z, a, sizes, function, buffer, team):
 
 
 @inline
-def _strip(t, end, down, n, width):
+def _forward_one(x, layer, z, a, sizes, function, buffer, team):
+    """As ``forward``, for one output, whose numbers of a chunk of rows lie together while they are computed."""
+    n, i, _ = sizes
+    apart = advance(buffer, CHUNK)
+    begin, end = share_of(team, blocks(n, DOTS))
+    end = least(n, end * DOTS)
+    for first in range(begin * DOTS, end, CHUNK):
+        rows, kept, value = least(CHUNK, end - first), rows_from(z, first, 0), rows_from(a, first, 0)
+        dots(matrix_from(x, first, 0), layer.w, layer.b, buffer, rows, i, apart)
+        gemm.copy_column(buffer, kept, rows)
+        if function.code != 0:
+            together = Rows(buffer, rows)
+            activate(function, together, together, 1, rows)
+            gemm.copy_column(buffer, value, rows)
+
+
+@inline
+def strip(t, end, down, n, width):
     """The next piece of a share of tiles, counted down each column of tiles: column, first row and rows.
 
     As many tiles as stand under each other, but no more rows than STRIP.
@@ -88,10 +109,11 @@ def backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
         last = least(o, first + depth)
         t = begin
         while t < end:
-            column, row, rows = _strip(t, end, down, n, width)
+            column, row, rows = strip(t, end, down, n, width)
             columns = least(width, i - column)
             target, above = rows_from(dx, row, column), as_matrix(rows_from(dz, row, 0))
-            turned = Matrix(advance(w, column * o), 1, o)
+            # a column of W is a row as it lies
+            turned = Matrix(advance(w, column * o), 1, o) if o > 1 else Matrix(advance(w, column), i, 1)
             gemm.panel(above, turned, target, init, rows, columns, width, first, last, buffer)
             if slope.function.code != 0 and last == o:
                 multiply_by_slope(slope_from(slope, row, column), target, rows, columns)
@@ -99,11 +121,12 @@ def backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
 
 
 @inline
-def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
+def backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team):
     """dW = Xᵀ·dZ and, with a bias, db = Σ dZ over rows (C6, C7). With ``add`` they are added to what is there.
 
-    x: Matrix.  dz: Rows, readable to whole vectors.  gradient: Layer of dW and db.  zeros: one tile row of them.
-    buffer: PANEL numbers.
+    x: Matrix.  readable: how many numbers of each of its rows may be read, more than there are where they are padded.
+    dz: Rows, readable to whole vectors.  gradient: Layer of dW and db.  zeros: one tile row of them.  buffer: PANEL
+    numbers.
     """
     n, i, o = sizes
     width, across = tile_columns(zeros, i, o, team.parts)
@@ -114,12 +137,12 @@ def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
         adding = ADD if add != 0 or first > 0 else SET
         x_chunk, dz_chunk = matrix_from(x, first, 0), rows_from(dz, first, 0)
         t, end = share_of(team, down * across)
-        if is_narrow(x, i, o):
+        if is_narrow(x, readable, i, o):
             if team.part == 0:
                 narrow(Rows(x_chunk.at, x.row), dz_chunk, gradient.w, Sizes(depth, i, o), adding, zeros, buffer)
             t = end
         while t < end:
-            column, row, rows = _strip(t, end, down, i, width)
+            column, row, rows = strip(t, end, down, i, width)
             columns = least(width, o - column)
             panel = gemm.near(rows_from(dz_chunk, 0, column), buffer, depth, columns, o, width)
             turned = transposed(matrix_from(x_chunk, 0, row))
@@ -145,29 +168,31 @@ def bias_gradient(dz, gradient, sizes, adding, zeros, team):
 
 
 @inline
-def is_narrow(x, i, o):
-    """Whether ``narrow`` is for this product of x, a Matrix: its rows are read as vectors, no further than they go."""
-    return o <= NARROW and x.column == 1 and i % lanes(x.at) == 0
+def is_narrow(x, readable, i, o):
+    """Whether ``narrow`` is for this product of x, a Matrix: its rows are read as whole vectors."""
+    few = o <= NARROW or 2 * o <= lanes(x.at)
+    return few and x.column == 1 and blocks(i, lanes(x.at)) * lanes(x.at) <= readable
 
 
 @inline
 def narrow(x, dz, dw, sizes, adding, zeros, buffer):
     """dW = Xᵀ·dZ by way of dWᵀ = dZᵀ·X: the same sums in the same order.
 
-    x, dz: Rows, X's as many numbers wide as are whole vectors.  dw: pointer.  buffer: PANEL numbers.
+    x, dz: Rows, X's readable to whole vectors.  dw: pointer.  buffer: PANEL numbers.
     """
     n, i, o = sizes
-    width, across = tile_columns(zeros, o, i, 1)
+    width = MOST_VECTORS * lanes(zeros)  # as many chains of sums as there are, for there are few rows
     turned, tile = transposed(as_matrix(dz)), Rows(buffer, width)
-    for t in range(across):
-        row = t * width
+    for row in range(0, i, width):
         rows = least(width, i - row)
-        tiles(turned, rows_from(x, 0, row), tile, Rows(zeros, 0), o, rows, n, SET)
         to = advance(dw, row * o)
-        for r in range(rows):
-            for c in range(o):
-                value = get(buffer, c * width + r)
-                put(to, r * o + c, get(to, r * o + c) + value if adding != 0 else value)
+        target = Rows(to, i) if o == 1 else tile  # a column is a row as it lies
+        tiles(turned, rows_from(x, 0, row), target, Rows(zeros, 0), o, rows, n, adding if o == 1 else SET)
+        if o > 1:
+            for r in range(rows):
+                for c in range(o):
+                    value = get(buffer, c * width + r)
+                    put(to, r * o + c, get(to, r * o + c) + value if adding != 0 else value)
 
 
 @inline

@@ -6,19 +6,19 @@ The one file above both ``dense``, which knows no optimizer, and ``optimizers``,
 from . import dense, gemm, optimizers
 from ._jit import inline
 from .blocking import CHUNK, FEW_COLUMNS, LEARN_ROWS, PANEL, PANEL_COLUMNS, TILE_ROWS, WIDE
-from .counting import blocks, least
+from .counting import blocks, least, padded_row
 from .matrix import Matrix, Rows, Sizes, as_matrix, matrix_from, rows_from, share_of, transposed
-from .simd import advance, distance, lanes, store
+from .simd import advance, lanes, store
 from .tile import SET, tile_columns, tiles_inlined
 
 
 @inline
-def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
+def learn(x, readable, dz, layer, change, state, apart, sizes, zeros, buffer, team):
     """``dense.backward_parameters`` and the optimizer's step at once, some rows of W at a time: their gradient never
     leaves the second-level cache. For at most CHUNK rows, where nobody asks for the gradient.
 
-    layer: W and b among the parameters, changed in place.  state: as far into the optimizer's state as W is into the
-    parameters; its second vector lies ``apart`` further.  buffer: ``learn_memory(o)`` numbers.  Else as there.
+    layer: W and, behind it, b among the parameters, changed in place.  state: as far into the optimizer's state as W is
+    into the parameters; its second vector lies ``apart`` further.  buffer: ``learn_memory(o)`` numbers.  Else as there.
     """
     n, i, o = sizes
     width, across = tile_columns(zeros, i, o, 1)
@@ -38,7 +38,7 @@ def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
         rows = least(height, end - row)
         source = transposed(matrix_from(x, 0, row))
         below = TILE_ROWS * x.column  # from one tile of X's columns to the next
-        narrow = dense.is_narrow(x, rows, o)
+        narrow = dense.is_narrow(x, readable - row, rows, o)
         if o >= FEW_COLUMNS:
             gemm.pack_tiles(source, xt, rows, n)
             source, below = Matrix(xt, 1, TILE_ROWS), TILE_ROWS * n
@@ -54,24 +54,20 @@ def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
                 turned = Matrix(advance(source.at, r // TILE_ROWS * below), source.row, source.column)
                 target = Rows(advance(dw, r * o + column), o)
                 tiles_inlined(turned, panel, target, init, least(TILE_ROWS, rows - r), columns, n, SET)
-        first = row * o
-        optimizers.add_penalty(change.l1, change.l2, advance(layer.w, first), dw, rows * o)
-        optimizers.update(change, advance(layer.w, first), dw, advance(state, first), apart, rows * o)
-    learn_biases(dz, layer, change, state, apart, sizes, zeros, buffer, team)
+        learn_rows_of_w(dz, layer, change, state, apart, sizes, row, rows, dw, zeros)
 
 
 @inline
-def learn_biases(dz, layer, change, state, apart, sizes, zeros, buffer, team):
-    """db and its step. buffer: a vector."""
+def learn_rows_of_w(dz, layer, change, state, apart, sizes, row, rows, dw, zeros):
+    """The step of some rows of W by their gradient at ``dw``, a pointer, behind which there is room for that of b."""
     n, i, o = sizes
-    width, across = tile_columns(zeros, i, o, 1)
-    beside = distance(layer.w, layer.b)
-    begin, end = share_of(team, layer.bias * across)
-    for t in range(begin, end):
-        for column in range(t * width, least(o, (t + 1) * width), lanes(zeros)):
-            store(buffer, 0, dense.column_sum(rows_from(dz, 0, column), n))
-            own = advance(state, beside + column)
-            optimizers.update(change, advance(layer.b, column), buffer, own, apart, least(lanes(zeros), o - column))
+    first, count = row * o, rows * o
+    optimizers.add_penalty(change.l1, change.l2, advance(layer.w, first), dw, count)
+    if layer.bias != 0 and row + rows == i:  # b follows W, and its gradient the last of W's: they are one step
+        for column in range(0, o, lanes(zeros)):
+            store(dw, count + column, dense.column_sum(rows_from(dz, 0, column), n))
+        count += o
+    optimizers.update(change, advance(layer.w, first), dw, advance(state, first), apart, count)
 
 
 @inline
@@ -87,7 +83,7 @@ def learn_rows(o):
 @inline
 def learn_memory(o):
     """Numbers in the buffer that ``learn`` needs."""
-    return _panels_memory(o) + learn_rows(o) * (CHUNK + o)
+    return _panels_memory(o) + learn_rows(o) * (CHUNK + o) + padded_row(o)
 
 
 @inline

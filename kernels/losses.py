@@ -5,8 +5,8 @@ times the gradient over it or beside it. ``scale`` is the row's share of the mea
 The values at the edges (infinities, NaN, p of 0 or 1, log 0) are tested one by one; a term whose target is 0 counts
 as 0 even where its logarithm is infinite.
 
-Adding a loss is adding a row, and most are a mean over the outputs: then ``_mean_of`` makes it of one expression for
-value and gradient of one output. The loops, the checks and the classes of the library read this table.
+Adding a loss is adding a row, and most are a mean over the outputs: then ``_MeanOf`` makes it of one expression for
+value and slope of one output. The loops, the checks and the classes of the library read this table.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,10 @@ import numpy as np
 
 from . import vectormath
 from ._jit import inline, one_of
-from .blocking import NARROW_LOSS
+from .blocking import FLAT, FLAT_ROWS, NARROW_LOSS
 from .counting import least
-from .matrix import rows_from
+from .gemm import copy_rows
+from .matrix import Matrix, Rows, as_matrix, rows_from
 from .simd import (
     absolute,
     advance,
@@ -33,6 +34,7 @@ from .simd import (
     store,
     store_head,
     sum_across,
+    sums_of_eight,
     where,
 )
 
@@ -204,44 +206,19 @@ def _softmax_cross_entropy_row(z, y, label, parameter, d, columns, scale):
 # --- means over the outputs ---------------------------------------------------------------------------------
 
 
-@inline
-def _all(vector, count):
-    return vector
-
-
-@inline
-def _within(vector, count):
-    """Its first lanes, and 0 in the others."""
-    return where(lane_numbers(vector) < count, vector, 0.0)
-
-
-def _mean_of(value_and_gradient, silent=False):
+class _MeanOf(NamedTuple):
     """The row of a loss that is a mean over the outputs.
 
-    ``value_and_gradient(p, y, parameter, scale, columns)`` takes vectors of outputs and targets, and gives the values
-    and ``scale``/``columns`` times the slopes. ``silent``: the value is 0 where p and y are, as they are beside the
-    row; else such lanes are left out.
+    ``value_and_slope(p, y, parameter)`` takes vectors of outputs and targets. ``silent``: the value is 0 where p and y
+    are, as they are beside the row; else such lanes are left out.
     """
 
-    counted = _all if silent else _within
-
-    @inline
-    def row(p, y, label, parameter, d, columns, scale):
-        total = splat(p, 0.0)
-        for j in range(0, columns, lanes(p)):
-            tail = _tail(columns, j, p)
-            value, gradient = value_and_gradient(
-                load_head(p, j, tail), load_head(y, j, tail), parameter, scale, columns
-            )
-            total = total + counted(value, tail)
-            store_head(d, j, gradient, tail)
-        return sum_across(total) * (1.0 / columns)
-
-    return row
+    value_and_slope: Callable[..., Any]
+    silent: bool = False
 
 
 @inline
-def _bits_from_logits(z, y, floor, scale, columns):
+def _bits_from_logits(z, y, floor):
     """log(1 + e^-|z|) + y·max(-z, 0) + (1 - y)·max(z, 0), and σ(z) - y.
 
     For y of 0 or 1 that is softplus(±z); no term is ever 0·inf.
@@ -250,28 +227,25 @@ def _bits_from_logits(z, y, floor, scale, columns):
     value = vectormath.log1p(vectormath.exp(-absolute(z)))
     value = value + where(y == 0.0, 0.0, y * where(z < 0.0, -z, 0.0))
     value = value + where(other == 0.0, 0.0, other * where(z > 0.0, z, 0.0))
-    return value, (vectormath.sigmoid(z) - y) * scale / columns
+    return value, vectormath.sigmoid(z) - y
 
 
 @inline
-def _bits_held(z, y, floor, scale, columns):
+def _bits_held(z, y, floor):
     """As ``_bits_from_logits`` for y of 0 or 1, with the value of p = σ(z) cut to [floor, 1 - floor].
 
     p is rounded before it is taken from 1, which shows in the value where p is nearly 1.
     """
     p = 1.0 / (1.0 + vectormath.exp(-z))
     held = _held(p, floor)
-    return -vectormath.log(where(y > 0.5, held, 1.0 - held)), (p - y) * scale / columns
-
-
-_plain_binary, _held_binary = _mean_of(_bits_from_logits), _mean_of(_bits_held)
+    return -vectormath.log(where(y > 0.5, held, 1.0 - held)), p - y
 
 
 @inline
-def _binary_cross_entropy(z, y, label, floor, d, columns, scale):
+def _bits(z, y, floor):
     if floor > 0.0:
-        return _held_binary(z, y, label, floor, d, columns, scale)
-    return _plain_binary(z, y, label, floor, d, columns, scale)
+        return _bits_held(z, y, floor)
+    return _bits_from_logits(z, y, floor)
 
 
 @inline
@@ -281,49 +255,49 @@ def _cut_log(p):
 
 
 @inline
-def _bits_from_probabilities(p, y, parameter, scale, columns):
+def _bits_from_probabilities(p, y, parameter):
     """-(y·log p + (1 - y)·log(1 - p)), and (p - y)/(p·(1 - p)) (B10, C2)."""
     spread = p * (1.0 - p)
     spread = where(spread < _SMALLEST_DENOMINATOR, _SMALLEST_DENOMINATOR, spread)
-    return (y - 1.0) * _cut_log(1.0 - p) - y * _cut_log(p), (p - y) / spread * scale / columns
+    return (y - 1.0) * _cut_log(1.0 - p) - y * _cut_log(p), (p - y) / spread
 
 
 @inline
-def _squared_error(p, y, parameter, scale, columns):
+def _squared_error(p, y, parameter):
     """(y - p)², and 2·(p - y) (B9, C1)."""
     error = p - y
-    return error * error, error * (scale * (2.0 / columns))
+    return error * error, error + error
 
 
 @inline
-def _absolute_error(p, y, parameter, scale, columns):
+def _absolute_error(p, y, parameter):
     """|p - y|, and sign(p - y), 0 at 0 (F1)."""
     error = p - y
     sign = where(error > 0.0, 1.0, where(error < 0.0, -1.0, error))  # a NaN passes
-    return absolute(error), sign * (scale * (1.0 / columns))
+    return absolute(error), sign
 
 
 @inline
-def _huber(p, y, delta, scale, columns):
+def _huber(p, y, delta):
     """c·(r - c/2) with r = p - y and c = r cut at ±delta, and c (F2).
 
     That is r²/2 where nothing is cut, else delta·(|r| - delta/2); a huge r is never squared.
     """
     error = p - y
     cut = where(error > delta, delta, where(error < -delta, -delta, error))
-    return cut * (error - 0.5 * cut), cut * (scale * (1.0 / columns))
+    return cut * (error - 0.5 * cut), cut
 
 
 @inline
-def _quantile(p, y, q, scale, columns):
+def _quantile(p, y, q):
     """q·(y - p) where y > p, else (1 - q)·(p - y); -q, or 1 - q, or 0 at 0 (F3)."""
     error = p - y
     slope = where(error > 0.0, 1.0 - q, where(error < 0.0, -q, error))  # a NaN passes
-    return slope * error, slope * (scale * (1.0 / columns))
+    return slope * error, slope
 
 
 @inline
-def _poisson(z, y, plain, scale, columns):
+def _poisson(z, y, plain):
     """e^z - y + y·(log y - z), and e^z - y: z is the log of the rate (F4).
 
     Where ``plain`` is not 0, the value is y·log(y/e^z) - y + e^z whatever e^z is: infinite from 0, NaN from infinity,
@@ -336,7 +310,7 @@ def _poisson(z, y, plain, scale, columns):
     if plain != 0.0:
         nothing = where(z < vectormath.exp_is_zero_below(z), splat(z, np.nan), 0.0)  # 0·log(0/0)
         value = where(y == 0.0, nothing, y * vectormath.log(y / rate)) + slope
-    return value, slope * (scale * (1.0 / columns))
+    return value, slope
 
 
 # --- sums over the outputs ----------------------------------------------------------------------------------
@@ -414,14 +388,15 @@ def _never(z, y, label, columns):
 class Loss(NamedTuple):
     """One row of the table.
 
-    ``row(z, y, label, parameter, d, columns, scale)`` gives the loss of a row of z and writes to d, which may be z;
+    ``row(z, y, label, parameter, d, columns, scale)`` gives the loss of a row of z and writes to d, which may be z, or
+    it is a ``_MeanOf``;
     ``hit(z, y, label, columns)`` gives 1 where the prediction is right, else 0. ``y`` is a row of targets, ``label``
     the index of a class: one of them has a meaning.
     """
 
     name: str
     targets: int  # LABELS, BITS, AMOUNTS or NUMBERS
-    row: Callable[..., Any]
+    row: Callable[..., Any] | _MeanOf
     hit: Callable[..., Any] = _never
     takes_labels: bool = False  # where targets may be class indices, each way of giving them has a row here
 
@@ -429,15 +404,15 @@ class Loss(NamedTuple):
 TABLE = (
     Loss("softmax_cross_entropy", LABELS, _softmax_cross_entropy_label, _is_label, takes_labels=True),
     Loss("softmax_cross_entropy", LABELS, _softmax_cross_entropy_row, _is_largest),
-    Loss("binary_cross_entropy", BITS, _binary_cross_entropy, _share_above(0.0)),
-    Loss("binary_cross_entropy_probabilities", BITS, _mean_of(_bits_from_probabilities), _share_above(0.5)),
+    Loss("binary_cross_entropy", BITS, _MeanOf(_bits), _share_above(0.0)),
+    Loss("binary_cross_entropy_probabilities", BITS, _MeanOf(_bits_from_probabilities), _share_above(0.5)),
     Loss("categorical_cross_entropy", LABELS, _categorical_cross_entropy_label, _is_label, takes_labels=True),
     Loss("categorical_cross_entropy", LABELS, _categorical_cross_entropy_row, _is_largest),
-    Loss("mean_squared_error", NUMBERS, _mean_of(_squared_error, silent=True)),
-    Loss("absolute_error", NUMBERS, _mean_of(_absolute_error, silent=True)),
-    Loss("huber", NUMBERS, _mean_of(_huber, silent=True)),
-    Loss("quantile", NUMBERS, _mean_of(_quantile, silent=True)),
-    Loss("poisson", AMOUNTS, _mean_of(_poisson)),
+    Loss("mean_squared_error", NUMBERS, _MeanOf(_squared_error, silent=True)),
+    Loss("absolute_error", NUMBERS, _MeanOf(_absolute_error, silent=True)),
+    Loss("huber", NUMBERS, _MeanOf(_huber, silent=True)),
+    Loss("quantile", NUMBERS, _MeanOf(_quantile, silent=True)),
+    Loss("poisson", AMOUNTS, _MeanOf(_poisson)),
 )
 CODES = {(row.name, row.takes_labels): code for code, row in enumerate(TABLE)}
 _SOFTMAX_LABELS = CODES["softmax_cross_entropy", True]
@@ -507,10 +482,12 @@ def _clear(gradient, found, r, columns):
 
 
 def _loop(loss):
+    if isinstance(loss.row, _MeanOf):
+        return _mean_loop(*loss.row, loss.hit)
     row, hit = loss.row, loss.hit
 
     @inline
-    def run(parameter, z, wanted, found, first, last, columns):
+    def run(parameter, z, wanted, found, first, last, columns, work):
         for r in range(first, last):
             output, target, label, gradient, scale = _line(z, wanted, found, r)
             if scale == 0.0:
@@ -522,8 +499,98 @@ def _loop(loss):
     return run
 
 
+@inline
+def _all(vector, count):
+    return vector
+
+
+@inline
+def _within(vector, count):
+    """Its first lanes, and 0 in the others."""
+    return where(lane_numbers(vector) < count, vector, 0.0)
+
+
+def _mean_loop(value_and_slope, silent, hit):
+    """The loop of a loss that is a mean over the outputs: of many columns row by row, of few some rows at once."""
+    counted = _all if silent else _within
+
+    @inline
+    def few(parameter, z, wanted, found, rows, columns, work):
+        """At most FLAT_ROWS rows of at most a vector each, together without what is between them: no lane is empty."""
+        for r in range(rows):  # first, for the gradient may be written over the output
+            output, target, label, _, scale = _line(z, wanted, found, r)
+            put(found.hits, r, hit(output, target, label, columns) if scale != 0.0 else 0.0)
+        targets, shares = advance(work, FLAT), advance(work, 2 * FLAT)
+        values, sums = advance(work, 3 * FLAT), targets
+        _bring_together(z, work, rows, columns)
+        _bring_together(wanted.targets, targets, rows, columns)
+        for r in range(rows):
+            store(shares, r * columns, splat(work, get(wanted.scales, r) * (1.0 / columns)))
+        for j in range(0, rows * columns, lanes(work)):
+            value, slope = value_and_slope(load(work, j), load(targets, j), parameter)
+            share = load(shares, j)
+            store(values, j, value)
+            store(work, j, where(share == 0.0, 0.0, slope * share))
+        _take_apart(work, found.d, rows, columns)
+        if columns == 1:
+            sums = values
+        else:
+            for r in range(0, rows, 8):
+                at = advance(values, r * columns)
+                a, b = _within(load(at, 0), columns), _within(load(at, columns), columns)
+                c, d = _within(load(at, 2 * columns), columns), _within(load(at, 3 * columns), columns)
+                e, f = _within(load(at, 4 * columns), columns), _within(load(at, 5 * columns), columns)
+                g, h = _within(load(at, 6 * columns), columns), _within(load(at, 7 * columns), columns)
+                store(sums, r, sums_of_eight(a, b, c, d, e, f, g, h))
+        for r in range(rows):
+            put(found.losses, r, get(sums, r) * (1.0 / columns) if get(wanted.scales, r) != 0.0 else 0.0)
+
+    @inline
+    def run(parameter, z, wanted, found, first, last, columns, work):
+        if columns <= lanes(work):
+            for r in range(first, last, FLAT_ROWS):
+                rows = least(FLAT_ROWS, last - r)
+                few(parameter, rows_from(z, r, 0), wanted_from(wanted, r), found_from(found, r), rows, columns, work)
+            return
+        for r in range(first, last):
+            p, y, label, d, scale = _line(z, wanted, found, r)
+            if scale == 0.0:
+                _clear(d, found, r, columns)
+            else:
+                put(found.hits, r, hit(p, y, label, columns))
+                total = splat(p, 0.0)
+                for j in range(0, columns, lanes(p)):
+                    tail = _tail(columns, j, p)
+                    value, slope = value_and_slope(load_head(p, j, tail), load_head(y, j, tail), parameter)
+                    total = total + counted(value, tail)
+                    store_head(d, j, slope * (scale * (1.0 / columns)), tail)
+                put(found.losses, r, sum_across(total) * (1.0 / columns))
+
+    return run
+
+
+@inline
+def _bring_together(source, target, rows, columns):
+    """Rows of at most a vector, one after the other. Of what is written behind them, nothing matters."""
+    if source.row == columns:
+        copy_rows(as_matrix(source), Rows(target, 0), 1, rows * columns)
+    else:
+        for r in range(rows):
+            store(target, r * columns, load(source.at, r * source.row))
+
+
+@inline
+def _take_apart(source, target, rows, columns):
+    """The other way round."""
+    if target.row == columns:
+        copy_rows(Matrix(source, 0, 1), target, 1, rows * columns)
+    else:
+        for r in range(rows):
+            store(target.at, r * target.row, load(source, r * columns))
+
+
 # Few numbers a row are soon done: choosing for each takes as long
-_rows = one_of([_loop(row) for row in TABLE], "parameter, z, wanted, found, first, last, columns")
+_rows = one_of([_loop(row) for row in TABLE], "parameter, z, wanted, found, first, last, columns, work")
 
 
 @inline
@@ -533,6 +600,9 @@ def loss_rows(function, z, wanted, found, first, last, columns, work):
     function: a row of the table, and its parameter: Huber's delta, the quantile; of the cross-entropies from logits,
     for labels and for bits, where a probability is cut, 0 for nowhere; of Poisson's, whether it is ``plain``. The other
     losses have none.  z: Rows (last, columns); the gradients may be written over it.  work: LOSS_WORK numbers.
+
+    The rows of z, of the targets and of the gradients each lie one after the other, or they are padded to whole
+    vectors, with numbers that may be read and, beside the gradients, written.
     """
     if function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS:
         for r in range(first, last, lanes(work)):
@@ -546,4 +616,4 @@ def loss_rows(function, z, wanted, found, first, last, columns, work):
                 work,
             )
     else:
-        _rows(function.code, function.parameter, z, wanted, found, first, last, columns)
+        _rows(function.code, function.parameter, z, wanted, found, first, last, columns, work)

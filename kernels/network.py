@@ -111,12 +111,12 @@ def _backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
 
 
 @by_types
-def _backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
+def _backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team):
     return rounded.backward_parameters if buffer.dtype == WORD else dense.backward_parameters
 
 
 @by_types
-def _learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
+def _learn(x, readable, dz, layer, change, state, apart, sizes, zeros, buffer, team):
     return rounded.learn if buffer.dtype == WORD else learning.learn
 
 
@@ -232,9 +232,10 @@ def apply_slope(plan, memory, op, x, d, first, last):
 
 
 @inline
-def backward_block(plan, w, memory, x, n, dropout, to, input_gradient, team):
+def backward_block(plan, w, memory, x, readable, n, dropout, to, input_gradient, team):
     """From the dZ of the last operation, in the scratch memory, down to the gradient of every parameter.
 
+    x, readable: X, a Matrix, of whose rows so many numbers may be read.
     Returns dX, Rows, where there is one.
 
     Of the three gradient buffers one is read, one is written, and one may still be read by a slower thread that is
@@ -250,6 +251,7 @@ def backward_block(plan, w, memory, x, n, dropout, to, input_gradient, team):
         first, last = share_of(team, n)
         if kind == DENSE:
             source, sizes = _input(plan, memory, op, x), Sizes(n, i, o)
+            wide = padded_row(i) if op > 0 else readable
             if op > 0 or input_gradient:
                 turn = (turn + 1) % 3
                 dx = gradient_rows(plan, memory, turn, row_of(plan, op - 1)[STRIDE] if op > 0 else padded_row(i))
@@ -260,9 +262,9 @@ def backward_block(plan, w, memory, x, n, dropout, to, input_gradient, team):
                 barrier(team.sync, team.parts)  # nobody needs W any more
             if to.fused:
                 state = advance(to.state, row[WEIGHT])
-                _learn(source, d, _layer(row, w, w), to.change, state, to.apart, sizes, zeros, panel, team)
+                _learn(source, wide, d, _layer(row, w, w), to.change, state, to.apart, sizes, zeros, panel, team)
             else:
-                _backward_parameters(source, d, _layer(row, to.g, to.g), sizes, to.add, zeros, panel, team)
+                _backward_parameters(source, wide, d, _layer(row, to.g, to.g), sizes, to.add, zeros, panel, team)
         else:
             line = rows_from(d, first, 0)
             if kind == SOFTMAX:
@@ -342,7 +344,7 @@ def backward(parameters, plan_address, memory_address, X, given, D, d_given, gra
     copy_rows(_given(D, d_given), d, n, last_row(plan)[OUTPUTS])
     apply_slope(plan, memory, plan.length - 1, x, d, 0, n)
     to = Destination(g, SET, False, optimizers.no_change(), g, 0)
-    dx = backward_block(plan, w, memory, x, n, dropout, to, True, alone(memory.sync))
     i = row_of(plan, 0)[INPUTS]
+    dx = backward_block(plan, w, memory, x, i, n, dropout, to, True, alone(memory.sync))
     copy_rows(as_matrix(dx), Rows(address(out), i), n, i)
     restore_subnormals(before)

@@ -13,14 +13,14 @@ Every entry of a product is one chain over k in order, whatever the tile: the bi
 many rows there are, as in ``tile``.
 """
 
-from . import dense, optimizers
+from . import dense
 from ._jit import inline
 from .activations import activate, multiply_by_slope, slope_from
 from .bfloat16 import as_numbers, words_in_row, words_of_rows
 from .blocking import CHUNK, DEPTH, DEPTH_OF_MOST, LEARN_ROWS, PANEL, PANEL_COLUMNS, TILE_ROWS
 from .counting import PADDING, blocks, least, padded_row
 from .gemm import pack_transposed
-from .learning import learn_biases, learn_rows
+from .learning import learn_rows, learn_rows_of_w
 from .matrix import Matrix, Rows, Sizes, as_matrix, matrix_from, rows_from, share_of
 from .simd import advance, get, lanes, load, load_head, put, splat, store
 from .tile import ADD, SET, tile_columns, tiles, tiles_inlined
@@ -45,8 +45,8 @@ def forward(x, layer, z, a, sizes, function, buffer, team):
             words = round_rows(matrix_from(x, above, first), buffer, count, depth)
             t = begin
             while t < end:
-                column, row = t // down * width, t % down * TILE_ROWS
-                rows, columns = least((end - t) * TILE_ROWS, count - row), least(width, o - column)
+                column, row, rows = dense.strip(t, end, down, count, width)
+                columns = least(width, o - column)
                 target = rows_from(z, above + row, column)
                 init = Rows(advance(layer.b, column * layer.bias), 0)
                 if first > 0:
@@ -75,8 +75,8 @@ def backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
             words = round_rows(as_matrix(rows_from(dz, above, first)), buffer, count, depth)
             t = begin
             while t < end:
-                column, row = t // down * width, t % down * TILE_ROWS
-                rows, columns = least((end - t) * TILE_ROWS, count - row), least(width, i - column)
+                column, row, rows = dense.strip(t, end, down, count, width)
+                columns = least(width, i - column)
                 target = rows_from(dx, above + row, column)
                 init = Rows(zeros, 0)
                 if first > 0:
@@ -90,7 +90,7 @@ def backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
 
 
 @inline
-def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
+def backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team):
     """dW = Xᵀ·dZ and, with a bias, db = Σ dZ over rows (C6, C7). With ``add`` they are added to what is there."""
     n, i, o = sizes
     begin, end = share_of(team, blocks(i, TILE_ROWS))
@@ -109,7 +109,7 @@ def backward_parameters(x, dz, gradient, sizes, add, zeros, buffer, team):
 
 
 @inline
-def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
+def learn(x, readable, dz, layer, change, state, apart, sizes, zeros, buffer, team):
     """``backward_parameters`` and the optimizer's step at once, some rows of W at a time; for at most CHUNK rows."""
     n, i, o = sizes
     gradient = as_numbers(advance(buffer, _panels_memory(o)), zeros)
@@ -119,11 +119,9 @@ def learn(x, dz, layer, change, state, apart, sizes, zeros, buffer, team):
         _panels(dz, i, o, n, buffer)
     height = learn_rows(o)
     for row in range(begin * TILE_ROWS, end, height):
-        rows, first = least(height, end - row), row * o
+        rows = least(height, end - row)
         _rows_of_dw(matrix_from(x, 0, row), Rows(gradient, o), rows, i, o, n, SET, zeros, buffer)
-        optimizers.add_penalty(change.l1, change.l2, advance(layer.w, first), gradient, rows * o)
-        optimizers.update(change, advance(layer.w, first), gradient, advance(state, first), apart, rows * o)
-    learn_biases(dz, layer, change, state, apart, sizes, zeros, as_numbers(buffer, zeros), team)
+        learn_rows_of_w(dz, layer, change, state, apart, sizes, row, rows, gradient, zeros)
 
 
 @inline
@@ -131,7 +129,7 @@ def words_memory(i, o):
     """Words in the buffer of a layer."""
     deepest = i if i > o else o
     products = _rows_memory(deepest) + 2 * PANEL
-    learning = _panels_memory(o) + learn_rows(o) * o
+    learning = _panels_memory(o) + learn_rows(o) * o + padded_row(o)
     return products if products > learning else learning
 
 

@@ -465,6 +465,32 @@ def sum_across(typingctx, x):
 
 
 @intrinsic
+def sums_of_eight(typingctx, a, b, c, d, e, f, g, h):
+    """A vector of eight numbers: the sum of the lanes of each, in ``sum_across``'s order, with fewer operations."""
+
+    def codegen(context, builder, sig, args):
+        def fold(left, right, size):
+            """The groups of ``size`` lanes of ``left``, and of ``right`` where it is another: each half as long."""
+            groups = left.type.count // size * (1 if left is right else 2)
+            picked = [g * size + k for g in range(groups) for k in range(size // 2)]
+            index = ir.VectorType(_I32, len(picked))
+            low = builder.shuffle_vector(left, right, ir.Constant(index, picked))
+            high = builder.shuffle_vector(left, right, ir.Constant(index, [k + size // 2 for k in picked]))
+            return builder.fadd(low, high)
+
+        found, size = list(args), args[0].type.count
+        while size > 1:
+            pairs = zip(found[::2], found[1::2], strict=True) if len(found) > 1 else [found * 2]
+            found, size = [fold(left, right, size) for left, right in pairs], size // 2
+        while len(found) > 1:
+            index = ir.Constant(ir.VectorType(_I32, 2 * found[0].type.count), list(range(2 * found[0].type.count)))
+            found = [builder.shuffle_vector(x, y, index) for x, y in zip(found[::2], found[1::2], strict=True)]
+        return found[0]
+
+    return Vector(a.dtype, 8)(a, b, c, d, e, f, g, h), codegen
+
+
+@intrinsic
 def max_across(typingctx, x):
     """The largest lane; a NaN may or may not win."""
     return x.dtype(x), _across(
@@ -497,18 +523,6 @@ def transpose_block(typingctx, source, source_stride, target, target_stride):
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp), codegen
-
-
-@intrinsic
-def distance(typingctx, first, second):
-    """How many numbers ``second`` is further than ``first``."""
-    size = first.dtype.bitwidth // 8
-
-    def codegen(context, builder, sig, args):
-        start, end = (builder.ptrtoint(pointer, ir.IntType(64)) for pointer in args)
-        return builder.sdiv(builder.sub(end, start), ir.Constant(ir.IntType(64), size))
-
-    return types.intp(first, second), codegen
 
 
 # --- subnormal numbers ---------------------------------------------------------------------------------------------

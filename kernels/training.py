@@ -177,7 +177,9 @@ def _train_chunk(plan, memory, learning, data, chunk, to, team):
             loss_sum += weight * losses[r]
             hit_sum += weight * hits[r]
     if not to.fused or np.isfinite(loss_sum) or learning.numbers[GOES_ON] != 0.0:
-        backward_block(plan, w, memory, x, n, True, to, False, team)
+        i = row_of(plan, 0)[INPUTS]
+        readable = padded_row(i) if data.gather != 0 else i
+        backward_block(plan, w, memory, x, readable, n, True, to, False, team)
     return loss_sum, hit_sum
 
 

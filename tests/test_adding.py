@@ -72,16 +72,16 @@ LOSS = {
             "# --- sums over the outputs ---",
             """
             @inline
-            def _log_cosh(p, y, parameter, scale, columns):
+            def _log_cosh(p, y, parameter):
                 error = p - y
                 size = absolute(error)
                 value = size + vectormath.log(1.0 + vectormath.exp(-2.0 * size)) - 0.6931471805599453
-                return value, vectormath.tanh(error) * (scale * (1.0 / columns))
+                return value, vectormath.tanh(error)
 
 
             """,
         ),
-        (")\nCODES = {", '    Loss("log_cosh", NUMBERS, _mean_of(_log_cosh)),\n'),
+        (")\nCODES = {", '    Loss("log_cosh", NUMBERS, _MeanOf(_log_cosh)),\n'),
     ],
     "fastjac/nn/losses.py": [
         (

@@ -48,8 +48,17 @@ TABLE = [
     ("gemm.row: columns - done >= 8 * width", "one row", "one row"),
     ("gemm.row: columns - done >= 4 * width", "one row", "one row"),
     ("gemm.row: columns - done >= 2 * width", "one row", "one row"),
-    # dW: as its transpose, in panels, from copied columns
-    ("dense.backward_parameters: is_narrow(x, i, o)", "few outputs of odd inputs", "few outputs"),
+    # one output, by dot products
+    ("dense.forward: o == 1", "few outputs", "one output"),
+    ("dots._products: x.column != 1", "one output", "one output of columns of x apart"),
+    ("dense._forward_one: function.code != 0", "one output", "one unit inside"),
+    ("dense.backward_input: o > 1", "one output", "few rows"),
+    ("dense.narrow: o > 1", "one output", "few outputs"),
+    # dW: as its transpose, in panels, from copied columns; and db with its last rows
+    ("dense.backward_parameters: is_narrow(x, readable, i, o)", "few outputs of odd inputs", "few outputs"),
+    ("network.backward_block: op > 0", "few outputs", "one output"),
+    ("training._train_chunk: data.gather != 0", "in order", "shuffled"),
+    ("learning.learn: layer.bias != 0 and row + rows == i", "enormous", "with a bias"),
     ("dense.narrow: adding != 0", "few outputs", "few outputs"),
     ("dense.backward_parameters: add != 0 or first > 0", "two chunks", "two chunks"),
     ("learning.learn: narrow", "few outputs of odd inputs", "few outputs"),
@@ -68,10 +77,14 @@ TABLE = [
     ("tile._down.step: rows >= highest", "rows of every remainder", "rows of every remainder"),
     ("tile._down.step: rows >= high", "rows of every remainder", "rows of every remainder"),
     ("tile._down.step: rows >= low", "rows of every remainder", "rows of every remainder"),
-    ("tile._down_single: rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
+    ("tile._down_whole: rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
     ("gemm.copy_rows: source.column == 1", "columns of x apart and shuffled", "shuffled"),
     # losses
     ("losses.loss_rows: function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
+    ("losses._mean_loop.run: columns <= lanes(work)", "each loss", "each loss"),
+    ("losses._mean_loop.few: columns == 1", "few outputs", "one output"),
+    ("losses._bring_together: source.row == columns", "shuffled", "kernels on arrays"),
+    ("losses._take_apart: target.row == columns", "in order", "kernels on arrays"),
     # optimizers
     ("training._update: clips", "two chunks", "clipping"),
     (

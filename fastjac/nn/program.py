@@ -38,7 +38,8 @@ _AS_IT_IS = Table(plans.Given, at=0, row=0, column=0)
 
 
 class Operation(NamedTuple):
-    """One row of a plan, before offsets are known. ``weight`` and ``bias`` are offsets in the flat parameters."""
+    """One row of a plan, before offsets are known. ``weight`` and ``bias`` are offsets in the flat parameters: a bias
+    follows its weights."""
 
     kind: int
     inputs: int
@@ -143,6 +144,7 @@ class Program:
         units = 0
         for row, operation in zip(table, operations, strict=True):
             stride = padded_row(operation.outputs)
+            assert operation.bias in (-1, operation.weight + operation.inputs * operation.outputs)  # see ``learn``
             row[plans.KIND] = operation.kind
             row[plans.INPUTS] = operation.inputs
             row[plans.OUTPUTS] = operation.outputs

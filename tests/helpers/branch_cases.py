@@ -132,6 +132,25 @@ def few_outputs_of_odd_inputs():
 
 
 @case
+def one_output():
+    """Dot products; and the gradient of a column is a row."""
+    fit(network(40, 1), 9)
+    fit(network(64, 1), 600)
+    fit(network(9, 40, 1), 40, shuffle=True)
+
+
+@case
+def one_output_of_columns_of_x_apart():
+    fit(network(40, 1), 9, X=numbers(40, 9).T)
+    fit(network(600, 1), 9, X=numbers(600, 9).T)
+
+
+@case
+def one_unit_inside():
+    fit(network(9, 1, 3, activation="tanh"), 40)
+
+
+@case
 def wide():
     """More columns than are read where they are; fewer than X's are copied for."""
     fit(network(20, 140, 20), 40)
@@ -293,7 +312,8 @@ def samples_without_weight():
 
     weight = np.r_[np.zeros(10), np.ones(30)]
     for loss in ("softmax_cross_entropy", "mean_squared_error", "huber"):
-        fit(network(5, 3), 40, 10, loss=loss, sample_weight=weight, l2=0.1)
+        for outputs in (3, 40):
+            fit(network(5, outputs), 40, 10, loss=loss, sample_weight=weight, l2=0.1)
 
 
 @case
@@ -655,6 +675,7 @@ def kernels_on_arrays():
     for weights in (None, np.ones(9), np.r_[np.zeros(3), np.ones(6)]):
         kernels.softmax_cross_entropy(d, np.arange(9) % 5, sample_weight=weights)
         kernels.mean_squared_error(d, d + 1, sample_weight=weights)
+        kernels.mean_squared_error(d[:, :1], d[:, :1] + 1, sample_weight=weights)
     kernels.activation_backward(d, kernels.activation_forward(d, "relu"), "relu")
     kernels.softmax_backward(d, kernels.softmax(d))
 

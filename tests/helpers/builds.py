@@ -21,6 +21,7 @@ COMPILED = (
     "activations",
     "checked",
     "dense",
+    "dots",
     "gemm",
     "learning",
     "losses",
@@ -179,6 +180,8 @@ def install(registers=None, register_bytes=None, trace=None):
         def as_elsewhere(module):
             module.registers = lambda: registers
             module.register_bytes = lambda: register_bytes
+            if register_bytes != 64:  # its instructions are for whole registers of that size
+                module.has_avx512 = lambda: False
 
         after["fastjac.kernels.simd"] = as_elsewhere
     if trace is not None:

@@ -42,6 +42,10 @@ def test_a_size_that_does_not_fit_is_refused_by_name(blocks, changed, words):
         ("CHUNK", 512, "expected CHUNK times"),
         ("PANEL_COLUMNS", 32, "PANEL_COLUMNS is 32, expected a tile row of 48"),
         ("LOSS_WORK", 512, "LOSS_WORK is 512, expected 576"),
+        ("FLAT_ROWS", 64, "FLAT is 640, expected 1152"),
+        ("DOTS", 4, "DOTS is 4, expected 8"),
+        ("DOTS_DEPTH", 520, "DOTS_DEPTH is 520, expected a multiple of the lanes, 16"),
+        ("DOTS_DEPTH", 2048, "PANEL is 12288, expected 16640 for dot products"),
         ("STRIP", 1000, "STRIP is 1000, expected a multiple of CHUNK, 256"),
     ],
 )

@@ -115,7 +115,7 @@ DIVISORS = {
     ("counting.py", "blocks", "size"): "a tile, a panel, a chunk, a batch or a capacity",
     ("counting.py", "share", "parts"): "threads, divided by where there are two or more",
     ("dense.py", "forward", "width"): "the columns of a tile",
-    ("dense.py", "_strip", "down"): "tiles under each other, of which one is asked for",
+    ("dense.py", "strip", "down"): "tiles under each other, of which one is asked for",
     ("learning.py", "learn_rows", "o"): "a layer has an output",
     ("training.py", "_train", "batches"): "there are samples",
 }

@@ -11,9 +11,10 @@ from fastjac.kernels.simd import address
 KINDS = (plan.Plan, plan.Memory, plan.Data, plan.Given, plan.Learning)
 
 
-def table(kind, parameters):
+def table(kind, parameters, rounded=False):
     """A table with a different number in each field, what keeps its arrays alive, and the numbers by name."""
     types = {plan.Numbers: parameters.dtype, plan.Doubles: np.float64, plan.Integers: np.int64}
+    types[plan.Operands] = np.uint32 if rounded else parameters.dtype
     written, expected = {}, {}
     for k, (name, what) in enumerate(kind.__annotations__.items(), 3):
         expected[name] = float(k)
@@ -26,12 +27,12 @@ def table(kind, parameters):
     return plan.Table(kind, **written), written, expected
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "rounded"), [("float32", False), ("float64", False), ("float32", True)])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_what_is_written_is_read(kind, dtype):
+def test_what_is_written_is_read(kind, dtype, rounded):
     parameters = np.array([0.5, 1.5], dtype)
-    made, _kept, expected = table(kind, parameters)
-    read = plan.reader(kind)
+    made, _kept, expected = table(kind, parameters, rounded)
+    read = plan.reader(kind, rounded)
     lines = [
         f"    out[{k}] = t.{name}" + ("" if what is int else "[0]")
         for k, (name, what) in enumerate(kind.__annotations__.items())
