@@ -45,6 +45,8 @@ if platform.machine() not in ("x86_64", "AMD64"):
     ALLOWED[r"long double is no wider"] = 5
 if not get_host_cpu_features().get("avx512bf16"):
     ALLOWED[r"this processor has no AVX512_BF16"] = 60
+if not get_host_cpu_features().get("avx512f") or "NUMBA_CPU_FEATURES" in os.environ:  # or it is told to have none
+    ALLOWED[r"this processor has no AVX-512"] = 2
 if _older("scikit-learn", (1, 9)):
     ALLOWED[r"scikit-learn('s own)? .*(before 1\.\d|has no Poisson loss|has no tests)"] = 20
 

@@ -17,7 +17,7 @@ import numpy as np
 from fastjac.benchmarks import roof
 from fastjac.kernels import dense, learning, vectormath
 from fastjac.kernels._jit import kernel
-from fastjac.kernels.activations import CODES, IDENTITY, activate
+from fastjac.kernels.activations import CODES, activate, compiled
 from fastjac.kernels.arrays import aligned
 from fastjac.kernels.counting import padded_row
 from fastjac.kernels.matrix import Function, Matrix, Rows, Sizes, alone
@@ -53,7 +53,7 @@ class Figure:
 @kernel
 def _product(a, w, c, zeros, panel, m, k, n, repeats):
     x, layer = Matrix(address(a), padded_row(k), 1), dense.Layer(address(w), address(zeros), 0)
-    z, identity, team = Rows(address(c), padded_row(n)), Function(IDENTITY, 0.0), alone(integers_at(0))
+    z, identity, team = Rows(address(c), padded_row(n)), Function(0, 0.0), alone(integers_at(0))
     for _ in range(repeats):
         dense.forward(x, layer, z, z, Sizes(m, k, n), identity, address(panel), team)
 
@@ -118,7 +118,8 @@ def function(name: str, count: int, rounds: int, seconds: float) -> Figure:
         "tanh": lambda: np.tanh(x, out=out),
         "sigmoid": lambda: np.reciprocal(np.add(np.exp(np.negative(x, out=out), out=out), 1, out=out), out=out),
     }
-    ours: Callable[[], object] = lambda: _function(x, out, count, -1 if name == "exp" else CODES[name])  # noqa: E731
+    code = 0 if name == "exp" else compiled(CODES[name], x.dtype)
+    ours: Callable[[], object] = lambda: _function(x, out, count, code)  # noqa: E731
     if public:
         ours = lambda: kernels.activation_forward(x, name, out=out)  # noqa: E731
     runs: dict[str, Callable[[], object]] = {"fastjac": ours, "NumPy": numpy_form[name]}
@@ -135,7 +136,7 @@ def function(name: str, count: int, rounds: int, seconds: float) -> Figure:
 @kernel
 def _function(x, out, count, code):
     z, a = address(x), address(out)
-    if code >= 0:
+    if code != 0:
         activate(Function(code, 0.0), Rows(z, count), Rows(a, count), 1, count)
     else:
         for j in range(0, count, lanes(z)):

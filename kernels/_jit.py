@@ -34,6 +34,7 @@ __all__ = [
     "CacheInfo",
     "CacheWarning",
     "Statistics",
+    "address_for_c",
     "always_inline",
     "by_types",
     "cache_info",
@@ -42,7 +43,9 @@ __all__ = [
     "compiling_for",
     "inline",
     "kernel",
+    "kernel_for_c",
     "kernels",
+    "never_inline",
     "one_of",
     "statistics",
     "transient",
@@ -59,20 +62,31 @@ _way = ""  # which of them, once that is known
 _trouble: Exception | None = None
 
 try:
-    from ._pipeline import HelperCompiler, KernelCompiler
+    from ._pipeline import CKernelCompiler, HelperCompiler, KernelCompiler
 except Exception as _fault:  # whatever a name that is no longer there leads to
     _way, _trouble = NUMBAS, _fault
     _FOR_KERNELS: dict[str, Any] = {}
+    _FOR_C: dict[str, Any] = {}
     _FOR_HELPERS: dict[str, Any] = {}
 else:
     KernelCompiler.wanted = staticmethod(lambda: compiled_by() == OURS)
-    _FOR_KERNELS, _FOR_HELPERS = {"pipeline_class": KernelCompiler}, {"pipeline_class": HelperCompiler}
+    _FOR_KERNELS, _FOR_C = {"pipeline_class": KernelCompiler}, {"pipeline_class": CKernelCompiler}
+    _FOR_HELPERS = {"pipeline_class": HelperCompiler}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry function when it is first called, or load what an earlier process compiled."""
+    return _entry(function, _FOR_KERNELS)
+
+
+def kernel_for_c(function: Callable[..., Any]) -> Any:
+    """As ``kernel``, of what kernels call by its address (``address_for_c``), and Python need not."""
+    return _entry(function, _FOR_C)
+
+
+def _entry(function: Callable[..., Any], pipeline: dict[str, Any]) -> Any:
     _name_apart(function)
-    compiled = njit(**_FOR_KERNELS, **_ENTRY)(function)
+    compiled = njit(**pipeline, **_ENTRY)(function)
     if compiled is function:  # Numba is told to compile nothing
         return _refuser(function)
     _install(compiled, _ways)
@@ -86,6 +100,21 @@ _kernels: list[Any] = []
 def kernels() -> dict[str, int]:
     """By its name, for how many combinations of types each kernel has been compiled or loaded in this process."""
     return {f"{one.py_func.__module__}.{one.py_func.__qualname__}": len(one.signatures) for one in _kernels}
+
+
+_kept_for_c: list[Any] = []
+
+
+def address_for_c(compiled: Any, signature: Any) -> int:
+    """Where a kernel begins that is called as a function of C, compiled for a signature or loaded from the cache."""
+    compile = getattr(compiled, "compile", compiled)  # a refuser refuses
+    compile(signature)
+    try:
+        result = compiled.overloads[signature.args]
+        return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
+    except (AttributeError, KeyError):  # names that no release promises; what is promised knows no cache of ours
+        _kept_for_c.append(numba.cfunc(signature, **_ANYWHERE)(compiled.py_func))
+        return int(_kept_for_c[-1].address)
 
 
 def _refuser(function: Callable[..., Any]) -> Any:
@@ -108,6 +137,12 @@ def inline(function: Function) -> Function:
 def always_inline(function: Function) -> Function:
     """As ``inline``, and put into each of its callers, however long it is: for what is called very often."""
     return _helper(function, forceinline=True)
+
+
+def never_inline(function: Function) -> Function:
+    """As ``inline``, and never put into its callers: for what is long. (By Numba's pipeline, LLVM decides.)"""
+    function.keep_apart = True  # type: ignore[attr-defined]
+    return _helper(function)
 
 
 def one_of(functions: Sequence[Callable[..., Any]], parameters: str) -> Any:

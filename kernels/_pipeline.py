@@ -11,10 +11,11 @@ library class, which may change with any release. So nothing else depends on thi
 compiles a first kernel wrongly (``_jit``), Numba's own pipeline compiles, more slowly, code that does the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from numba import _dynfunc  # type: ignore[attr-defined]
+from numba import _dynfunc, types  # type: ignore[attr-defined]
 from numba.core import compiler, typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
@@ -91,15 +92,75 @@ class _GiveLibrary(FunctionPass):
         return True
 
 
+@contextmanager
+def _remembered(context: Any, name: str, key: Callable[..., Any]) -> Iterator[None]:
+    """Let a context look the same thing up once only, until the end of the outermost of these."""
+    usual = getattr(context, name)
+    if hasattr(usual, "fastjac_found"):
+        yield
+        return
+    found: dict[Any, Any] = {}
+
+    def look_up(*given: Any) -> Any:
+        asked = key(*given)
+        if asked is None:
+            return usual(*given)
+        if asked not in found:
+            found[asked] = (usual(*given), given)  # and what was given, whose id is in the key, lives as long
+        return found[asked][0]
+
+    look_up.fastjac_found = found  # type: ignore[attr-defined]
+    setattr(context, name, look_up)
+    try:
+        yield
+    finally:
+        delattr(context, name)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _HelperLowering(typed_passes.NativeLowering):
+class _TypeInference(typed_passes.NopythonTypeInference):
+    """Numba's, which asks for the type of each call again and again: in every caller, and twice in each."""
+
+    _name = "fastjac_type_inference"
+
+    def run_pass(self, state: Any) -> bool:
+        def key(function: Any, args: Any, kws: Any) -> Any:
+            named = tuple(kws.items()) if isinstance(kws, dict) else kws
+            plain = all(isinstance(one, types.Type) for one in (*args, *(one for _, one in named)))
+            return (id(function), tuple(args), named) if plain else None
+
+        with (
+            _remembered(state.typingctx, "resolve_function_type", key),
+            _remembered(state.targetctx, "get_abi_sizeof", lambda kind: kind),
+        ):
+            return bool(super().run_pass(state))
+
+
+class _Lowering(typed_passes.NativeLowering):
+    """Numba's, which asks LLVM for the size of every variable's type, each time by way of a module made of text."""
+
+    def run_pass(self, state: Any) -> bool:
+        with _remembered(state.targetctx, "get_abi_sizeof", lambda kind: kind):
+            return bool(super().run_pass(state))
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _KernelLowering(_Lowering):
+    _name = "fastjac_kernel_lowering"  # type: ignore[assignment]
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _HelperLowering(_Lowering):
     """Lowers a helper, and makes it known to its callers without an address: they link its code."""
 
-    _name = "fastjac_helper_lowering"
+    _name = "fastjac_helper_lowering"  # type: ignore[assignment]
 
     def run_pass(self, state: Any) -> bool:
         super().run_pass(state)
         lowered = state["cr"]
+        if getattr(state.func_id.func, "keep_apart", False):
+            function = state.library.get_function(lowered.fndesc.llvm_func_name)
+            function.add_function_attribute("noinline")
         name = lowered.fndesc.qualname.split(".")[-1]
         # Numba tells implementations apart by this object; no one can call it, for helpers stay Python functions
         token = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, "", 1, lowered.env, (state.library,))
@@ -117,7 +178,7 @@ def _passes(state: Any, lowering: Any) -> list[PassManager]:
     passes.add_pass(untyped_passes.IRProcessing, "processing IR")
     passes.add_pass(_GiveLibrary, "choose the library")
     passes.add_pass(untyped_passes.ReconstructSSA, "ssa")
-    passes.add_pass(typed_passes.NopythonTypeInference, "nopython frontend")
+    passes.add_pass(_TypeInference, "nopython frontend")
     passes.add_pass(typed_passes.PreLowerStripPhis, "remove phis nodes")
     passes.add_pass(typed_passes.IRLegalization, "ensure legal IR")
     passes.add_pass(typed_passes.AnnotateTypes, "annotate types")
@@ -136,7 +197,15 @@ class KernelCompiler(compiler.Compiler):
         return self.own_pipelines() if KernelCompiler.wanted() else super().define_pipelines()
 
     def own_pipelines(self) -> list[PassManager]:
-        return _passes(self.state, typed_passes.NativeLowering)
+        self.state.flags.no_cfunc_wrapper = True
+        return _passes(self.state, _KernelLowering)
+
+
+class CKernelCompiler(KernelCompiler):
+    """For what kernels call by its address."""
+
+    def own_pipelines(self) -> list[PassManager]:
+        return _passes(self.state, _KernelLowering)
 
 
 class HelperCompiler(KernelCompiler):

@@ -12,12 +12,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from . import vectormath
-from ._jit import inline, one_of
-from .matrix import rows_from
+from ._apart import Addresses, apart, calling
+from ._jit import inline
+from .matrix import rows_from, rows_type
 from .simd import (
     bits,
+    get,
+    integers_at,
     lanes,
     least_normal,
     load,
@@ -174,8 +178,16 @@ CODES = {row.name: code for code, row in enumerate(TABLE)}
 IDENTITY = CODES["identity"]
 
 
+def _takes_forward(numbers):
+    return types.float64, rows_type(numbers), rows_type(numbers), types.intp, types.intp
+
+
+def _takes_slope(numbers):
+    return types.float64, *[rows_type(numbers)] * 3, types.intp, types.intp
+
+
 def _forward_loop(forward):
-    @inline
+    @apart(_takes_forward)
     def run(p, z, a, rows, columns):
         width = lanes(z.at)
         for i in range(rows):
@@ -192,7 +204,7 @@ def _forward_loop(forward):
 
 
 def _slope_loop(slope):
-    @inline
+    @apart(_takes_slope)
     def run(p, z, a, d, rows, columns):
         width = lanes(a.at)
         for i in range(rows):
@@ -210,8 +222,19 @@ def _slope_loop(slope):
 
 
 # The choice is outside the loops: inside, among nine, it costs eleven times the work of a relu
-_forward = one_of([_forward_loop(row.forward) for row in TABLE], "p, z, a, rows, columns")
-_slope = one_of([_slope_loop(row.slope) for row in TABLE], "p, z, a, d, rows, columns")
+_forward, _slope = calling(_takes_forward), calling(_takes_slope)
+_loops = [(_forward_loop(row.forward), _slope_loop(row.slope)) for row in TABLE]
+_addresses = Addresses(lambda code, dtype: [loop.address(dtype) for loop in _loops[code]])
+
+
+def compiled(code: int, dtype: Any) -> int:
+    """What kernels take for a row of the table: where the addresses of its two loops are."""
+    return _addresses(code, np.dtype(dtype))
+
+
+def compiled_or_none(code: int, dtype: Any) -> int:
+    """As ``compiled``, for who has nothing to do where it is the identity: then it is 0."""
+    return 0 if code == IDENTITY else compiled(code, dtype)
 
 
 @inline
@@ -219,7 +242,7 @@ def activate(function, z, a, rows, columns):
     """A = f(Z), element by element. Z, A: Rows (rows, columns); A may be Z."""
     if columns == z.row and columns == a.row:
         rows, columns = 1, rows * columns
-    _forward(function.code, function.parameter, z, a, rows, columns)
+    _forward(get(integers_at(function.code), 0), z.at, (function.parameter, z, a, rows, columns))
 
 
 class Slope(NamedTuple):
@@ -239,8 +262,9 @@ def slope_from(slope, row, column):
 @inline
 def multiply_by_slope(slope, d, rows, columns):
     """D = D ⊙ f'(Z): the product with the diagonal Jacobian, in place. D: Rows (rows, columns), neither Z nor A."""
-    if slope.function.code != IDENTITY:
+    if slope.function.code != 0:
         if columns == slope.z.row and columns == slope.a.row and columns == d.row:
             rows, columns = 1, rows * columns
         function = slope.function
-        _slope(function.code, function.parameter, slope.z, slope.a, d, rows, columns)
+        at = get(integers_at(function.code), 1)
+        _slope(at, d.at, (function.parameter, slope.z, slope.a, d, rows, columns))

@@ -15,9 +15,10 @@ from .simd import Vector, compiler_target, llvm_call, register_bytes
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 numbers: has AVX512_BF16, as compilers are told.
+    """Whether this processor multiplies bfloat16 numbers.
 
-    ``products="bfloat16"`` asks for it: see ``fastjac.Sequential``.
+    Returns:
+        Whether it has AVX512_BF16, as compilers are told: ``fastjac.Sequential(…, products="bfloat16")`` needs it.
 
     >>> import fastjac as fj
     >>> dtype_of_products = "bfloat16" if fj.has_bfloat16() else None

@@ -20,7 +20,17 @@ from numpy.typing import DTypeLike
 
 from . import dense, losses, optimizers
 from ._jit import kernel
-from .activations import CODES, IDENTITY, TABLE, Slope, activate, multiply_by_slope, slope_from
+from .activations import (
+    CODES,
+    IDENTITY,
+    TABLE,
+    Slope,
+    activate,
+    compiled,
+    compiled_or_none,
+    multiply_by_slope,
+    slope_from,
+)
 from .arrays import (
     FLOATS,
     ArrayLike,
@@ -153,7 +163,7 @@ def _dense_backward(x, d, slope, w, dx, gradient, sizes, zeros, dz, panel):
         dense.backward_parameters(matrix_from(inputs, first, 0), i, chunk, to, part, add, empty, buffer, team)
         if dx != 0:
             target = rows_from(below, first, 0)
-            nothing = Slope(Function(IDENTITY, 0.0), target, target)
+            nothing = Slope(Function(0, 0.0), target, target)
             dense.backward_input(chunk, weight, target, part, nothing, empty, buffer, team)
 
 
@@ -215,7 +225,7 @@ def dense_forward(
         address_of(Z),
         address_of(A),
         Sizes(n, i, o),
-        Function(code, p),
+        Function(compiled_or_none(code, W.dtype), p),
         _ZEROS[W.dtype],
         aligned(PANEL, W.dtype),
     )
@@ -290,7 +300,7 @@ def dense_backward(
     _dense_backward(
         Matrix(address_of(X), *strides(X)),
         Matrix(address_of(dA), *strides(dA)),
-        Slope(Function(code, p), address_of(Z), address_of(A)),
+        Slope(Function(compiled_or_none(code, W.dtype), p), address_of(Z), address_of(A)),
         address_of(W),
         address_of(dX),
         Layer(address_of(dW), address_of(db), 1),
@@ -358,7 +368,7 @@ def activation_forward(
     p = kernel_parameter(activation, parameter, dtype)
     target = output("out", out, Z.shape, dtype)
     A = target if target is Z else place_to_write(target, Z)
-    _activation_forward(address_of(Z), address_of(A), Z.size, Function(code, p), _ZEROS[dtype])
+    _activation_forward(address_of(Z), address_of(A), Z.size, Function(compiled(code, dtype), p), _ZEROS[dtype])
     return _finish(A, target)
 
 
@@ -400,7 +410,8 @@ def activation_backward(
     p = kernel_parameter(activation, parameter, dtype)
     target = None if out is None else output("out", out, A.shape, dtype)
     dZ = np.array(dA, order="C")
-    _activation_backward(Slope(Function(code, p), address_of(Z), address_of(A)), address_of(dZ), A.size, _ZEROS[dtype])
+    slope = Slope(Function(compiled_or_none(code, dtype), p), address_of(Z), address_of(A))
+    _activation_backward(slope, address_of(dZ), A.size, _ZEROS[dtype])
     return dZ if target is None else _finish(dZ, target)
 
 
@@ -583,7 +594,7 @@ def loss_sums(
     """
     chunk = least(CHUNK, len(Z))
     numbers, doubles = np.empty(chunk + LOSS_WORK, Z.dtype), np.empty(2 * chunk)
-    function = Function(code, parameter)
+    function = Function(losses.compiled(code, Z.shape[1], Z.dtype), parameter)
     result: tuple[float, float, float] = _loss(
         function,
         address_of(Z),

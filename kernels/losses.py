@@ -13,17 +13,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from . import vectormath
-from ._jit import inline, one_of
+from ._apart import Addresses, apart, calling
+from ._jit import inline
 from .blocking import FLAT, FLAT_ROWS, NARROW_LOSS
 from .counting import least
 from .gemm import copy_rows
-from .matrix import Matrix, Rows, as_matrix, rows_from
+from .matrix import Matrix, Rows, as_matrix, rows_from, rows_type
 from .simd import (
     absolute,
     advance,
     get,
+    integers_at,
     lane_numbers,
     lanes,
     load,
@@ -90,6 +93,10 @@ def softmax(z, s, rows, columns):
             store_head(target, j, load_head(target, j, tail) / total, tail)
 
 
+def _takes_softmax(numbers):
+    return rows_type(numbers), rows_type(numbers), types.intp, types.intp
+
+
 @inline
 def softmax_backward(s, d, rows, columns):
     """dz_j = s_j·(ds_j - Σ_k ds_k·s_k) (C4, A7), in place on D. S, D: Rows (rows, columns), apart."""
@@ -104,6 +111,25 @@ def softmax_backward(s, d, rows, columns):
             tail = _tail(columns, j, gradient)
             dz = load_head(value, j, tail) * (load_head(gradient, j, tail) - dot)
             store_head(gradient, j, dz, tail)
+
+
+@apart(_takes_softmax)
+def _softmax_layer(z, s, rows, columns):
+    softmax(z, s, rows, columns)
+
+
+@apart(_takes_softmax)
+def _softmax_layer_backward(s, d, rows, columns):
+    softmax_backward(s, d, rows, columns)
+
+
+softmax_at = calling(_takes_softmax)
+_softmax_addresses = Addresses(lambda _, dtype: [_softmax_layer.address(dtype), _softmax_layer_backward.address(dtype)])
+
+
+def compiled_softmax(dtype: Any) -> int:
+    """Where the addresses of the forward and the backward pass of a layer of softmax are."""
+    return _softmax_addresses(0, np.dtype(dtype))
 
 
 @inline
@@ -399,10 +425,18 @@ class Loss(NamedTuple):
     row: Callable[..., Any] | _MeanOf
     hit: Callable[..., Any] = _never
     takes_labels: bool = False  # where targets may be class indices, each way of giving them has a row here
+    narrow: Callable[..., Any] | None = None  # what takes a vector of rows of few columns at a time
 
 
 TABLE = (
-    Loss("softmax_cross_entropy", LABELS, _softmax_cross_entropy_label, _is_label, takes_labels=True),
+    Loss(
+        "softmax_cross_entropy",
+        LABELS,
+        _softmax_cross_entropy_label,
+        _is_label,
+        takes_labels=True,
+        narrow=_softmax_cross_entropy_narrow,
+    ),
     Loss("softmax_cross_entropy", LABELS, _softmax_cross_entropy_row, _is_largest),
     Loss("binary_cross_entropy", BITS, _MeanOf(_bits), _share_above(0.0)),
     Loss("binary_cross_entropy_probabilities", BITS, _MeanOf(_bits_from_probabilities), _share_above(0.5)),
@@ -415,7 +449,6 @@ TABLE = (
     Loss("poisson", AMOUNTS, _MeanOf(_poisson)),
 )
 CODES = {(row.name, row.takes_labels): code for code, row in enumerate(TABLE)}
-_SOFTMAX_LABELS = CODES["softmax_cross_entropy", True]
 
 
 def code_of(name: str, labels: bool) -> int:
@@ -589,8 +622,47 @@ def _take_apart(source, target, rows, columns):
             store(target.at, r * target.row, load(source, r * columns))
 
 
+def _takes(numbers):
+    rows, integers, doubles = rows_type(numbers), types.CPointer(types.int64), types.CPointer(types.float64)
+    wanted = types.BaseTuple.from_types((integers, rows, numbers), Wanted)
+    found = types.BaseTuple.from_types((rows, doubles, doubles), Found)
+    return types.float64, rows, wanted, found, types.intp, types.intp, types.intp, numbers
+
+
+def _wide(loss):
+    run = _loop(loss)
+
+    @apart(_takes)
+    def rows(parameter, z, wanted, found, first, last, columns, work):
+        run(parameter, z, wanted, found, first, last, columns, work)
+
+    return rows
+
+
+def _narrow(loss):
+    run = loss.narrow
+
+    @apart(_takes)
+    def rows(parameter, z, wanted, found, first, last, columns, work):
+        for r in range(first, last, lanes(work)):
+            count = least(lanes(work), last - r)
+            run(rows_from(z, r, 0), wanted_from(wanted, r), parameter, found_from(found, r), count, columns, work)
+
+    return rows
+
+
 # Few numbers a row are soon done: choosing for each takes as long
-_rows = one_of([_loop(row) for row in TABLE], "parameter, z, wanted, found, first, last, columns, work")
+_rows = calling(_takes)
+_wide_loops = [_wide(row) for row in TABLE]
+_narrow_loops = {code: _narrow(row) for code, row in enumerate(TABLE) if row.narrow is not None}
+_wide_addresses = Addresses(lambda code, dtype: [_wide_loops[code].address(dtype)])
+_narrow_addresses = Addresses(lambda code, dtype: [_narrow_loops[code].address(dtype)])
+
+
+def compiled(code: int, columns: int, dtype: Any) -> int:
+    """What kernels take for a row of the table, with so many outputs: where the address of its loop is."""
+    narrow = columns <= NARROW_LOSS and code in _narrow_loops
+    return (_narrow_addresses if narrow else _wide_addresses)(code, np.dtype(dtype))
 
 
 @inline
@@ -604,16 +676,5 @@ def loss_rows(function, z, wanted, found, first, last, columns, work):
     The rows of z, of the targets and of the gradients each lie one after the other, or they are padded to whole
     vectors, with numbers that may be read and, beside the gradients, written.
     """
-    if function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS:
-        for r in range(first, last, lanes(work)):
-            _softmax_cross_entropy_narrow(
-                rows_from(z, r, 0),
-                wanted_from(wanted, r),
-                function.parameter,
-                found_from(found, r),
-                least(lanes(work), last - r),
-                columns,
-                work,
-            )
-    else:
-        _rows(function.code, function.parameter, z, wanted, found, first, last, columns, work)
+    at = get(integers_at(function.code), 0)
+    _rows(at, z.at, (function.parameter, z, wanted, found, first, last, columns, work))

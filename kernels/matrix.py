@@ -9,6 +9,8 @@ None of these functions reads or writes a number: they reckon where numbers are.
 
 from typing import Any, NamedTuple
 
+from numba import types
+
 from ._jit import inline
 from .counting import share
 from .simd import advance, numbers_at
@@ -38,7 +40,11 @@ class Sizes(NamedTuple):
 
 
 class Function(NamedTuple):
-    """A row of a table, of activations or of losses, and the one number that it takes."""
+    """A row of a table, of activations or of losses, and the one number that it takes.
+
+    ``code`` is where the address of its code is (``compiled`` of the table gives it), or 0 for an identity that
+    is left out.
+    """
 
     code: int
     parameter: float
@@ -50,6 +56,20 @@ class Team(NamedTuple):
     part: int
     parts: int
     sync: Any
+
+
+def rows_type(numbers):
+    """The type of Rows, from that of a pointer to their numbers."""
+    return types.BaseTuple.from_types((numbers, types.intp), Rows)
+
+
+def matrix_type(numbers):
+    """As ``rows_type``, of Matrix."""
+    return types.BaseTuple.from_types((numbers, types.intp, types.intp), Matrix)
+
+
+SIZES_TYPE = types.BaseTuple.from_types([types.intp] * 3, Sizes)
+TEAM_TYPE = types.BaseTuple.from_types((types.intp, types.intp, types.CPointer(types.int64)), Team)
 
 
 @inline

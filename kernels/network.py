@@ -9,19 +9,36 @@ operation at hand, because whatever wrote it has already multiplied it with that
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import types
 
 from . import dense, learning, optimizers, rounded
+from ._apart import Addresses, apart, calling
 from ._jit import by_types, inline, kernel
-from .activations import IDENTITY, Slope, activate, multiply_by_slope, slope_from
+from .activations import Slope, activate, multiply_by_slope, slope_from
 from .bfloat16 import WORD
 from .counting import blocks, least, padded_row
 from .dense import Layer
 from .gemm import copy_rows
-from .losses import softmax, softmax_backward
-from .matrix import Function, Matrix, Rows, Sizes, alone, as_matrix, matrix_from, rows_from, share_of
+from .losses import softmax_at
+from .matrix import (
+    SIZES_TYPE,
+    TEAM_TYPE,
+    Function,
+    Matrix,
+    Rows,
+    Sizes,
+    alone,
+    as_matrix,
+    matrix_from,
+    matrix_type,
+    rows_from,
+    rows_type,
+    share_of,
+)
 from .plan import (
     ACTIVATION,
+    BACKWARD_PARAMETERS,
     BIAS,
     CODE,
     COLUMNS,
@@ -45,6 +62,8 @@ from .simd import (
     address,
     advance,
     flush_subnormals,
+    get,
+    integers_at,
     lanes,
     load_head,
     numbers_at,
@@ -81,6 +100,38 @@ class Destination(NamedTuple):
     apart: int
 
 
+def _takes_mask(numbers):
+    return rows_type(numbers), types.intp, types.intp, types.intp, types.float64, types.int64
+
+
+@apart(_takes_mask)
+def _dropout_layer(mask, first, last, columns, rate, key):
+    dropout_mask(mask, first, last, columns, rate, key)
+
+
+_dropout_mask_at = calling(_takes_mask)
+_dropout_addresses = Addresses(lambda _, dtype: [_dropout_layer.address(dtype)])
+
+
+def compiled_dropout(dtype: Any) -> int:
+    """What the plan has for a layer of dropout: where the address of what makes its mask is."""
+    return _dropout_addresses(0, np.dtype(dtype))
+
+
+def _takes_backward(numbers):
+    layer = types.BaseTuple.from_types((numbers, numbers, types.intp), Layer)
+    sizes = SIZES_TYPE, types.intp
+    return matrix_type(numbers), types.intp, rows_type(numbers), layer, *sizes, numbers, numbers, TEAM_TYPE
+
+
+@apart(_takes_backward)
+def backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team):
+    dense.backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team)
+
+
+_backward_parameters_at = calling(_takes_backward)
+
+
 # --- the products, of numbers as they are or of numbers rounded to bfloat16: only one of both is compiled ----------
 
 
@@ -110,9 +161,19 @@ def _backward_input(dz, w, dx, sizes, slope, zeros, buffer, team):
     return rounded.backward_input if buffer.dtype == WORD else dense.backward_input
 
 
+@inline
+def _usual_backward_parameters(at, like, x, readable, dz, gradient, sizes, add, zeros, buffer, team):
+    _backward_parameters_at(at, like, (x, readable, dz, gradient, sizes, add, zeros, buffer, team))
+
+
+@inline
+def _rounded_backward_parameters(at, like, x, readable, dz, gradient, sizes, add, zeros, buffer, team):
+    rounded.backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team)
+
+
 @by_types
-def _backward_parameters(x, readable, dz, gradient, sizes, add, zeros, buffer, team):
-    return rounded.backward_parameters if buffer.dtype == WORD else dense.backward_parameters
+def _backward_parameters(at, like, x, readable, dz, gradient, sizes, add, zeros, buffer, team):
+    return _rounded_backward_parameters if buffer.dtype == WORD else _usual_backward_parameters
 
 
 @by_types
@@ -186,12 +247,12 @@ def forward_block(plan, w, memory, x, n, masks, team):
         elif kind == ACTIVATION:
             activate(function, rows_from(given, first, 0), line, last - first, o)
         elif kind == SOFTMAX:
-            softmax(rows_from(given, first, 0), line, last - first, o)
+            softmax_at(get(integers_at(row[CODE]), 0), w, (rows_from(given, first, 0), line, last - first, o))
         elif masks.on:
             begin = masks.first_row
             mask = rows_from(kept, -begin, 0)
             rate, key = function.parameter, key_of(masks.seed, masks.step, op)
-            dropout_mask(mask, begin + first, begin + last, o, rate, key)
+            _dropout_mask_at(get(integers_at(row[CODE]), 0), w, (mask, begin + first, begin + last, o, rate, key))
             for r in range(first, last):
                 _multiply(rows_from(given, r, 0).at, rows_from(kept, r, 0).at, rows_from(value, r, 0).at, o)
         else:
@@ -213,7 +274,7 @@ def _slope_of(plan, memory, op, x):
     """The slope of operation ``op``; that of the identity where it has no activation."""
     row = row_of(plan, op)
     value = value_of(memory, row)
-    code, p, z = IDENTITY, 0.0, value
+    code, p, z = 0, 0.0, value
     if row[KIND] == DENSE or row[KIND] == ACTIVATION:
         code, p = row[CODE], plan.parameters[op]
         if row[KEPT] >= 0:
@@ -255,7 +316,7 @@ def backward_block(plan, w, memory, x, readable, n, dropout, to, input_gradient,
             if op > 0 or input_gradient:
                 turn = (turn + 1) % 3
                 dx = gradient_rows(plan, memory, turn, row_of(plan, op - 1)[STRIDE] if op > 0 else padded_row(i))
-                slope = Slope(Function(IDENTITY, 0.0), dx, dx)
+                slope = Slope(Function(0, 0.0), dx, dx)
                 if op > 0:
                     slope = _slope_of(plan, memory, op - 1, x)
                 _backward_input(d, advance(w, row[WEIGHT]), dx, sizes, slope, zeros, panel, team)
@@ -264,11 +325,13 @@ def backward_block(plan, w, memory, x, readable, n, dropout, to, input_gradient,
                 state = advance(to.state, row[WEIGHT])
                 _learn(source, wide, d, _layer(row, w, w), to.change, state, to.apart, sizes, zeros, panel, team)
             else:
-                _backward_parameters(source, wide, d, _layer(row, to.g, to.g), sizes, to.add, zeros, panel, team)
+                at, gradient = plan.unfused[BACKWARD_PARAMETERS], _layer(row, to.g, to.g)
+                _backward_parameters(at, w, source, wide, d, gradient, sizes, to.add, zeros, panel, team)
         else:
             line = rows_from(d, first, 0)
             if kind == SOFTMAX:
-                softmax_backward(rows_from(value_of(memory, row), first, 0), line, last - first, o)
+                value = rows_from(value_of(memory, row), first, 0)
+                softmax_at(get(integers_at(row[CODE]), 1), w, (value, line, last - first, o))
             elif kind == DROPOUT and dropout:
                 mask = rows_at(memory, row[KEPT], stride)
                 for r in range(first, last):

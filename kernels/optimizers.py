@@ -11,6 +11,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+from numba import types
+
+from ._apart import Addresses, apart, calling
 from ._jit import inline, one_of
 from .counting import PADDING, blocks, least
 from .simd import (
@@ -20,6 +24,8 @@ from .simd import (
     few_squares,
     floor_of_normals,
     fma,
+    get,
+    integers_at,
     lanes,
     largest,
     least_kept,
@@ -108,7 +114,7 @@ class Numbers(NamedTuple):
 class Change(NamedTuple):
     """One step of a rule."""
 
-    loop: int  # which of the loops takes it
+    loop: int  # the address of the loop that takes it
     own: Any  # the rule's Numbers
     plain: int  # whether gradients and parameters are taken as they are: factors and shrink 1, and no decay
     first_factor: float  # what gradients are multiplied by, one after the other
@@ -167,18 +173,33 @@ def _sgd(change, weight, gradient, velocity, unused):
 
 
 @inline
+def _power(base, exponent):
+    """base^exponent for whole numbers from 0 on: the same bits as ``**``, for which Numba compiles a function apart."""
+    if exponent > 1 << 16:
+        return math.pow(base, float(exponent))
+    result = 1.0
+    while exponent != 0:
+        if exponent & 1 != 0:
+            result *= base
+        exponent >>= 1
+        base *= base
+    return result
+
+
+@inline
 def _numbers_of_adam(settings, rate, step, decay, shrink):
     one_step = 1.0 - settings[MOMENTUM], 1.0 - settings[BETA_2]
-    spread = math.sqrt((1.0 - settings[BETA_2] ** step) / one_step[1])  # √v̂ is the root of what is kept, over this
+    left = 1.0 - _power(settings[BETA_2], step)
+    spread = math.sqrt(left / one_step[1])  # √v̂ is the root of what is kept, over this
     epsilon = settings[EPSILON]
     if settings[EPSILON_BIASED] != 0.0:  # it is added to √v as it is, before its start bias is taken away
-        epsilon /= math.sqrt(1.0 - settings[BETA_2] ** step)
+        epsilon /= math.sqrt(left)
     return Numbers(
         decay=decay,
         shrink=shrink,
         momentum=settings[MOMENTUM],
         nesterov=settings[NESTEROV],
-        step_size=rate * spread * one_step[0] / (1.0 - settings[MOMENTUM] ** step),
+        step_size=rate * spread * one_step[0] / (1.0 - _power(settings[MOMENTUM], step)),
         beta_2=settings[BETA_2],
         spread=spread,
         epsilon=epsilon * spread,
@@ -277,23 +298,17 @@ TABLE = (
 )
 CODES = {row.name: code for code, row in enumerate(TABLE)}
 
-# rules with one expression have one loop
-_LOOPS = tuple({(row.expression, row.states, row.keeps): None for row in TABLE})
+
+_NUMBERS_TYPE = types.BaseTuple.from_types([types.float64] * len(Numbers._fields), Numbers)
+CHANGE_TYPE = types.BaseTuple.from_types((types.intp, _NUMBERS_TYPE, types.intp, *[types.float64] * 4), Change)
 
 
-def _numbers_of(row):
-    """The numbers of a rule, and which of the loops runs it."""
-    numbers, loop = row.numbers, _LOOPS.index((row.expression, row.states, row.keeps))
-
-    @inline
-    def own(settings, rate, step):
-        return loop, numbers(settings, rate, step)
-
-    return own
+def _takes(numbers):
+    return CHANGE_TYPE, numbers, numbers, numbers, types.intp, types.intp
 
 
 def _loop(expression, states, keeps):
-    @inline
+    @apart(_takes)
     def run(change, w, g, state, apart, count):
         width, kept, two = lanes(w), keeps(change), states > 1
         nothing, second = splat(w, 0.0), advance(state, apart)
@@ -322,8 +337,18 @@ def _loop(expression, states, keeps):
     return run
 
 
-_numbers = one_of([_numbers_of(row) for row in TABLE], "settings, rate, step")
-_run = one_of([_loop(*one) for one in _LOOPS], "change, w, g, state, apart, count")
+_numbers = one_of([row.numbers for row in TABLE], "settings, rate, step")
+_run = calling(_takes)
+# rules with one expression have one loop
+_loops = {one: _loop(*one) for one in dict.fromkeys((row.expression, row.states, row.keeps) for row in TABLE)}
+_addresses = Addresses(
+    lambda code, dtype: [code, _loops[TABLE[code].expression, TABLE[code].states, TABLE[code].keeps].address(dtype)]
+)
+
+
+def compiled(code: int, dtype: Any) -> int:
+    """What kernels take for a row of the table: where its code is, and the address of its loop."""
+    return _addresses(code, np.dtype(dtype))
 
 
 @inline
@@ -337,12 +362,13 @@ def no_change():
 
 @inline
 def change_of(rule, settings, rate, step, factor, l1, l2):
-    """Step number ``step``, from 1 on, of the rule with this code.
+    """Step number ``step``, from 1 on, of a rule: what ``compiled`` gives.
 
     settings: pointer or array.  rate: the learning rate.  factor: what gradients are multiplied by.  l1, l2: of the
     penalty on weights, as ``add_penalty`` takes them.
     """
-    loop, own = _numbers(rule, settings, rate, step)
+    code, loop = get(integers_at(rule), 0), get(integers_at(rule), 1)
+    own = _numbers(code, settings, rate, step)
     plain = 1 if factor == 1.0 and own.decay == 0.0 and own.shrink == 1.0 else 0
     first, second = _two_factors(factor)
     return Change(loop, own, plain, first, second, l1, l2)
@@ -362,7 +388,7 @@ def update(change, w, g, state, apart, count):
     w, g: the parameters and their gradients, apart.  state: the first vector of state of the same parameters; the
     second lies ``apart`` numbers further.
     """
-    _run(change.loop, change, w, g, state, apart, count)
+    _run(change.loop, w, (change, w, g, state, apart, count))
 
 
 @inline

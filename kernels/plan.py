@@ -57,6 +57,10 @@ class Parameters:
     """The network's parameters: the pointer that a reader is given, and no field of the table."""
 
 
+# Where ``Plan.unfused`` has what
+BACKWARD_PARAMETERS, UPDATE, PENALTY = range(3)
+
+
 class Plan(NamedTuple):
     """What to compute."""
 
@@ -67,6 +71,7 @@ class Plan(NamedTuple):
     targets: int  # the gathered targets,
     gradient: int  # and three gradients,
     width: int  # each so wide
+    unfused: Integers  # addresses: what only steps need that keep their gradient, in the order below
 
 
 class Memory(NamedTuple):
@@ -172,6 +177,13 @@ def _number(value: Any) -> int:
 _INTEGERS, _DOUBLES = types.CPointer(types.int64), types.CPointer(types.float64)
 
 
+def table_type(kind: Any, numbers: types.Type, rounded: bool = False) -> Any:
+    """The type of a table that compiled code has read, from that of a pointer to the network's numbers."""
+    read_as = {Numbers: numbers, Doubles: _DOUBLES, Integers: _INTEGERS, int: types.int64, Parameters: numbers}
+    read_as[Operands] = types.CPointer(WORD) if rounded else numbers
+    return types.BaseTuple.from_types([read_as[what] for what in kind.__annotations__.values()], kind)
+
+
 def reader(kind: Any, rounded: bool = False) -> Callable[..., Any]:
     """A compiled function from the address of a table, and the pointer to the parameters, to what it says.
 
@@ -181,12 +193,6 @@ def reader(kind: Any, rounded: bool = False) -> Callable[..., Any]:
 
     @intrinsic
     def read(typingctx, address, parameters):
-        numbers = own = parameters
-        operands = types.CPointer(WORD) if rounded else numbers
-        read_as = {Numbers: numbers, Doubles: _DOUBLES, Integers: _INTEGERS, int: types.int64, Parameters: own}
-        read_as[Operands] = operands
-        found = [read_as[what] for what in kind.__annotations__.values()]
-
         def codegen(context, builder, sig, args):
             table = builder.inttoptr(args[0], context.get_value_type(_INTEGERS))
             values = []
@@ -200,7 +206,7 @@ def reader(kind: Any, rounded: bool = False) -> Callable[..., Any]:
                 values.append(value)
             return context.make_tuple(builder, sig.return_type, values)
 
-        return types.BaseTuple.from_types(found, kind)(types.intp, parameters), codegen
+        return table_type(kind, parameters, rounded)(types.intp, parameters), codegen
 
     reading: Callable[..., Any] = read
     return reading

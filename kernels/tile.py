@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import always_inline, inline
+from ._jit import always_inline, inline, never_inline
 from .bfloat16 import WORD, llvm_add_products
 from .blocking import MOST_VECTORS, TILE_ROWS
 from .counting import blocks
@@ -215,7 +215,7 @@ def tile_columns(pointer, rows, columns, parts):
     return pair, blocks(columns, pair)
 
 
-@inline
+@never_inline
 def tiles(a, b, c, init, rows, columns, depth, add):
     """C = init + A·B, tile under tile, for at most tile_columns columns; with ``add``, C += init + A·B.
 

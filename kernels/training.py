@@ -9,14 +9,16 @@ the bits do not depend on the number of threads, nor on which of the two ways wa
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
 from . import optimizers
+from ._apart import apart, calling
 from ._jit import inline, kernel
 from .blocking import CHUNK, UPDATE_VECTORS
 from .counting import blocks, least, padded_row
 from .gemm import copy_rows
 from .losses import Found, Wanted, loss_rows
-from .matrix import Function, Matrix, Rows, Team, alone, as_matrix, matrix_from, rows_from, share_of
+from .matrix import TEAM_TYPE, Function, Matrix, Rows, Team, alone, as_matrix, matrix_from, rows_from, share_of
 from .network import (
     Destination,
     Masks,
@@ -43,13 +45,17 @@ from .plan import (
     LOSS_PARAMETER,
     NOT_FINITE,
     OUTPUTS,
+    PENALTY,
     STEP,
     THE_GRADIENT,
     THE_LOSS,
+    UPDATE,
     WEIGHT,
     Data,
     Learning,
+    Plan,
     reader,
+    table_type,
 )
 from .simd import (
     address,
@@ -237,9 +243,11 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, team):
         apart = by_rows != 0 and team.parts > 1
         fused = chunks == 1 and not apart and not clips and learning.keep_gradients == 0
         between = optimizers.padded_count(learning.size)
-        penalty = 0.0
+        paid = 0.0
         if team.part == 0:
-            penalty = weight_sum * _penalty(plan, learning.parameters, l1, l2)
+            if l1 != 0.0 or l2 != 0.0:
+                w = learning.parameters
+                paid = weight_sum * _penalty_at(plan.unfused[PENALTY], w, (plan, w, l1, l2))
             write(sync, TURN, 0)
         barrier(sync, team.parts)
         if read(sync, FAILED) != 0:  # somebody never began; whoever is here now comes to the end of the step
@@ -263,22 +271,24 @@ def _train(plan, memory, learning, all_data, first_batch, steps, by_rows, team):
                 chunk = Chunk(begin + k * CHUNK, least(CHUNK, n - k * CHUNK), k * CHUNK, weight_sum)
                 add = ADD if k > 0 else SET
                 to = Destination(learning.gradients, add, fused, change, learning.state, between)
-                sums = _train_chunk(plan, memory, learning, data, chunk, to, team)
-                loss += sums[0]
-                hits += sums[1]
+                chunk_loss, chunk_hits = _train_chunk(plan, memory, learning, data, chunk, to, team)
+                loss += chunk_loss
+                hits += chunk_hits
         if not np.isfinite(loss) and learning.numbers[GOES_ON] == 0.0:
             if team.part == 0:
                 learning.counters[NOT_FINITE] = THE_LOSS
             return
-        if not fused and not _update(plan, learning, change, clips, team):
-            if team.part == 0:
-                learning.counters[NOT_FINITE] = THE_GRADIENT
-            return
+        if not fused:
+            w = learning.parameters
+            if not _update_at(plan.unfused[UPDATE], w, (plan, learning, change, clips, team)):
+                if team.part == 0:
+                    learning.counters[NOT_FINITE] = THE_GRADIENT
+                return
         if team.part == 0:
             learning.results[4 * done] = loss
             learning.results[4 * done + 1] = hits
             learning.results[4 * done + 2] = weight_sum
-            learning.results[4 * done + 3] = penalty
+            learning.results[4 * done + 3] = paid
             learning.counters[STEP] += 1
             learning.counters[DONE] += 1
         barrier(sync, team.parts)
@@ -292,20 +302,28 @@ def _per_weight(numbers, weight_sum):
     return 0.0, 0.0
 
 
-@inline
-def _penalty(plan, w, l1, l2):
+def _takes_penalty(numbers):
+    return table_type(Plan, numbers), numbers, types.float64, types.float64
+
+
+@apart(_takes_penalty, types.float64)
+def penalty(plan, w, l1, l2):
     """The penalty on all weights; biases pay none."""
     total = 0.0
-    if l1 != 0.0 or l2 != 0.0:
-        for op in range(plan.length):
-            row = row_of(plan, op)
-            if row[KIND] == DENSE:
-                total += optimizers.penalty(advance(w, row[WEIGHT]), row[INPUTS] * row[OUTPUTS], l1, l2)
+    for op in range(plan.length):
+        row = row_of(plan, op)
+        if row[KIND] == DENSE:
+            total += optimizers.penalty(advance(w, row[WEIGHT]), row[INPUTS] * row[OUTPUTS], l1, l2)
     return total
 
 
-@inline
-def _update(plan, learning, change, clips, team):
+def _takes_update(numbers):
+    tables = table_type(Plan, numbers), table_type(Learning, numbers)
+    return *tables, optimizers.CHANGE_TYPE, types.boolean, TEAM_TYPE
+
+
+@apart(_takes_update, types.boolean)
+def update(plan, learning, change, clips, team):
     """The optimizer's step from the gradient in memory; False, and no step, where its norm is needed and not finite."""
     w, g, count = learning.parameters, learning.gradients, learning.size
     if change.l1 != 0.0 or change.l2 != 0.0:
@@ -328,6 +346,9 @@ def _update(plan, learning, change, clips, team):
     optimizers.update(change, advance(w, first), advance(g, first), advance(learning.state, first), apart, last - first)
     barrier(team.sync, team.parts)
     return True
+
+
+_penalty_at, _update_at = calling(_takes_penalty, types.float64), calling(_takes_update, types.boolean)
 
 
 @inline

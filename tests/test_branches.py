@@ -80,13 +80,12 @@ TABLE = [
     ("tile._down_whole: rows >= 2 * TILE_ROWS", "rows of every remainder", "rows of every remainder"),
     ("gemm.copy_rows: source.column == 1", "columns of x apart and shuffled", "shuffled"),
     # losses
-    ("losses.loss_rows: function.code == _SOFTMAX_LABELS and columns <= NARROW_LOSS", "each loss", "each loss"),
     ("losses._mean_loop.run: columns <= lanes(work)", "each loss", "each loss"),
     ("losses._mean_loop.few: columns == 1", "few outputs", "one output"),
     ("losses._bring_together: source.row == columns", "shuffled", "kernels on arrays"),
     ("losses._take_apart: target.row == columns", "in order", "kernels on arrays"),
     # optimizers
-    ("training._update: clips", "two chunks", "clipping"),
+    ("training.update: clips", "two chunks", "clipping"),
     (
         "optimizers._squares: total == math.inf",
         "clipping at the ends of the range",

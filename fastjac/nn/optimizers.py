@@ -220,8 +220,9 @@ class Optimizer(Strict):
         state = self.state(network)
         with network._lock:
             settings, step = self.settings_for(network), int(state.counters[0])
+            rule = rules.compiled(self.rule, network._parameters.dtype)
             done: bool = optimizer_update(
-                self.rule, network._parameters, network._gradients, state.moments, rate, settings, step + 1
+                rule, network._parameters, network._gradients, state.moments, rate, settings, step + 1
             )
             state.counters[0] += done
         return done

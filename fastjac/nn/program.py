@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastjac.kernels import network, training
+from fastjac.kernels import activations, losses, network, optimizers, training
 from fastjac.kernels import plan as plans
 from fastjac.kernels.arrays import address_of, aligned, strides
 from fastjac.kernels.blocking import CHUNK, LOSS_WORK, ZEROS
@@ -127,6 +127,11 @@ class Learner:
         by = self.rule, self.loss, self.seed, self.l1, self.l2, self.keep_gradients, self.goes_on
         return numbers == by and all(map(operator.is_, arrays, own))
 
+    def unfused(self, largest: int) -> bool:
+        """Whether a step of so many rows may keep its gradient, as ``training._train`` decides, or pay a penalty."""
+        penalized = self.l1 != 0.0 or self.l2 != 0.0
+        return largest > CHUNK or self.keep_gradients or penalized or bool(self.settings[optimizers.CLIP_NORM] > 0.0)
+
     def set_loss_parameter(self, value: float) -> None:
         """From the next step on."""
         self.loss_parameter = self.numbers[plans.LOSS_PARAMETER] = value
@@ -149,7 +154,6 @@ class Program:
             row[plans.INPUTS] = operation.inputs
             row[plans.OUTPUTS] = operation.outputs
             row[plans.STRIDE] = stride
-            row[plans.CODE] = operation.activation.code
             row[plans.WEIGHT] = operation.weight
             row[plans.BIAS] = operation.bias
             row[plans.KEPT] = -1
@@ -170,6 +174,9 @@ class Program:
         self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == plans.DENSE)
         self._gathers = operations[0].kind != plans.DENSE
         self.operations = table
+        self._activations = [o.activation.code for o in operations]
+        self._ready = False
+        self._unfused = np.zeros(3, np.int64)
         self.numbers = np.array([self._number_of(o) for o in operations])
         self.plan = Table(
             plans.Plan,
@@ -180,6 +187,7 @@ class Program:
             targets=targets,
             gradient=gradient,
             width=widest,
+            unfused=self._unfused,
         )
         self._usual = np.empty((0, 0), self.dtype)
         self._sync = np.zeros(STATE_SIZE, np.int64)
@@ -188,6 +196,27 @@ class Program:
         self._shared: list[_Memory] = []
         self._loss_work: list[np.ndarray] = []  # of each thread
         self._batch_memory: _Memory | None = None
+
+    def _make_ready(self) -> None:
+        """Compile the network's activations, or load them: not before the network is run."""
+        for row, code in zip(self.operations, self._activations, strict=True):
+            match row[plans.KIND]:
+                case plans.DENSE:
+                    row[plans.CODE] = activations.compiled_or_none(code, self.dtype)
+                case plans.ACTIVATION:
+                    row[plans.CODE] = activations.compiled(code, self.dtype)
+                case plans.SOFTMAX:
+                    row[plans.CODE] = losses.compiled_softmax(self.dtype)
+                case plans.DROPOUT:
+                    row[plans.CODE] = network.compiled_dropout(self.dtype)
+        self._ready = True
+
+    def _make_ready_unfused(self) -> None:
+        """The same of what only steps need that keep their gradient, or pay a penalty."""
+        if not self._unfused.all():
+            self._unfused[plans.BACKWARD_PARAMETERS] = network.backward_parameters.address(self.dtype)
+            self._unfused[plans.UPDATE] = training.update.address(self.dtype)
+            self._unfused[plans.PENALTY] = training.penalty.address(self.dtype)
 
     def _number_of(self, operation: Operation) -> float:
         """What an operation's kernel takes besides its code: a rate, or its activation's parameter."""
@@ -239,6 +268,8 @@ class Program:
 
     def predict(self, parameters: np.ndarray, X: np.ndarray, threads: int | None = 1) -> np.ndarray:
         """The network's output for the rows of X, without dropout. threads: at most, as ``threads_for`` takes them."""
+        if not self._ready:
+            self._make_ready()
         if self._gathers:
             X = self.readable(X)
         rows = len(X)
@@ -276,6 +307,8 @@ class Program:
 
     def prepared(self, parameters: np.ndarray, X: np.ndarray, out: np.ndarray) -> Callable[[], None]:
         """What predicts X into ``out`` on one thread, whenever it is called: arrays of ours, contiguous and apart."""
+        if not self._ready:
+            self._make_ready()
         memory = self._memories(1)[0]
         given = parameters, self.plan.address, memory.address, X, _AS_IT_IS.address, out, 0, 1, self._products
 
@@ -286,6 +319,8 @@ class Program:
 
     def forward(self, parameters: np.ndarray, X: np.ndarray, dropout: bool, seed: int, step: int) -> np.ndarray:
         """The output for one batch, with every value kept for ``backward``. X must stay as it is until then."""
+        if not self._ready:
+            self._make_ready()
         rows = len(X)
         if self._batch_memory is None or self._batch_memory.capacity < rows:
             self._batch_memory = self._memory(rows)
@@ -300,6 +335,7 @@ class Program:
     ) -> np.ndarray:
         """Fill the flat gradients from dA of the output, after ``forward`` of the same X; returns dX."""
         assert self._batch_memory is not None
+        self._make_ready_unfused()
         dX = np.empty((len(X), self.inputs), self.dtype)
         (x, given), (above, d_given) = self._given(X), self._given(d)  # X and d stay, whose memory the tables name
         tables = self.plan.address, self._batch_memory.address
@@ -336,12 +372,16 @@ class Program:
         penalty on weights. Fewer rows than rates means that the loss or the gradient of the next batch was not finite:
         ``learner.counters`` says which.
         """
+        if not self._ready:
+            self._make_ready()
         steps = len(rates)
         X = batches.X
         data = batches.table(self._gathers)
         largest = min(batches.batch_size, len(X))
         chunks = -(-largest // CHUNK)
         by_rows = self._by_rows(largest, threads)
+        if learner.unfused(largest):
+            self._make_ready_unfused()
         memories = self._memories(threads) if by_rows else self._shared_memory(threads)
         results = np.zeros((steps, 4))
         if len(learner.tables) != threads or learner.chunk_sums.size != 2 * chunks:
@@ -384,8 +424,8 @@ class Program:
                 results=None,
                 chunk_sums=learner.chunk_sums,
                 size=count,
-                rule=learner.rule,
-                loss=learner.loss,
+                rule=optimizers.compiled(learner.rule, self.dtype),
+                loss=losses.compiled(learner.loss, self.outputs, self.dtype),
                 seed=learner.seed,
                 keep_gradients=int(learner.keep_gradients),
             )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastjac.kernels as kernels
+from fastjac.kernels._apart import EVERY
 from fastjac.kernels._jit import CacheInfo, cache_info, statistics
 from fastjac.kernels._jit import kernels as kernels_here
 from fastjac.nn import optimizers
@@ -75,6 +76,8 @@ def warm_up(progress: ProgressLike = "auto") -> WarmUp:
         for dtype in DTYPES:
             _use_a_network(dtype)
             _use_each_kernel(dtype)
+            for one in EVERY:  # activations, losses and rules of optimizers that the network above has not
+                one.address(np.dtype(dtype))
     after = statistics()
     return WarmUp(after.compiles - before.compiles, after.hits - before.hits, time.perf_counter() - begin, cache_info())
 

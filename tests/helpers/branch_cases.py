@@ -448,7 +448,7 @@ def a_part_that_fails():
     usual = program.training.train
 
     def fails(*arguments):
-        if arguments[-2] == 1:
+        if arguments[-3] == 1:
             raise MemoryError("as if")
         usual(*arguments)
 

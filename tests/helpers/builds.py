@@ -44,7 +44,7 @@ PYTHON = {  # and of the library the functions that decide how training runs, no
         "_rows_of",
     },
 }
-MARKS = {"kernel", "inline", "always_inline"}
+MARKS = {"kernel", "inline", "always_inline", "never_inline", "apart"}
 
 
 class Trace:
@@ -95,7 +95,7 @@ class _Instrument(ast.NodeTransformer):
 
 
 def _is_compiled(function):
-    return any(isinstance(d, ast.Name) and d.id in MARKS for d in function.decorator_list)
+    return any(getattr(getattr(d, "func", d), "id", "") in MARKS for d in function.decorator_list)
 
 
 def _compiled_note(trace):

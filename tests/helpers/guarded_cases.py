@@ -17,7 +17,7 @@ from fastjac.kernels import blocking, checked, dense, gemm, network, optimizers,
 from fastjac.kernels import learning as fused
 from fastjac.kernels import training as steps
 from fastjac.kernels._jit import kernel
-from fastjac.kernels.activations import CODES, IDENTITY, TABLE, Slope
+from fastjac.kernels.activations import CODES, TABLE, Slope
 from fastjac.kernels.arrays import address_of, strides
 from fastjac.kernels.counting import blocks, padded_row
 from fastjac.kernels.matrix import Function, Matrix, Rows, Sizes, Team, matrix_at
@@ -201,13 +201,13 @@ def optimizer(rng):
 def _forward(x, w, b, has_bias, a, sizes, buffer, part, parts):
     at, to = address(w), Rows(address(a), sizes.outputs)
     team, layer = Team(part, parts, integers_at(0)), dense.Layer(at, address(b), has_bias)
-    dense.forward(matrix_at(x, at), layer, to, to, sizes, Function(IDENTITY, 0.0), address(buffer), team)
+    dense.forward(matrix_at(x, at), layer, to, to, sizes, Function(0, 0.0), address(buffer), team)
 
 
 @kernel
 def _backward_input(dz, w, dx, sizes, zeros, buffer, part, parts):
     above, to = Rows(address(dz), dz.shape[1]), Rows(address(dx), sizes.inputs)
-    team, nothing = Team(part, parts, integers_at(0)), Slope(Function(IDENTITY, 0.0), to, to)
+    team, nothing = Team(part, parts, integers_at(0)), Slope(Function(0, 0.0), to, to)
     dense.backward_input(above, address(w), to, sizes, nothing, address(zeros), address(buffer), team)
 
 
@@ -215,19 +215,19 @@ def _backward_input(dz, w, dx, sizes, zeros, buffer, part, parts):
 def _backward_parameters(x, dz, dw, db, sizes, zeros, buffer, part, parts):
     above, to = Rows(address(dz), dz.shape[1]), dense.Layer(address(dw), address(db), 1)
     given, team = matrix_at(x, address(dw)), Team(part, parts, integers_at(0))
-    dense.backward_parameters(given, above, to, sizes, SET, address(zeros), address(buffer), team)
+    dense.backward_parameters(given, sizes.inputs, above, to, sizes, SET, address(zeros), address(buffer), team)
 
 
 SGD = optimizers.CODES["sgd"]
 
 
 @kernel
-def _learn(x, dz, w, settings, state, sizes, zeros, buffer, part, parts):
+def _learn(x, dz, w, rule, settings, state, sizes, zeros, buffer, part, parts):
     at, team = address(w), Team(part, parts, integers_at(0))
-    change = optimizers.change_of(SGD, settings, 1.0, 1, 1.0, 0.0, 0.0)
+    change = optimizers.change_of(rule, settings, 1.0, 1, 1.0, 0.0, 0.0)
     layer, above = dense.Layer(at, advance(at, sizes.inputs * sizes.outputs), 1), Rows(address(dz), dz.shape[1])
     given, to = matrix_at(x, at), address(state)
-    fused.learn(given, above, layer, change, to, 0, sizes, address(zeros), address(buffer), team)
+    fused.learn(given, sizes.inputs, above, layer, change, to, 0, sizes, address(zeros), address(buffer), team)
 
 
 def _integers(rng, *shapes):
@@ -280,7 +280,7 @@ def learning(rng):
         matrix, sizes = Matrix(address_of(x), *strides(x)), Sizes(n, i, o)
         for part in range(parts):
             buffer = memory.array(fused.learn_memory(o), dtype, name="buffer")
-            _learn(matrix, dz, w, settings, state, sizes, zeros, buffer, part, parts)
+            _learn(matrix, dz, w, optimizers.compiled(SGD, dtype), settings, state, sizes, zeros, buffer, part, parts)
         _exact(w.reshape(i + 1, o), W - np.vstack([X.T @ dZ, dZ.sum(0)]), "W and b")
         return [w]
 

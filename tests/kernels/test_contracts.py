@@ -14,7 +14,7 @@ from fastjac.kernels.simd import register_bytes
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-kernels-work.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "kernels").glob("*.py"))
-MARKS = {"kernel", "inline", "always_inline", "intrinsic"}
+MARKS = {"kernel", "inline", "always_inline", "never_inline", "intrinsic"}
 
 
 def compiled(path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import fastjac.kernels
 import numpy as np
 import pytest
+from fastjac.kernels._apart import EVERY
 from fastjac.kernels._jit import kernel
 
 import fastjac as fj
@@ -35,6 +36,8 @@ def call_every_kernel(dtype):
     net.fit(X, X, loss="mean_squared_error", batch_size=2)  # which shuffles
     net.path = "unfused"
     net.fit(X, X, loss="mean_squared_error", l2=1.0)
+    for one in EVERY:
+        one.address(np.dtype(dtype))
 
 
 def all_kernels():
@@ -57,7 +60,8 @@ def modules():
     call_every_kernel("float32")
     call_every_kernel("float64")
     result = {}
-    for name, compiled in all_kernels().items():
+    apart = {f"apart.{one.kernel.__qualname__}": one.kernel for one in EVERY}
+    for name, compiled in (all_kernels() | apart).items():
         for types, overload in compiled.overloads.items():
             # a kernel from the cache has its code in the form that others would link
             text = str(overload.library._get_module_for_linking())
@@ -75,10 +79,12 @@ def test_every_kernel_is_read(modules):
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and any(getattr(d, "id", "") == "kernel" for d in node.decorator_list)
     }
-    read = collections.Counter(name.partition(".")[2] for name, _ in modules)
+    read = collections.Counter(name.partition(".")[2] for name, _ in modules if not name.startswith("apart."))
     assert set(read) == marked
     assert {name for name, types in read.items() if types < 2} == {"shuffle"}  # all others in both types
     assert len(marked) >= 12
+    apart = collections.Counter(name for name, _ in modules if name.startswith("apart."))
+    assert len(apart) == len(EVERY) >= 31 and set(apart.values()) == {2}
 
 
 def test_the_compiler_is_given_no_leave_to_reorder_or_to_forget_nan(modules):

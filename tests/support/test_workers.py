@@ -168,10 +168,10 @@ def test_a_part_that_raises_lets_the_others_go_and_its_error_out(
 
     def broken(*given):
         nothing_to_do = given[6] == 0 if call == "train" else len(given[5]) == 0  # the kernel is loaded
-        if given[-2] == part and when == "before" and not nothing_to_do:
+        if given[-3] == part and when == "before" and not nothing_to_do:
             raise Broken
         usual(*given)
-        if given[-2] == part and when == "after" and not nothing_to_do:
+        if given[-3] == part and when == "after" and not nothing_to_do:
             raise Broken
 
     with monkeypatch.context() as patch:
