@@ -58,7 +58,7 @@ TABLE = [
     ("dense.backward_parameters: is_narrow(x, readable, i, o)", "few outputs of odd inputs", "few outputs"),
     ("network.backward_block: op > 0", "few outputs", "one output"),
     ("training._train_chunk: data.gather != 0", "in order", "shuffled"),
-    ("learning.learn: layer.bias != 0 and row + rows == i", "enormous", "with a bias"),
+    ("learning.learn_rows_of_w: layer.bias != 0 and row + rows == i", "enormous", "with a bias"),
     ("dense.narrow: adding != 0", "few outputs", "few outputs"),
     ("dense.backward_parameters: add != 0 or first > 0", "two chunks", "two chunks"),
     ("learning.learn: narrow", "few outputs of odd inputs", "few outputs"),

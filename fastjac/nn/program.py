@@ -37,6 +37,9 @@ LEAST_WORK_BY_ROWS = 10_000_000
 _AS_IT_IS = Table(plans.Given, at=0, row=0, column=0)
 
 
+_TOLD = {None: None, "bfloat16": 1}  # of products, what kernels are told
+
+
 class Operation(NamedTuple):
     """One row of a plan, before offsets are known. ``weight`` and ``bias`` are offsets in the flat parameters: a bias
     follows its weights."""
@@ -142,7 +145,7 @@ class Program:
 
     def __init__(self, operations: list[Operation], dtype: np.dtype, products: str | None = None) -> None:
         self.dtype = np.dtype(dtype)
-        self._products = None if products is None else 1  # as kernels are told
+        self._products = _TOLD[products]
         self.inputs = operations[0].inputs
         self.outputs = operations[-1].outputs
         table = np.zeros((len(operations), plans.COLUMNS), np.int64)
@@ -166,10 +169,12 @@ class Program:
         targets = gathered + padded_row(self.inputs)
         gradient = targets + padded_row(self.outputs)
         self._units = gradient + 3 * widest
-        if products is None:
-            self._panel = partial(aligned, max(learn_memory(o.outputs) for o in operations), self.dtype)
-        else:
-            self._panel = partial(aligned, max(words_memory(o.inputs, o.outputs) for o in operations), np.uint32)
+        numbers, words = max(learn_memory(o.outputs) for o in operations), (words_memory(*o[1:3]) for o in operations)
+        sizes: dict[str | None, tuple[int, np.dtype]] = {
+            None: (numbers, self.dtype),
+            "bfloat16": (max(words), np.dtype(np.uint32)),
+        }
+        self._panel = partial(aligned, *sizes[products])
         self._multiply_adds = sum(3 * o.inputs * o.outputs for o in operations if o.kind == plans.DENSE)
         self._parameters = sum((o.inputs + 1) * o.outputs for o in operations if o.kind == plans.DENSE)
         self._gathers = operations[0].kind != plans.DENSE
@@ -307,8 +312,7 @@ class Program:
 
     def prepared(self, parameters: np.ndarray, X: np.ndarray, out: np.ndarray) -> Callable[[], None]:
         """What predicts X into ``out`` on one thread, whenever it is called: arrays of ours, contiguous and apart."""
-        if not self._ready:
-            self._make_ready()
+        self._make_ready()
         memory = self._memories(1)[0]
         given = parameters, self.plan.address, memory.address, X, _AS_IT_IS.address, out, 0, 1, self._products
 

@@ -84,8 +84,9 @@ def warm_up(progress: ProgressLike = "auto") -> WarmUp:
 
 def _how_far() -> str:
     """How many of all there are, compiled and loaded; that of the order of rows knows whole numbers alone."""
-    have = kernels_here()
-    return f", {sum(have.values())} of {len(have) * len(DTYPES) - (len(DTYPES) - 1)}"
+    have = [count for name, count in kernels_here().items() if name.startswith("fastjac.kernels.")]
+    all_there_are = len(have) * len(DTYPES) - (len(DTYPES) - 1)
+    return f", {sum(min(count, len(DTYPES)) for count in have)} of {all_there_are}"
 
 
 def _use_a_network(dtype: str) -> None:

@@ -106,6 +106,7 @@ def rows_of_every_remainder():
         fit(network(3, 40, 17), rows)
     for rows in range(1, 34):
         network(40, 5, bias=False).predict(numbers(rows, 40))
+        network(40, 13, bias=False).predict(numbers(rows, 40))
 
 
 @case
@@ -438,6 +439,15 @@ def _diverges(net, *arguments, **options):
     except fj.NonFiniteError:
         return
     raise AssertionError("what should have become infinite did not")
+
+
+@case
+def a_step_far_on():
+    import fastjac as fj
+
+    net, optimizer = network(4, 3), fj.Adam()
+    optimizer.state(net).counters[0] = 1 << 17
+    fit(net, 12, optimizer=optimizer)
 
 
 @case

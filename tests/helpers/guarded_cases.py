@@ -187,7 +187,7 @@ def optimizer(rng):
         moments = memory.array(states * optimizers.padded_count(count) + count, dtype, 0, "moments")
         given = memory.copy(g, "gradients"), moments, 0.1, memory.copy(settings, "settings")
         checked.penalize(parameters, given[0], 0.1, 0.2)
-        checked.optimizer_update(rule, parameters, *given, 1)
+        checked.optimizer_update(optimizers.compiled(rule, dtype), parameters, *given, 1)
         return [parameters]
 
     yield run

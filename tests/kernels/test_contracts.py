@@ -25,12 +25,12 @@ def compiled(path):
             yield node, marks
 
 
-def test_no_kernel_has_more_than_ten_parameters():
+def test_no_kernel_has_more_than_eleven_parameters():
     found = [(path.name, node, marks) for path in FILES for node, marks in compiled(path)]
     assert len(found) > 200
     for name, node, marks in found:
         count = len(node.args.args) - ("intrinsic" in marks)  # Numba's own first one
-        assert count <= 10, f"{name}: {node.name} has {count} parameters"
+        assert count <= 11, f"{name}: {node.name} has {count} parameters"
         assert not (node.args.vararg or node.args.kwonlyargs or node.args.kwarg), (name, node.name)
 
 

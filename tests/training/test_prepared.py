@@ -4,6 +4,7 @@ import copy
 import gc
 import os
 import pickle
+import warnings
 import weakref
 
 import numpy as np
@@ -230,7 +231,9 @@ def test_a_forked_process_goes_on_with_the_same_bits():
     net, optimizer = network(), fj.Adam(0.01)
     fit(net, optimizer)
     reader, writer = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other libraries' threads in the process of the tests
+        child = os.fork()
     if child == 0:
         try:
             fit(net, optimizer)

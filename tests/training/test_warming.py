@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -129,8 +130,9 @@ def on_a_terminal(*arguments):
 def test_a_terminal_sees_that_kernels_are_compiled_and_how_many():
     fj.warm_up()
     out, shown = on_a_terminal("info", "--warm-up")
-    assert "compiling kernels, 29 of 29" in shown and "compiling kernels," not in out
-    assert "29 loaded" in out
+    found = re.search(r"compiling kernels, (\d+) of \1 ", shown)
+    assert found and "compiling kernels," not in out
+    assert f"{found[1]} loaded" in out
     out, shown = on_a_terminal("train", "digits", "--epochs", "1")
     assert "compiling kernels" in shown and "compiling" not in out
     out, shown = on_a_terminal("train", "digits", "--epochs", "1", "--no-progress")
