@@ -281,7 +281,7 @@ def _left(x, low):
 
 @inline
 def tanh(x):
-    """Hyperbolic tangent: with h = (e^(-2|x|) - 1)/2, it is -h/(1 + h). 1.94 ulp (2.06).
+    """Hyperbolic tangent: with h = (e^(-2|x|) - 1)/2, it is -h/(1 + h). 1.94 ulp (2.13).
 
     h and 1 + h are each rounded from the same two terms: of a rounded h, the sum would lose what the quotient needs.
     """
@@ -303,7 +303,7 @@ _SIGMOID_ROUNDER = _constant(1.5 * 2.0**23 + 127 - 24, 1.5 * 2.0**52 + 1023 - 56
 
 @inline
 def sigmoid(x):
-    """1/(1 + e^-x), as s/(s + s·e^-x): small results keep all their digits. 2.29 ulp (2.25).
+    """1/(1 + e^-x), as s/(s + s·e^-x): small results keep all their digits. 2.45 ulp (2.47).
 
     It never steps back, for only its denominator changes. With e = e^-|x|, e/(1 + e) has two parts that change.
     """

@@ -32,7 +32,7 @@ BOUNDS = {
     "log": (0.9, 0.9),
     "log1p": (1.5, 1.5),
     "tanh": (2.0, 2.3),
-    "sigmoid": (2.4, 2.4),
+    "sigmoid": (2.5, 2.5),
     "softplus": (1.8, 1.8),
     "silu": (2.0, 2.0),
     "silu_slope": (2.0, 2.0),
@@ -228,9 +228,9 @@ def test_small_slopes_keep_their_digits(name, dtype):
 
 # Of reliability test 12: over all float32 numbers at most 2 ulp for a function, 4 for a slope, and no step against the
 # direction of a monotone one. Three do not reach it. GELU has 4.3 ulp, as x times a distribution function that is
-# itself an exponential times a quotient, each rounded. Sigmoid has 2.3: half an ulp of 1 + e^-x is up to a whole one of
+# itself an exponential times a quotient, each rounded. Sigmoid has 2.4: half an ulp of 1 + e^-x is up to a whole one of
 # its inverse. Softplus steps back by an ulp here and there, though it is within 1.8.
-MOST = {"gelu": 4.3, "sigmoid": 2.4, "silu_slope": 4, "gelu_slope": 4}
+MOST = {"gelu": 4.3, "sigmoid": 2.5, "silu_slope": 4, "gelu_slope": 4}
 TABULATED = ("exp", "expm1", "log", "tanh", "sigmoid", "softplus", "silu", "silu_slope", "gelu", "gelu_slope")
 
 
