@@ -258,8 +258,8 @@ def _adam(change, weight, gradient, m, v):
     raised = fma(v, own.beta_2, fma(gradient, gradient, floor))
     v = raised - floor
     epsilon = least(own.epsilon + own.spread * least_root(v), 0.5 * ceiling)  # an infinite one has no inverse
-    # of an infinite v nothing but what is no number either: whoever trains looks for that
-    ratio = where(raised > ceiling, m * 0.0, quotient(m, _root(v) + epsilon))
+    # 0 of a gradient too large to be squared, and NaN of an infinite one: whoever trains looks for that
+    ratio = where(raised > ceiling, gradient * 0.0, quotient(m, _root(v) + epsilon))
     return fma(ratio, -own.step_size, weight), m, v
 
 
